@@ -1,0 +1,28 @@
+/**
+ * Scratch memory for Deno: a bump allocator over one reserved gigabyte of address space.
+ *
+ * @example
+ * ```ts
+ * import { BumpAlloc } from "@bump/alloc";
+ *
+ * using scratch = new BumpAlloc();
+ * const bytes = scratch.alloc(1024); // as fast as a view of an existing buffer
+ * ```
+ *
+ * @module
+ */
+
+export { BumpAlloc, type BumpAllocOptions, type BumpHandle, type BumpStats } from "./src/bump_alloc.ts";
+export { BumpScope, ScratchArena } from "./src/arena.ts";
+export type { Mark, Scratch, TypedArrayConstructor } from "./src/scratch.ts";
+export {
+  ClosedError,
+  CommitError,
+  DetachedError,
+  OutOfMemoryError,
+  type OutOfMemoryDetails,
+  PinnedError,
+  ReserveError,
+  ScopeError,
+  SharedError,
+} from "./src/errors.ts";

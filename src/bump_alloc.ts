@@ -1,0 +1,392 @@
+import {
+  arenaState,
+  bindArena,
+  checkArena,
+  closeArena,
+  rewindArena,
+  ScratchArena,
+  settlePins,
+} from "./arena.ts";
+import { checkSize, describe } from "./check.ts";
+import { SharedError } from "./errors.ts";
+import { formatBytes } from "./format.ts";
+import { Region, sharedRefusal } from "./region.ts";
+import { ABI } from "./native/symbols.ts";
+
+/** Options of {@linkcode BumpAlloc}. Sizes are bytes. */
+export interface BumpAllocOptions {
+  /** Reserved address space, rounded up to whole pages; default 1 GiB. Costs no memory until it is used. */
+  size?: number;
+  /** Size of the first window; default 1 MiB. A `structuredClone` of a small view copies its whole window. */
+  window?: number;
+  /** Bytes that stay resident over `reset`; default: all of them. */
+  retain?: number;
+  /** Ask for huge pages (Linux: 2 MiB): a first fill is then several times as fast. Default false. */
+  hugePages?: boolean;
+  /** Bytes to make resident at once, so that first use does not fault; default 0. */
+  prefault?: number;
+  /** Zero the bytes of every allocation; default false. */
+  zero?: boolean;
+  /** Fill memory that is taken back with 0xDD, so that stale bytes show; default false. */
+  poison?: boolean;
+  /**
+   * Whether buffers may be transferred (`postMessage`, `structuredClone`, streams); default true. With
+   * false the transfer itself throws. But then nothing can detach: after `reset` or the end of a scope old
+   * views alias new ones.
+   */
+  transferable?: boolean;
+}
+
+/** Names a shared region; plain data, for `postMessage`. From {@linkcode BumpAlloc.share}. */
+export interface BumpHandle {
+  /** Tells a handle from other data. */
+  readonly type: "bump-alloc";
+  /** Interface of the native library that made it. */
+  readonly abi: number;
+  /** Address of the region's control block. */
+  readonly control: number;
+  /** Random number that the control block must hold. */
+  readonly key: number;
+}
+
+/** What {@linkcode BumpAlloc.stats} tells. All but the counts are bytes. */
+export interface BumpStats {
+  /** Size of the region. */
+  readonly capacity: number;
+  /** Taken by allocations, their padding, native callers and, in a shared region, all others. */
+  readonly used: number;
+  /** Left: `capacity - used`. */
+  readonly remaining: number;
+  /** Highest `used` of this allocator so far. */
+  readonly peak: number;
+  /** Leased from the native cursor by this allocator, and not used yet. */
+  readonly unused: number;
+  /** Usable without asking the operating system. */
+  readonly committed: number;
+  /** In RAM now. */
+  readonly resident: number;
+  /** Former address space that receivers of transferred windows still see. */
+  readonly orphaned: number;
+  /** Windows (`ArrayBuffer`s) whose views may be alive; a count. */
+  readonly windows: number;
+  /** Open scopes; a count. */
+  readonly scopes: number;
+  /** Pinned promises; a count. */
+  readonly pins: number;
+  /** Allocators that hold the region, in all Workers; a count. */
+  readonly attached: number;
+}
+
+/**
+ * A bump allocator: scratch memory from one reserved range of addresses, a gigabyte by default.
+ *
+ * **Lifetime.** Memory lives until its scope ends or the allocator is reset or closed. Views of it
+ * then have length 0: they can neither read nor overwrite what comes next. An allocator that is
+ * never closed is released when it and all of its views have been collected, and when its Worker or the
+ * program ends.
+ *
+ * **Guarantees.** No two live allocations overlap; every address is a multiple of the alignment; a
+ * failed request changes nothing. **Not guaranteed**: that the bytes are zero (see `allocZeroed`),
+ * nor anything about a view used after {@linkcode BumpAlloc.rewind}.
+ *
+ * **Cost.** Reserving costs no memory: only pages that are touched use RAM.
+ *
+ * **Threads.** An allocator is used in the Worker that made it; {@linkcode BumpAlloc.share} lets others
+ * allocate from the same region.
+ *
+ * @example Scratch memory for a block
+ * ```ts
+ * import { BumpAlloc } from "@bump/alloc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using scratch = new BumpAlloc();
+ * const bytes = scratch.alloc(1024);
+ * const sums = scratch.allocArray(Float64Array, 256);
+ * assertEquals(scratch.used, 1024 + 2048);
+ * sums.fill(bytes.length);
+ * ```
+ */
+export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposable {
+  /** Bytes that are reserved when no size is given: 1 GiB. */
+  static readonly DEFAULT_SIZE: number = 2 ** 30;
+
+  readonly #region: Region;
+  readonly #retain: number;
+  readonly #owner: boolean;
+  /** For a pool's lease: takes the region back instead of releasing it. */
+  readonly #giveBack: ((region: Region) => void) | null;
+
+  /**
+   * Reserves address space.
+   *
+   * @throws {ReserveError} The operating system refuses that much.
+   * @throws {Deno.errors.NotCapable} `--allow-ffi` is missing.
+   */
+  constructor(options: BumpAllocOptions = {}) {
+    super();
+    if (options instanceof Bound) {
+      this.#region = options.region;
+      this.#retain = options.settings.retain;
+      this.#owner = options.owner;
+      this.#giveBack = options.giveBack;
+      bindArena(this, options.region, options.settings);
+      if (this.#giveBack === null) dropped.register(this, this.#region, this.#region);
+      return;
+    }
+    const settings = checkOptions(options);
+    this.#region = Region.create(settings);
+    this.#retain = settings.retain;
+    this.#owner = true;
+    this.#giveBack = null;
+    bindArena(this, this.#region, settings);
+    dropped.register(this, this.#region, this.#region);
+    if (settings.prefault > 0) {
+      try {
+        this.#region.prefault(Math.min(settings.prefault, this.#region.capacity));
+      } catch (error) {
+        this.close();
+        throw error;
+      }
+    }
+  }
+
+  /**
+   * An allocator of `byteLength` bytes.
+   *
+   * @example Sixteen gigabytes of address space
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = BumpAlloc.withSize(16 * 2 ** 30);
+   * assertEquals(scratch.remaining, 16 * 2 ** 30);
+   * ```
+   */
+  static withSize(byteLength: number, options: Omit<BumpAllocOptions, "size"> = {}): BumpAlloc {
+    checkSize(byteLength, "reserve");
+    return new BumpAlloc({ ...options, size: byteLength });
+  }
+
+  /**
+   * Attaches to a region that another allocator shares, in this Worker or another one. The region lives until
+   * the last one that is attached has gone.
+   *
+   * @throws {SharedError} The handle names no live region of this process.
+   */
+  static attach(handle: BumpHandle): BumpAlloc {
+    const { type, abi, control, key } = handle ?? {};
+    if (type !== "bump-alloc" || !Number.isSafeInteger(control) || !Number.isSafeInteger(key)) {
+      throw new TypeError(`Cannot attach: a handle from share() is needed, not ${describe(handle)}`);
+    }
+    if (abi !== ABI) throw new SharedError("Cannot attach: another version of the module made the handle");
+    const settings = checkOptions({});
+    const region = Region.attach(control, key, settings);
+    return new BumpAlloc(new Bound(region, settings, false, null) as BumpAllocOptions);
+  }
+
+  /** Makes the region attachable by others in this process; see {@linkcode BumpAlloc.attach}. */
+  share(): BumpHandle {
+    checkArena(this, "share");
+    const { control, key } = this.#region.share();
+    return { type: "bump-alloc", abi: ABI, control, key };
+  }
+
+  /** Bytes of the region. */
+  get capacity(): number {
+    return this.#region.capacity;
+  }
+
+  /** Bytes that are taken: allocations and their padding, native callers and, in a shared region, all others. */
+  get used(): number {
+    return arenaState(this).used;
+  }
+
+  /** Bytes that are left; a request for exactly this many succeeds, alignment permitting. */
+  get remaining(): number {
+    const state = arenaState(this);
+    return state.closed ? 0 : this.#region.capacity - state.used;
+  }
+
+  /** Address of the region's first byte. It changes when `reset` mends a region after a transfer. */
+  get address(): bigint {
+    checkArena(this, "take the address");
+    return BigInt(this.#region.address);
+  }
+
+  /** Whether the allocator was closed. */
+  get closed(): boolean {
+    return arenaState(this).closed;
+  }
+
+  /**
+   * Takes all memory back at once. Every view has length 0 from then on.
+   *
+   * @param options `retain`: bytes that stay resident; pages above go back to the operating system.
+   * @throws {ScopeError} A scope is open.
+   * @throws {PinnedError} A pinned promise is still using the memory.
+   * @throws {SharedError} Others are attached, or this allocator is not the owner.
+   *
+   * @example Start over for each request
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const old = scratch.alloc(100);
+   * scratch.reset();
+   * assertEquals(old.length, 0);
+   * assertEquals(scratch.used, 0);
+   * ```
+   */
+  reset(options?: { retain?: number }): void {
+    const retain = options?.retain ?? this.#retain;
+    if (retain !== Infinity) checkSize(retain, "reset", "number of bytes to retain");
+    if (!this.#owner) {
+      checkArena(this, "reset");
+      throw new SharedError("Cannot reset: the region belongs to the allocator that shared it");
+    }
+    rewindArena(this);
+    if (retain < this.#region.high) this.#region.discard(retain);
+  }
+
+  /**
+   * Gives the pages above `retain` bytes that are not in use back to the operating system. They read as zero when they are used
+   * again.
+   *
+   * @param retain Bytes that stay resident; default 0.
+   */
+  trim(retain: number = 0): void {
+    checkSize(retain, "trim", "number of bytes to retain");
+    checkArena(this, "trim");
+    if (this.#region.attached > 1) throw sharedRefusal("trim");
+    this.#region.discard(Math.max(retain, arenaState(this).position));
+  }
+
+  /** Figures for monitoring. Takes microseconds to milliseconds, because `resident` asks for each page. */
+  stats(): BumpStats {
+    const { closed, used, position, depth, pins } = arenaState(this);
+    const region = this.#region;
+    const { capacity, orphaned } = region;
+    if (closed) {
+      return {
+        capacity,
+        used: 0,
+        remaining: 0,
+        peak: region.peak,
+        unused: 0,
+        committed: 0,
+        resident: 0,
+        orphaned,
+        windows: 0,
+        scopes: 0,
+        pins: 0,
+        attached: 0,
+      };
+    }
+    return {
+      capacity,
+      used,
+      remaining: capacity - used,
+      peak: Math.max(region.peak, position),
+      unused: region.cursor - used,
+      committed: region.committed,
+      resident: region.resident,
+      orphaned,
+      windows: region.windows,
+      scopes: depth,
+      pins,
+      attached: region.attached,
+    };
+  }
+
+  /**
+   * Releases the region; every view of it has length 0 from then on. Closing twice is fine.
+   *
+   * @throws {PinnedError} A pinned promise is still using the memory.
+   * @throws {SharedError} This is the owner of a shared region, and others are attached.
+   */
+  close(): void {
+    if (arenaState(this).closed) return;
+    const region = this.#region;
+    if (this.#owner && region.shared && region.attached > 1) throw sharedRefusal("close");
+    if (!closeArena(this)) return;
+    if (this.#giveBack !== null) return this.#giveBack(region);
+    dropped.unregister(region);
+    region.release();
+  }
+
+  /** Closes the allocator: for `using`. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** Waits for pinned promises, then closes the allocator: for `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await settlePins(this);
+    this.close();
+  }
+
+  /** For `console.log`: used, peak, committed and capacity in human units. */
+  [Symbol.for("Deno.customInspect")](): string {
+    if (this.closed) return "BumpAlloc { closed }";
+    const { used, peak, committed, capacity } = this.stats();
+    return `BumpAlloc { used: ${formatBytes(used)}, peak: ${formatBytes(peak)}, ` +
+      `committed: ${formatBytes(committed)}, capacity: ${formatBytes(capacity)} }`;
+  }
+}
+
+/** Options after validation. */
+export interface Settings {
+  readonly capacity: number;
+  readonly window: number;
+  readonly retain: number;
+  readonly prefault: number;
+  readonly hugePages: boolean;
+  readonly zero: boolean;
+  readonly poison: boolean;
+  readonly transferable: boolean;
+}
+
+/** Validates options; defaults are filled in. */
+export function checkOptions(options: BumpAllocOptions): Settings {
+  if (options === null || typeof options !== "object") {
+    throw new TypeError(`Cannot make an allocator: options must be an object, not ${describe(options)}`);
+  }
+  const { size = BumpAlloc.DEFAULT_SIZE, window = 2 ** 20, retain = Infinity, prefault = 0 } = options;
+  checkSize(size, "reserve");
+  checkSize(window, "make an allocator", "window");
+  checkSize(prefault, "make an allocator", "prefault");
+  if (retain !== Infinity) checkSize(retain, "make an allocator", "retain");
+  return {
+    capacity: Math.max(size, 1),
+    window: Math.max(window, 4096),
+    retain,
+    prefault,
+    hugePages: options.hugePages === true,
+    zero: options.zero === true,
+    poison: options.poison === true,
+    transferable: options.transferable !== false,
+  };
+}
+
+/** A region that exists already, in place of options: never visible to users. */
+class Bound {
+  constructor(
+    readonly region: Region,
+    readonly settings: Settings,
+    readonly owner: boolean,
+    readonly giveBack: ((region: Region) => void) | null,
+  ) {}
+}
+
+/** An allocator over a pool's region; `giveBack` gets the region when the allocator is closed. */
+export function leaseAllocator(
+  region: Region,
+  settings: Settings,
+  giveBack: (region: Region) => void,
+): BumpAlloc {
+  return new BumpAlloc(new Bound(region, settings, true, giveBack) as BumpAllocOptions);
+}
+
+/** Regions whose allocator was collected without having been closed. */
+const dropped = new FinalizationRegistry<Region>((region) => region.abandon(() => {}));

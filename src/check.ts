@@ -1,0 +1,43 @@
+import { formatBytes } from "./format.ts";
+
+/** Throws unless `value` is a size: a safe integer from 0 on. `what` begins the message: "allocate". */
+export function checkSize(value: unknown, what: string, name = "size"): asserts value is number {
+  if (typeof value !== "number") {
+    throw new TypeError(`Cannot ${what}: the ${name} must be a number of bytes, not ${describe(value)}`);
+  }
+  if (!Number.isSafeInteger(value) || value < 0) {
+    const shown = Number.isSafeInteger(value) || !Number.isFinite(value) || value % 1 !== 0
+      ? String(value)
+      : formatBytes(value);
+    throw new RangeError(`Cannot ${what}: the ${name} must be a safe integer from 0 on, not ${shown}`);
+  }
+}
+
+/** Throws unless `align` is a power of two up to `capacity`. */
+export function checkAlign(align: unknown, capacity: number, what: string): asserts align is number {
+  if (typeof align !== "number") {
+    throw new TypeError(`Cannot ${what}: the alignment must be a number of bytes, not ${describe(align)}`);
+  }
+  // A power of two has a base-2 logarithm that is an integer, exactly, over the whole safe range.
+  if (!(align >= 1 && align <= capacity && Number.isInteger(Math.log2(align)) && Number.isInteger(align))) {
+    throw new RangeError(
+      `Cannot ${what}: the alignment must be a power of two up to ${formatBytes(capacity)}, not ${align}`,
+    );
+  }
+}
+
+/** Throws unless `view` is a typed array or a `DataView`. */
+export function checkView(view: unknown, what: string): asserts view is ArrayBufferView {
+  if (!ArrayBuffer.isView(view)) {
+    throw new TypeError(`Cannot ${what}: a typed array or DataView is needed, not ${describe(view)}`);
+  }
+}
+
+/** A value's type in words. */
+export function describe(value: unknown): string {
+  if (value === null) return "null";
+  if (value === undefined) return "undefined";
+  if (typeof value === "object") return `an object of type ${value.constructor?.name ?? "Object"}`;
+  if (typeof value === "string") return "a string";
+  return `a ${typeof value}`;
+}

@@ -1,0 +1,163 @@
+/**
+ * Every error that an allocator throws by itself. Wrong types are plain `TypeError`s, impossible
+ * sizes and alignments plain `RangeError`s.
+ *
+ * @module
+ */
+
+import { formatBytes } from "./format.ts";
+
+/** What an {@linkcode OutOfMemoryError} knows about the request that did not fit. All are bytes. */
+export interface OutOfMemoryDetails {
+  /** Bytes that were asked for. */
+  requested: number;
+  /** Alignment that was asked for. */
+  align: number;
+  /** Bytes of the region that were taken. */
+  used: number;
+  /** Bytes of the region. */
+  capacity: number;
+}
+
+/**
+ * The region has not that many bytes left. Nothing has moved: a smaller request then succeeds.
+ *
+ * @example Fall back when scratch memory is full
+ * ```ts
+ * import { BumpAlloc, OutOfMemoryError } from "@bump/alloc";
+ * import { assert, assertThrows } from "@std/assert";
+ *
+ * using scratch = BumpAlloc.withSize(65536);
+ * const error = assertThrows(() => scratch.alloc(65537), OutOfMemoryError);
+ * assert(error.requested === 65537 && error.used === 0);
+ * ```
+ */
+export class OutOfMemoryError extends RangeError {
+  /** Bytes that were asked for. */
+  readonly requested: number;
+  /** Alignment that was asked for, in bytes. */
+  readonly align: number;
+  /** Bytes of the region that were taken when the request came. */
+  readonly used: number;
+  /** Bytes of the region. */
+  readonly capacity: number;
+
+  /** Made by the allocator; `details` are in bytes. */
+  constructor(details: OutOfMemoryDetails) {
+    const { requested, align, used, capacity } = details;
+    const aligned = align > 8 ? ` aligned to ${formatBytes(align)}` : "";
+    super(
+      `Cannot allocate ${formatBytes(requested)}${aligned}: ` +
+        `${formatBytes(used)} of ${formatBytes(capacity)} are used`,
+    );
+    this.name = "OutOfMemoryError";
+    this.requested = requested;
+    this.align = align;
+    this.used = used;
+    this.capacity = capacity;
+  }
+}
+
+/** The operating system refused to reserve the address space of a region. */
+export class ReserveError extends Error {
+  /** `errno` on POSIX, `GetLastError()` on Windows. */
+  readonly code: number;
+
+  /** Made by the allocator; `byteLength` is what was to be reserved. */
+  constructor(byteLength: number, code: number) {
+    super(`Cannot reserve ${formatBytes(byteLength)} of address space: ${describeSystemError(code)}`);
+    this.name = "ReserveError";
+    this.code = code;
+  }
+}
+
+/** The operating system refused to make reserved memory usable (or to give it back). */
+export class CommitError extends Error {
+  /** `errno` on POSIX, `GetLastError()` on Windows. */
+  readonly code: number;
+
+  /** Made by the allocator; `what` says what was to be done. */
+  constructor(what: string, code: number) {
+    super(`Cannot ${what}: ${describeSystemError(code)}`);
+    this.name = "CommitError";
+    this.code = code;
+  }
+}
+
+/** The allocator, scope or lease was closed, ended or returned before. */
+export class ClosedError extends Error {
+  /** Made by the allocator; `what` is what was to be done, `owner` what is closed. */
+  constructor(what: string, owner: string) {
+    super(`Cannot ${what}: the ${owner} is closed`);
+    this.name = "ClosedError";
+  }
+}
+
+/**
+ * The window under the allocator was transferred away, and its memory with it. {@linkcode
+ * BumpAlloc.reset} mends the allocator.
+ */
+export class DetachedError extends Error {
+  /** Made by the allocator; `what` is what was to be done. */
+  constructor(what: string) {
+    super(
+      `Cannot ${what}: a view's buffer was transferred away, and the memory around it went along. ` +
+        "postMessage or structuredClone with a transfer list, ArrayBuffer.prototype.transfer, and " +
+        "enqueue or read on a byte stream do that. Hand over a copy (view.slice()), or make the " +
+        "allocator with { transferable: false }, and the transfer itself throws. reset() mends this one",
+    );
+    this.name = "DetachedError";
+  }
+}
+
+/** A parent was used while one of its scopes is open, or scopes were ended out of order. */
+export class ScopeError extends Error {
+  /** Made by the allocator; `what` is what was to be done. */
+  constructor(what: string) {
+    super(`Cannot ${what}: a scope that was opened from it is still open; use or end that scope first`);
+    this.name = "ScopeError";
+  }
+}
+
+/** Memory was to be taken back while a pinned promise may still use it. Nothing has changed. */
+export class PinnedError extends Error {
+  /** Made by the allocator; `what` is what was to be done. */
+  constructor(what: string, pins: number) {
+    super(
+      `Cannot ${what}: ${pins} pinned ${pins === 1 ? "promise is" : "promises are"} still using the ` +
+        "memory; await them first, or use `await using`",
+    );
+    this.name = "PinnedError";
+  }
+}
+
+/** A shared region: the handle is stale or forged, or the call is refused while others are attached. */
+export class SharedError extends Error {
+  /** Made by the allocator. */
+  constructor(message: string) {
+    super(message);
+    this.name = "SharedError";
+  }
+}
+
+/** The words for the codes that memory calls give; others are given as a number. */
+function describeSystemError(code: number): string {
+  const words = Deno.build.os === "windows" ? WINDOWS_ERRORS[code] : POSIX_ERRORS[code];
+  return words === undefined ? `system error ${code}` : `${words} (system error ${code})`;
+}
+
+const POSIX_ERRORS: Record<number, string> = {
+  1: "not permitted",
+  11: "try again: too much memory is locked",
+  12: "out of memory or address space, or over a limit such as RLIMIT_AS",
+  13: "access denied",
+  22: "invalid argument",
+  35: "try again: too much memory is locked",
+};
+
+const WINDOWS_ERRORS: Record<number, string> = {
+  5: "access denied",
+  8: "not enough memory",
+  87: "invalid parameter",
+  1455: "the commit limit (memory and page file) is reached",
+};

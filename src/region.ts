@@ -1,0 +1,595 @@
+import { type BumpLibrary, library } from "./native/library.ts";
+import { BumpCode, HUGE_PAGES } from "./native/symbols.ts";
+import { CommitError, ReserveError, SharedError } from "./errors.ts";
+import { formatBytes } from "./format.ts";
+import { markUntransferable } from "./untransferable.ts";
+
+/** A run of committed bytes that this allocator took from the native cursor. */
+export interface Lease {
+  /** Offset of its first byte. */
+  readonly start: number;
+  /** Offset past its last byte; grows when the next lease continues this one. */
+  end: number;
+  /** Bytes from here to `end` were never used, so they are zero. */
+  dirty: number;
+}
+
+/** A window that is not the current one of its level but whose views still live. */
+interface OlderWindow {
+  readonly buffer: ArrayBuffer;
+  readonly base: number;
+  readonly depth: number;
+}
+
+/** What a region is made with; `BumpAllocOptions` after validation. */
+export interface RegionSettings {
+  readonly capacity: number;
+  readonly window: number;
+  readonly hugePages: boolean;
+  readonly transferable: boolean;
+}
+
+/** No lease is taken, and no window made, larger than this unless one request asks for more: a
+ * `structuredClone` of a small view copies its whole window. */
+const MAX_STEP = 64 * 1024 * 1024;
+
+/** First lease of an allocator on a shared region; doubles up to the window size. */
+const SHARED_STEP = 64 * 1024;
+
+/** Windows start on such an offset, so that alignments up to it hold for positions in the window. */
+export const WINDOW_ALIGN = 4096;
+
+/**
+ * One allocator's hold on a native region: its leases, its windows, and their end.
+ *
+ * It never refers to the `BumpAlloc` that uses it, so that it can be the value that a
+ * `FinalizationRegistry` holds for that `BumpAlloc`.
+ */
+export class Region {
+  readonly capacity: number;
+  readonly window: number;
+  readonly transferable: boolean;
+  readonly leases: Lease[] = [];
+  /** Current window of each level (0 is the allocator, 1 its scope, …), and its offset. */
+  readonly buffers: (ArrayBuffer | null)[] = [null];
+  readonly bases: number[] = [0];
+  /** The window that the next scope of a level starts with: fresh, and seen by nobody. */
+  readonly #spares: (ArrayBuffer | null)[] = [];
+  readonly #spareBases: number[] = [];
+  readonly #older: OlderWindow[] = [];
+  readonly #native: BumpLibrary = library();
+  #control: Deno.PointerObject;
+  #base: Deno.PointerObject;
+  /** The address of offset 0 as a number: exact, because addresses are below 2^53. */
+  address: number;
+  /** Highest offset in use since pages were last given back. */
+  high = 0;
+  /** Highest offset ever in use since the last renewal. */
+  peak = 0;
+  /** Bytes of former address space that transferred windows still hold. */
+  orphaned = 0;
+  /** End of the highest window that was transferred away. */
+  #stolenEnd = 0;
+  #shared = false;
+  #step: number;
+  #released = false;
+
+  private constructor(
+    control: Deno.PointerObject,
+    settings: RegionSettings,
+    shared: boolean,
+  ) {
+    this.#control = control;
+    this.#base = this.#native.bump_base(control)!;
+    this.address = Number(Deno.UnsafePointer.value(this.#base));
+    this.capacity = settings.capacity;
+    this.window = settings.window;
+    this.transferable = settings.transferable;
+    this.#shared = shared;
+    this.#step = shared ? Math.min(SHARED_STEP, settings.window) : settings.window;
+    live.add(this);
+    markSettledOnUnload();
+  }
+
+  /** Reserves address space. */
+  static create(settings: RegionSettings): Region {
+    const native = library();
+    const control = native.bump_create(
+      settings.capacity,
+      settings.hugePages ? HUGE_PAGES : 0,
+      errorBytes,
+    );
+    if (control === null) throw new ReserveError(settings.capacity, systemCode(errorCell[0]));
+    return new Region(
+      control,
+      { ...settings, capacity: native.bump_capacity(control) },
+      false,
+    );
+  }
+
+  /** A region inside the reservation of `parent`, which stays alive as long as this. */
+  static carve(parent: Region, offset: number, settings: RegionSettings): Region {
+    const control = parent.#native.bump_carve(parent.#control, offset, settings.capacity, errorBytes);
+    if (control === null) throw new ReserveError(settings.capacity, systemCode(errorCell[0]));
+    return new Region(control, settings, false);
+  }
+
+  /** Attaches to the region that a handle names. */
+  static attach(control: number, key: number, settings: Omit<RegionSettings, "capacity">): Region {
+    const native = library();
+    const pointer = native.bump_attach(control, key, errorBytes);
+    if (pointer === null) {
+      throw new SharedError(
+        "Cannot attach: the handle names no live region of this process (it is stale or forged, " +
+          "or its owner has closed the region)",
+      );
+    }
+    return new Region(pointer, { ...settings, capacity: native.bump_capacity(pointer) }, true);
+  }
+
+  /** What another Worker needs to attach. */
+  share(): { control: number; key: number } {
+    const key = this.#native.bump_share(this.#control);
+    if (key <= 0) throw new SharedError("Cannot share: a pool's allocator stays in its own Worker");
+    this.#shared = true;
+    return { control: Number(Deno.UnsafePointer.value(this.#control)), key };
+  }
+
+  /** Whether others may move the native cursor. */
+  get shared(): boolean {
+    return this.#shared;
+  }
+
+  /** The `bump_t*` for native callers. */
+  get control(): Deno.PointerObject {
+    return this.#control;
+  }
+
+  /** The pointer to offset 0. */
+  get base(): Deno.PointerObject {
+    return this.#base;
+  }
+
+  /** Offset of the native cursor. */
+  get cursor(): number {
+    return this.#native.bump_cursor(this.#control);
+  }
+
+  get committed(): number {
+    return this.#native.bump_committed(this.#control);
+  }
+
+  get resident(): number {
+    return Math.max(0, this.#native.bump_resident(this.#control));
+  }
+
+  /** How many allocators hold the region, this one included. */
+  get attached(): number {
+    return this.#native.bump_attached(this.#control);
+  }
+
+  /** Windows whose views may be alive. */
+  get windows(): number {
+    let count = this.#older.length;
+    for (const buffer of this.buffers) if (buffer !== null) count++;
+    return count;
+  }
+
+  // ---- leases ----------------------------------------------------------------------------------
+
+  /**
+   * Takes more of the region for `byteLength` bytes that were to start at `position` (in the last
+   * lease). Returns the index of the lease that has room for them, or -1 when the region is full.
+   */
+  extend(position: number, byteLength: number, align: number): number {
+    const last = this.leases.length - 1;
+    if (last >= 0) {
+      // Usually nobody else has moved the cursor, and the new lease continues the last one: then
+      // only what is missing is asked for, and the last byte of the region can be had.
+      const lease = this.leases[last];
+      const missing = this.alignUp(position, align) + byteLength - lease.end;
+      if (this.#shared || this.cursor === lease.end) {
+        const code = this.#lease(missing, 1);
+        if (code === BumpCode.OK && grant[0] === lease.end) {
+          if (lease.dirty === lease.end) lease.dirty = Math.max(lease.dirty, grant[2]);
+          lease.end = grant[1];
+          return last;
+        }
+        if (code === BumpCode.OK) this.#native.bump_unlease(this.#control, grant[0], grant[1]);
+        else if (code !== BumpCode.FULL) this.#refuse(byteLength, code);
+        else if (!this.#shared) return -1;
+      }
+    }
+    const code = this.#lease(byteLength, align);
+    if (code === BumpCode.FULL) return -1;
+    if (code !== BumpCode.OK) this.#refuse(byteLength, code);
+    this.leases.push({ start: grant[0], end: grant[1], dirty: grant[2] });
+    return this.leases.length - 1;
+  }
+
+  #lease(minimum: number, align: number): number {
+    const preferred = Math.max(minimum, this.#step);
+    const code = this.#native.bump_lease(this.#control, minimum, preferred, align, grantBytes);
+    if (code === BumpCode.OK) {
+      const most = this.#shared ? this.window : MAX_STEP;
+      this.#step = Math.min(Math.max(this.#step * 2, this.#step), Math.max(most, this.window));
+    }
+    return code;
+  }
+
+  #refuse(byteLength: number, code: number): never {
+    throw new CommitError(`allocate ${formatBytes(byteLength)}`, systemCode(code));
+  }
+
+  /** The least offset from `offset` on whose address is a multiple of `align`. */
+  alignUp(offset: number, align: number): number {
+    const past = (this.address + offset) % align;
+    return past === 0 ? offset : offset + align - past;
+  }
+
+  /** Remembers that everything below `position` in lease `index` was used. */
+  noteUsed(index: number, position: number): void {
+    if (position > this.high) this.high = position;
+    if (position > this.peak) this.peak = position;
+    const lease = this.leases[index];
+    if (lease !== undefined && position > lease.dirty) lease.dirty = position;
+  }
+
+  /** Sum of what the leases hold beyond `position` in lease `index`: leased, and not used. */
+  unused(index: number, position: number): number {
+    let bytes = 0;
+    for (let i = index; i < this.leases.length; i++) {
+      bytes += this.leases[i].end - (i === index ? position : this.leases[i].start);
+    }
+    return bytes;
+  }
+
+  /** Gives the part of the last lease above `position` back, when nobody took more since. */
+  giveBack(index: number, position: number): void {
+    for (let i = this.leases.length - 1; i >= index && i >= 0; i--) {
+      const lease = this.leases[i];
+      const from = i === index ? position : lease.start;
+      if (this.#native.bump_unlease(this.#control, from, lease.end) !== 1) return;
+      if (from === lease.start) this.leases.pop();
+      else lease.end = from;
+    }
+  }
+
+  // ---- windows ---------------------------------------------------------------------------------
+
+  /**
+   * Makes a window current for a level: one that shows at least [start, start + byteLength) of
+   * lease `index`. The former one becomes an older window.
+   */
+  openWindow(depth: number, index: number, start: number, byteLength: number): ArrayBuffer {
+    const former = this.buffers[depth] ?? null;
+    const lease = this.leases[index];
+    const end = start + byteLength;
+    let buffer = this.#spares[depth] ?? null;
+    let base = this.#spareBases[depth];
+    if (buffer !== null && former === null && base <= start && end <= base + buffer.byteLength) {
+      this.#spares[depth] = null;
+    } else {
+      base = start - start % WINDOW_ALIGN;
+      const step = Math.min(
+        former === null ? this.window : Math.max(this.window, 2 * former.byteLength),
+        Math.max(MAX_STEP, this.window),
+      );
+      buffer = this.makeWindow(base, Math.min(Math.max(end, base + step), lease.end) - base);
+    }
+    if (former !== null) this.#older.push({ buffer: former, base: this.bases[depth], depth });
+    this.buffers[depth] = buffer;
+    this.bases[depth] = base;
+    return buffer;
+  }
+
+  /** Makes the current window of a level an older one. */
+  shelve(depth: number): void {
+    const buffer = this.buffers[depth] ?? null;
+    if (buffer === null) return;
+    this.#older.push({ buffer, base: this.bases[depth], depth });
+    this.buffers[depth] = null;
+  }
+
+  /** How far, in a window, a block of lease `index` may reach. */
+  windowEnd(index: number, base: number, buffer: ArrayBuffer): number {
+    const lease = this.leases[index];
+    return lease === undefined ? -1 : Math.min(lease.end - base, buffer.byteLength);
+  }
+
+  /** A new `ArrayBuffer` over [base, base + byteLength). */
+  makeWindow(base: number, byteLength: number): ArrayBuffer {
+    const buffer = Deno.UnsafePointerView.getArrayBuffer(this.#base, byteLength, base) as ArrayBuffer;
+    if (!this.transferable) markUntransferable(buffer);
+    return buffer;
+  }
+
+  /** Makes the older window of a level that shows `position` current again, or none. */
+  reopenWindow(depth: number, position: number): ArrayBuffer | null {
+    const older = this.#older;
+    for (let i = older.length - 1; i >= 0; i--) {
+      const { buffer, base } = older[i];
+      if (older[i].depth !== depth || position < base || position >= base + buffer.byteLength) continue;
+      const former = this.buffers[depth];
+      if (former === null) older.splice(i, 1);
+      else older[i] = { buffer: former, base: this.bases[depth], depth };
+      this.buffers[depth] = buffer;
+      this.bases[depth] = base;
+      return buffer;
+    }
+    return null;
+  }
+
+  /** A window at `depth` that shows [offset, offset + byteLength), not the current one. */
+  windowOver(depth: number, offset: number, byteLength: number, end: number): OlderWindow {
+    for (let i = this.#older.length - 1; i >= 0; i--) {
+      const w = this.#older[i];
+      if (
+        w.depth === depth && w.base <= offset && offset + byteLength <= w.base + w.buffer.byteLength
+      ) return w;
+    }
+    const base = offset - offset % WINDOW_ALIGN;
+    const most = Math.max(offset + byteLength, base + MAX_STEP);
+    const made = { buffer: this.makeWindow(base, Math.min(end, most) - base), base, depth };
+    this.#older.push(made);
+    return made;
+  }
+
+  /** The offset of a window's first byte, or -1 when it is no window of level `depth` or deeper. */
+  baseOf(buffer: ArrayBufferLike, depth: number): number {
+    for (let i = depth; i < this.buffers.length; i++) {
+      if (this.buffers[i] === buffer) return this.bases[i];
+    }
+    for (const window of this.#older) {
+      if (window.buffer === buffer && window.depth >= depth) return window.base;
+    }
+    return -1;
+  }
+
+  /** Whether a window of the level was transferred away. */
+  isStolen(depth: number): boolean {
+    if (this.buffers[depth]?.detached) return true;
+    return this.#older.some((window) => window.depth === depth && window.buffer.detached);
+  }
+
+  /**
+   * Ends all windows of a level: every view of them has length 0 from now on. Returns the end of
+   * the highest one that had been transferred away, 0 when none was.
+   */
+  dropWindows(depth: number): number {
+    let stolen = this.#older.length === 0 ? 0 : this.#dropOlder(depth);
+    const buffer = this.buffers[depth] ?? null;
+    if (buffer === null) return stolen;
+    this.buffers[depth] = null;
+    if (buffer.detached) {
+      stolen = Math.max(stolen, this.#endOfStolen(this.bases[depth]));
+    } else {
+      const former = this.#spares[depth] ?? null;
+      if (this.transferable) {
+        // transfer() keeps the memory, detaches the views and costs a third of a new window.
+        this.#spares[depth] = buffer.transfer();
+        former?.transfer(0);
+      } else {
+        // It cannot be detached: the next use of the level aliases the same window.
+        this.#spares[depth] = buffer;
+        if (former !== null) this.#undetachable.push(former);
+      }
+      this.#spareBases[depth] = this.bases[depth];
+    }
+    if (stolen > this.#stolenEnd) this.#stolenEnd = stolen;
+    return stolen;
+  }
+
+  /** Ends the older windows of a level and makes its first one current, to be the next spare. */
+  #dropOlder(depth: number): number {
+    let stolen = 0;
+    const older = this.#older;
+    for (let i = older.length - 1; i >= 0; i--) {
+      let { buffer, base } = older[i];
+      if (older[i].depth !== depth) continue;
+      older.splice(i, 1);
+      const current = this.buffers[depth] ?? null;
+      if (current === null || (base < this.bases[depth] && !buffer.detached)) {
+        this.buffers[depth] = buffer;
+        const formerBase = this.bases[depth];
+        this.bases[depth] = base;
+        if (current === null) continue;
+        buffer = current;
+        base = formerBase;
+      }
+      if (buffer.detached) stolen = Math.max(stolen, this.#endOfStolen(base));
+      else if (this.transferable) buffer.transfer(0);
+      else this.#undetachable.push(buffer);
+    }
+    return stolen;
+  }
+
+  /** Windows that no option lets us detach, kept so that their memory outlives their views. */
+  readonly #undetachable: ArrayBuffer[] = [];
+
+  /** A stolen window does not tell its length any more: it ended within its lease. */
+  #endOfStolen(base: number): number {
+    for (const lease of this.leases) if (base < lease.end) return lease.end;
+    return this.cursor;
+  }
+
+  /** Overwrites [from, to): for poison. The bytes are committed. */
+  fill(from: number, to: number, value: number): void {
+    if (to <= from) return;
+    const bytes = Deno.UnsafePointerView.getArrayBuffer(this.#base, to - from, from) as ArrayBuffer;
+    new Uint8Array(bytes).fill(value);
+    bytes.transfer(0);
+  }
+
+  // ---- the end ---------------------------------------------------------------------------------
+
+  /**
+   * Takes all memory back after the windows of level 0 were dropped. Keeps the first lease when
+   * nothing but leases moved the native cursor; else the next allocation leases anew.
+   */
+  rewindAll(): void {
+    if (this.#stolenEnd > 0) {
+      this.#renew();
+      return;
+    }
+    const first = this.leases[0];
+    if (first === undefined || first.start !== 0) {
+      if (first !== undefined || this.cursor > 0) this.#resetCursor(0);
+      this.leases.length = 0;
+      this.#dropSpares();
+    } else if (this.leases.length > 1 || this.cursor !== first.end) {
+      this.#resetCursor(first.end);
+      this.leases.length = 1;
+    }
+  }
+
+  #resetCursor(cursor: number): void {
+    const code = this.#native.bump_reset(this.#control, cursor);
+    if (code === BumpCode.SHARED) throw sharedRefusal("reset");
+    if (code !== BumpCode.OK) throw new CommitError("reset", systemCode(code));
+  }
+
+  /** Moves to fresh address space, because a receiver of transferred memory sees the old one. */
+  #renew(): void {
+    const code = this.#native.bump_renew(this.#control, this.#stolenEnd);
+    if (code === BumpCode.SHARED) throw sharedRefusal("reset");
+    if (code !== BumpCode.OK) throw new ReserveError(this.capacity, systemCode(code));
+    this.orphaned += this.#stolenEnd;
+    this.#stolenEnd = 0;
+    this.#base = this.#native.bump_base(this.#control)!;
+    this.address = Number(Deno.UnsafePointer.value(this.#base));
+    this.leases.length = 0;
+    this.high = 0;
+    this.#dropSpares();
+  }
+
+  /** Spare windows that nobody sees any more; detaching them frees them without waiting for a collection. */
+  #dropSpares(): void {
+    if (!this.transferable) return;
+    for (let depth = 0; depth < this.#spares.length; depth++) {
+      this.#spares[depth]?.transfer(0);
+      this.#spares[depth] = null;
+    }
+  }
+
+  /** Gives the pages between `from` and the highest used byte back to the operating system. */
+  discard(from: number): void {
+    if (from >= this.high) return;
+    const code = this.#native.bump_discard(this.#control, from, this.high);
+    if (code !== BumpCode.OK) throw new CommitError("give pages back", systemCode(code));
+    this.high = from;
+    // The page that `from` is in was not given back whole.
+    const page = this.#native.bump_page_size();
+    const kept = Math.ceil(from / page) * page;
+    for (const lease of this.leases) {
+      if (lease.dirty > kept) lease.dirty = Math.max(Math.min(kept, lease.end), lease.start);
+    }
+  }
+
+  /** Makes [0, byteLength) resident. */
+  prefault(byteLength: number): void {
+    const code = this.#native.bump_prefault(this.#control, 0, byteLength);
+    if (code !== BumpCode.OK) {
+      throw new CommitError(`prefault ${formatBytes(byteLength)}`, systemCode(code));
+    }
+  }
+
+  /** Releases the hold on the region; its windows end with it. */
+  release(): void {
+    if (this.#released) return;
+    for (let depth = 0; depth < this.buffers.length; depth++) this.dropWindows(depth);
+    this.#dropSpares();
+    const undetachable = this.#undetachable.concat(this.#spares.filter((buffer) => buffer !== null));
+    if (undetachable.length > 0) this.#releaseAfter(undetachable, () => {});
+    else this.#close();
+  }
+
+  /** Releases the hold once every window has been collected: for an allocator that was dropped. */
+  abandon(then: () => void): void {
+    if (this.#released) return;
+    const windows = this.#undetachable.splice(0);
+    for (let depth = 0; depth < this.buffers.length; depth++) {
+      this.#collectWindow(windows, this.buffers[depth], this.bases[depth]);
+      this.buffers[depth] = null;
+    }
+    for (const window of this.#older.splice(0)) this.#collectWindow(windows, window.buffer, window.base);
+    if (this.transferable) this.#dropSpares();
+    else for (const spare of this.#spares) if (spare) windows.push(spare);
+    this.#spares.length = 0;
+    this.#releaseAfter(windows, then);
+  }
+
+  #collectWindow(windows: ArrayBuffer[], buffer: ArrayBuffer | null, base: number): void {
+    if (buffer === null) return;
+    if (buffer.detached) {
+      this.#stolenEnd = Math.max(this.#stolenEnd, this.#endOfStolen(base));
+      return;
+    }
+    // Nobody would notice a transfer from now on, so that none may happen any more.
+    if (this.transferable) markUntransferable(buffer);
+    windows.push(buffer);
+  }
+
+  #releaseAfter(windows: ArrayBuffer[], then: () => void): void {
+    let waiting = windows.length;
+    const gone = () => {
+      if (--waiting > 0) return;
+      this.#close();
+      then();
+    };
+    if (waiting === 0) {
+      waiting = 1;
+      gone();
+    }
+    for (const buffer of windows) collectedWindows.register(buffer, gone);
+    this.#spares.length = 0;
+  }
+
+  #close(): void {
+    if (this.#released) return;
+    this.#released = true;
+    live.delete(this);
+    this.#native.bump_close(this.#control, this.#stolenEnd);
+  }
+
+  /** Tells the C library, at unload, whether it may unmap what windows showed. */
+  settle(): void {
+    if (this.#stolenEnd > 0 || this.orphaned > 0) return;
+    for (let depth = 0; depth < this.buffers.length; depth++) if (this.isStolen(depth)) return;
+    this.#native.bump_settle(this.#control);
+  }
+}
+
+/** The refusal of what only the sole holder of a region may do. */
+export function sharedRefusal(what: string): SharedError {
+  return new SharedError(
+    `Cannot ${what}: other allocators are attached to the region; close them first`,
+  );
+}
+
+/** System errors come as `SYSTEM - e`. */
+function systemCode(code: number): number {
+  return code <= BumpCode.SYSTEM ? BumpCode.SYSTEM - code : code;
+}
+
+// One call at a time uses these: FFI calls are synchronous.
+const errorCell = new Int32Array(1);
+const errorBytes = new Uint8Array(errorCell.buffer);
+const grant = new Float64Array(3);
+const grantBytes = new Uint8Array(grant.buffer);
+
+/** Runs the callback that was registered with a window once that window has been collected. */
+const collectedWindows = new FinalizationRegistry<() => void>((gone) => gone());
+
+/** Regions of this Worker that are not released. */
+const live = new Set<Region>();
+
+let listening = false;
+
+function markSettledOnUnload(): void {
+  if (listening) return;
+  listening = true;
+  globalThis.addEventListener("unload", () => {
+    for (const region of live) region.settle();
+  });
+}
