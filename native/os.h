@@ -1,0 +1,48 @@
+/* os.h - what the bump allocator asks of the operating system.
+ *
+ * Functions that return int give 0 or the system's own error number. Ranges are whole pages.
+ */
+#ifndef BUMP_OS_H
+#define BUMP_OS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+enum { OS_NO_MEMORY = 8 };  /* ERROR_NOT_ENOUGH_MEMORY */
+#else
+enum { OS_NO_MEMORY = 12 }; /* ENOMEM */
+#endif
+
+/* ---- address space ----------------------------------------------------- */
+
+/* Inaccessible addresses, none of them backed; the first is a multiple of `align` where the
+ * system allows that (0: any page). */
+int os_reserve(size_t size, size_t align, void **base);
+int os_release(void *base, size_t size);                   /* all that one os_reserve gave */
+int os_release_tail(void *base, size_t kept, size_t size); /* all of it but the first `kept` bytes */
+int os_commit(void *start, size_t size);                   /* readable, writable; idempotent */
+
+/* ---- pages ------------------------------------------------------------- */
+
+int os_discard(void *start, size_t size);  /* RAM given back; committed pages read as zero from now on */
+int os_zero(void *start, size_t size);     /* the same, committing what is not, and never inaccessible meanwhile */
+int os_prefault(void *start, size_t size); /* committed pages get their RAM now */
+int os_resident(const void *start, size_t size, size_t *bytes);
+void os_huge_pages(void *start, size_t size); /* a hint */
+size_t os_page_size(void);
+
+/* ---- plain memory for control blocks ----------------------------------- */
+
+void *os_map(size_t size); /* readable, writable, zero; NULL on refusal */
+void os_unmap(void *start, size_t size);
+
+/* ---- the rest ---------------------------------------------------------- */
+
+int os_random(void *bytes, size_t size);
+/* Copies from an address that may be anything; an error when it is unreadable. At most 512 bytes. */
+int os_peek(uintptr_t address, void *copy, size_t size);
+uint64_t os_thread(void); /* never 0 */
+void os_yield(void);
+
+#endif

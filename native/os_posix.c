@@ -1,0 +1,175 @@
+/* os_posix.c - Linux (glibc, musl) and macOS, x86_64 and aarch64.
+ *
+ * Prototypes and constants are declared here because the library is cross-compiled without the
+ * systems' headers. Imports: mmap munmap mprotect madvise mincore getpagesize getentropy pipe2
+ * (macOS: pipe) read write close pthread_self sched_yield __errno_location (macOS: __error).
+ */
+typedef int os_posix_translation_unit; /* ISO C wants a declaration also where all else is left out */
+
+#if !defined(_WIN32)
+
+#include "os.h"
+
+_Static_assert(sizeof(void *) == 8 && sizeof(long) == 8, "64-bit systems only");
+
+enum { PROT_NONE = 0, PROT_READ_WRITE = 1 | 2 };
+enum { OS_EINTR = 4, OS_EIO = 5, OS_EFAULT = 14 }; /* the same numbers on both */
+
+extern void *mmap(void *, size_t, int, int, int, long);
+extern int munmap(void *, size_t);
+extern int mprotect(void *, size_t, int);
+extern int madvise(void *, size_t, int);
+extern int mincore(void *, size_t, unsigned char *);
+extern int getpagesize(void);
+extern int getentropy(void *, size_t);
+extern long read(int, void *, size_t);
+extern long write(int, const void *, size_t);
+extern int close(int);
+extern void *pthread_self(void);
+extern int sched_yield(void);
+
+#if defined(__linux__)
+enum { MAP_PRIVATE = 0x02, MAP_FIXED = 0x10, MAP_ANON = 0x20, MAP_NORESERVE = 0x4000 };
+enum { MADV_DONTNEED = 4, MADV_HUGEPAGE = 14, MADV_POPULATE_WRITE = 23 };
+enum { OS_O_CLOEXEC = 02000000 };
+extern int *__errno_location(void);
+extern int pipe2(int[2], int);
+static int last_error(void) { return *__errno_location(); }
+static int open_pipe(int ends[2]) { return pipe2(ends, OS_O_CLOEXEC); }
+#elif defined(__APPLE__)
+enum { MAP_PRIVATE = 0x02, MAP_FIXED = 0x10, MAP_ANON = 0x1000, MAP_NORESERVE = 0x40 };
+extern int *__error(void);
+extern int pipe(int[2]);
+static int last_error(void) { return *__error(); }
+static int open_pipe(int ends[2]) { return pipe(ends); }
+#else
+#error "no constants known for this system"
+#endif
+
+#define OS_MAP_FAILED ((void *)-1) /* not NULL: a refusal must never be taken for an address */
+
+static int result(int returned) { return returned == 0 ? 0 : last_error(); }
+
+/* ---- address space ----------------------------------------------------- */
+
+static int map(void *at, size_t size, int protection, int flags, void **base) {
+  void *mapped = mmap(at, size, protection, flags | MAP_PRIVATE | MAP_ANON | MAP_NORESERVE, -1, 0);
+  if (mapped == OS_MAP_FAILED) return last_error();
+  *base = mapped;
+  return 0;
+}
+
+int os_reserve(size_t size, size_t align, void **base) {
+  const size_t slack = align > os_page_size() ? align : 0;
+  void *mapped = NULL;
+  const int error = map(NULL, size + slack, PROT_NONE, 0, &mapped);
+  if (error != 0) return error;
+  if (slack != 0) {
+    const size_t before = (0 - (size_t)mapped) & (align - 1);
+    if (before != 0) munmap(mapped, before);
+    mapped = (char *)mapped + before;
+    if (slack != before) munmap((char *)mapped + size, slack - before);
+  }
+  *base = mapped;
+  return 0;
+}
+
+int os_release(void *base, size_t size) { return result(munmap(base, size)); }
+
+int os_release_tail(void *base, size_t kept, size_t size) {
+  return result(munmap((char *)base + kept, size - kept));
+}
+
+int os_commit(void *start, size_t size) { return result(mprotect(start, size, PROT_READ_WRITE)); }
+
+/* ---- pages ------------------------------------------------------------- */
+
+int os_zero(void *start, size_t size) {
+  void *mapped = NULL;
+  return map(start, size, PROT_READ_WRITE, MAP_FIXED, &mapped);
+}
+
+int os_discard(void *start, size_t size) {
+#if defined(__linux__)
+  if (madvise(start, size, MADV_DONTNEED) == 0) return 0; /* refused for locked pages */
+#endif
+  return os_zero(start, size); /* macOS's MADV_DONTNEED keeps the contents */
+}
+
+static void touch(unsigned char *page) {
+  /* Not a plain write, which would lose one that another thread makes; not fetch_or(0), which
+   * compilers turn into a load. Where the exchange fails the byte is not zero, so the page is there. */
+  unsigned char expected = 0;
+  __atomic_compare_exchange_n(page, &expected, 0, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+int os_prefault(void *start, size_t size) {
+#if defined(__linux__)
+  if (madvise(start, size, MADV_POPULATE_WRITE) == 0) return 0; /* Linux 5.14 */
+#endif
+  const size_t page = os_page_size();
+  for (size_t at = 0; at < size; at += page) touch((unsigned char *)start + at);
+  return 0;
+}
+
+int os_resident(const void *start, size_t size, size_t *bytes) {
+  unsigned char pages[2048]; /* below a page of stack, so that no stack probe is linked in */
+  const size_t page = os_page_size(), stride = sizeof pages * page;
+  *bytes = 0;
+  for (size_t at = 0; at < size; at += stride) {
+    const size_t part = size - at < stride ? size - at : stride;
+    if (mincore((char *)start + at, part, pages) != 0) return last_error();
+    for (size_t i = 0; i < part / page; i++) *bytes += (pages[i] & 1) ? page : 0;
+  }
+  return 0;
+}
+
+void os_huge_pages(void *start, size_t size) {
+#if defined(__linux__)
+  madvise(start, size, MADV_HUGEPAGE);
+#else
+  (void)start, (void)size;
+#endif
+}
+
+size_t os_page_size(void) { return (size_t)getpagesize(); }
+
+/* ---- plain memory for control blocks ----------------------------------- */
+
+void *os_map(size_t size) {
+  void *mapped = NULL;
+  return map(NULL, size, PROT_READ_WRITE, 0, &mapped) == 0 ? mapped : NULL;
+}
+
+void os_unmap(void *start, size_t size) { munmap(start, size); }
+
+/* ---- the rest ---------------------------------------------------------- */
+
+int os_random(void *bytes, size_t size) { return result(getentropy(bytes, size)); }
+
+static int through_pipe(const int ends[2], uintptr_t address, void *copy, size_t size) {
+  long moved;
+  do moved = write(ends[1], (const void *)address, size);
+  while (moved < 0 && last_error() == OS_EINTR);
+  if (moved < 0) return last_error();
+  if ((size_t)moved != size) return OS_EFAULT; /* the readable part ends inside */
+  do moved = read(ends[0], copy, size);
+  while (moved < 0 && last_error() == OS_EINTR);
+  return moved < 0 ? last_error() : (size_t)moved == size ? 0 : OS_EIO;
+}
+
+int os_peek(uintptr_t address, void *copy, size_t size) {
+  int ends[2];
+  if (open_pipe(ends) != 0) return last_error();
+  /* The kernel answers EFAULT where a load would be a signal; 512 bytes never block a pipe. */
+  const int error = through_pipe(ends, address, copy, size);
+  close(ends[0]);
+  close(ends[1]);
+  return error;
+}
+
+uint64_t os_thread(void) { return (uint64_t)(uintptr_t)pthread_self(); }
+
+void os_yield(void) { sched_yield(); }
+
+#endif
