@@ -749,10 +749,10 @@ double bump_resident(bump_t *bump) {
 
 void *bump_base(bump_t *bump) { return alive(bump) ? bump->base : NULL; }
 
-double bump_capacity(bump_t *bump) { return alive(bump) ? (double)bump->capacity : BUMP_STALE; }
+double bump_capacity(bump_t *bump) { return alive(bump) ? (double)bump->capacity : (double)BUMP_STALE; }
 
-double bump_cursor(bump_t *bump) { return alive(bump) ? (double)get(&bump->cursor) : BUMP_STALE; }
+double bump_cursor(bump_t *bump) { return alive(bump) ? (double)get(&bump->cursor) : (double)BUMP_STALE; }
 
-double bump_committed(bump_t *bump) { return alive(bump) ? (double)get(&bump->committed) : BUMP_STALE; }
+double bump_committed(bump_t *bump) { return alive(bump) ? (double)get(&bump->committed) : (double)BUMP_STALE; }
 
-double bump_attached(bump_t *bump) { return alive(bump) ? (double)(get(&bump->state) & REFS_MASK) : BUMP_STALE; }
+double bump_attached(bump_t *bump) { return alive(bump) ? (double)(get(&bump->state) & REFS_MASK) : (double)BUMP_STALE; }

@@ -1,0 +1,162 @@
+/* os_windows.c - Windows 10 and later, x86_64 and aarch64.
+ *
+ * Prototypes and constants are declared here because the library is cross-compiled without an SDK.
+ * Imports, all from kernel32: VirtualAlloc VirtualFree K32QueryWorkingSetEx GetCurrentProcess
+ * GetCurrentThreadId GetLastError GetSystemInfo ReadProcessMemory LoadLibraryExA GetProcAddress
+ * SwitchToThread VirtualUnlock.
+ */
+typedef int os_windows_translation_unit; /* ISO C wants a declaration also where all else is left out */
+
+#if defined(_WIN32)
+
+#include "os.h"
+
+_Static_assert(sizeof(void *) == 8, "64-bit systems only");
+
+#define KERNEL32(type) __declspec(dllimport) type __stdcall
+
+enum { MEM_COMMIT = 0x1000, MEM_RESERVE = 0x2000, MEM_DECOMMIT = 0x4000, MEM_RELEASE = 0x8000, MEM_RESET = 0x80000 };
+enum { PAGE_NOACCESS = 0x01, PAGE_READWRITE = 0x04 };
+enum { LOAD_LIBRARY_SEARCH_SYSTEM32 = 0x800 };
+enum { OS_ERROR_INVALID_FUNCTION = 1, OS_ERROR_NOACCESS = 998 };
+
+typedef struct {
+  uint32_t architecture, page_size;
+  void *minimum_address, *maximum_address;
+  uint64_t processor_mask;
+  uint32_t processors, processor_type, allocation_granularity;
+  uint16_t processor_level, processor_revision;
+} system_info_t;
+_Static_assert(sizeof(system_info_t) == 48, "SYSTEM_INFO");
+
+typedef struct {
+  void *address;
+  uint64_t attributes; /* bit 0: in the working set */
+} working_set_t;
+
+typedef unsigned char(__stdcall *random_t)(void *, unsigned long);
+
+KERNEL32(void *) VirtualAlloc(void *, size_t, unsigned long, unsigned long);
+KERNEL32(int) VirtualFree(void *, size_t, unsigned long);
+KERNEL32(int) VirtualUnlock(void *, size_t);
+KERNEL32(int) K32QueryWorkingSetEx(void *, void *, unsigned long);
+KERNEL32(void *) GetCurrentProcess(void);
+KERNEL32(unsigned long) GetCurrentThreadId(void);
+KERNEL32(unsigned long) GetLastError(void);
+KERNEL32(void) GetSystemInfo(system_info_t *);
+KERNEL32(int) ReadProcessMemory(void *, const void *, void *, size_t, size_t *);
+KERNEL32(void *) LoadLibraryExA(const char *, void *, unsigned long);
+KERNEL32(void *) GetProcAddress(void *, const char *);
+KERNEL32(int) SwitchToThread(void);
+
+static int result(int succeeded) { return succeeded ? 0 : (int)GetLastError(); }
+
+/* ---- address space ----------------------------------------------------- */
+
+int os_reserve(size_t size, size_t align, void **base) {
+  (void)align; /* for huge pages, which need a privilege here and are not used; 64 KiB is given anyway */
+  *base = VirtualAlloc(NULL, size, MEM_RESERVE, PAGE_NOACCESS);
+  return result(*base != NULL);
+}
+
+int os_release(void *base, size_t size) {
+  (void)size; /* must be 0: a reservation goes as a whole */
+  return result(VirtualFree(base, 0, MEM_RELEASE));
+}
+
+int os_release_tail(void *base, size_t kept, size_t size) {
+  return result(VirtualFree((char *)base + kept, size - kept, MEM_DECOMMIT)); /* its addresses stay taken */
+}
+
+int os_commit(void *start, size_t size) {
+  return result(VirtualAlloc(start, size, MEM_COMMIT, PAGE_READWRITE) != NULL);
+}
+
+/* ---- pages ------------------------------------------------------------- */
+
+int os_discard(void *start, size_t size) {
+  if (!VirtualFree(start, size, MEM_DECOMMIT)) return (int)GetLastError();
+  /* Refused only if other processes took the commit charge in between; then the pages fault. */
+  return os_commit(start, size);
+}
+
+int os_zero(void *start, size_t size) {
+  const int error = os_commit(start, size);
+  if (error != 0) return error;
+  volatile uint64_t *word = start; /* volatile, so that it is not made a call to memset */
+  for (size_t i = 0; i < size / sizeof *word; i++) word[i] = 0;
+  /* Reset pages read as they were or as zero, which are the same now; unlocking what is not locked
+   * takes them out of the working set. Both only save RAM. */
+  VirtualAlloc(start, size, MEM_RESET, PAGE_READWRITE);
+  VirtualUnlock(start, size);
+  return 0;
+}
+
+int os_prefault(void *start, size_t size) {
+  const size_t page = os_page_size();
+  for (size_t at = 0; at < size; at += page) {
+    /* Not a plain write, which would lose one that another thread makes. */
+    unsigned char expected = 0;
+    __atomic_compare_exchange_n((unsigned char *)start + at, &expected, 0, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+  }
+  return 0;
+}
+
+int os_resident(const void *start, size_t size, size_t *bytes) {
+  working_set_t pages[128]; /* below a page of stack, so that no stack probe is linked in */
+  const size_t page = os_page_size(), stride = 128 * page;
+  *bytes = 0;
+  for (size_t at = 0; at < size; at += stride) {
+    const size_t count = (size - at < stride ? size - at : stride) / page;
+    for (size_t i = 0; i < count; i++) pages[i].address = (char *)start + at + i * page;
+    if (!K32QueryWorkingSetEx(GetCurrentProcess(), pages, (unsigned long)(count * sizeof pages[0]))) {
+      return (int)GetLastError();
+    }
+    for (size_t i = 0; i < count; i++) *bytes += (pages[i].attributes & 1) ? page : 0;
+  }
+  return 0;
+}
+
+void os_huge_pages(void *start, size_t size) { (void)start, (void)size; }
+
+size_t os_page_size(void) {
+  static _Atomic uint32_t known; /* asked on every lease; GetSystemInfo costs more than a load */
+  if (known == 0) {
+    system_info_t info;
+    GetSystemInfo(&info);
+    known = info.page_size;
+  }
+  return known;
+}
+
+/* ---- plain memory for control blocks ----------------------------------- */
+
+void *os_map(size_t size) { return VirtualAlloc(NULL, size, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE); }
+
+void os_unmap(void *start, size_t size) {
+  (void)size;
+  VirtualFree(start, 0, MEM_RELEASE);
+}
+
+/* ---- the rest ---------------------------------------------------------- */
+
+int os_random(void *bytes, size_t size) {
+  /* kernel32 has no random numbers; RtlGenRandom goes by this name, and only sharing needs it. */
+  void *library = LoadLibraryExA("advapi32.dll", NULL, LOAD_LIBRARY_SEARCH_SYSTEM32);
+  if (library == NULL) return (int)GetLastError();
+  const random_t random = (random_t)(uintptr_t)GetProcAddress(library, "SystemFunction036");
+  if (random == NULL) return (int)GetLastError();
+  return random(bytes, (unsigned long)size) ? 0 : OS_ERROR_INVALID_FUNCTION;
+}
+
+int os_peek(uintptr_t address, void *copy, size_t size) {
+  size_t copied = 0;
+  if (!ReadProcessMemory(GetCurrentProcess(), (const void *)address, copy, size, &copied)) return (int)GetLastError();
+  return copied == size ? 0 : OS_ERROR_NOACCESS;
+}
+
+uint64_t os_thread(void) { return GetCurrentThreadId(); }
+
+void os_yield(void) { SwitchToThread(); }
+
+#endif
