@@ -1,3 +1,108 @@
-export function loadLibrary<T extends Deno.ForeignLibraryInterface>(table: T): Deno.DynamicLibrary<T>["symbols"] {
-  return Deno.dlopen(Deno.env.get("BUMP_ALLOC_LIB")!, table).symbols;
+import { extractToFile, extractToStableFile, type LoadableFile } from "./extract.ts";
+import { memoryFile } from "./memory_file.ts";
+import { platform, prebuilt } from "./prebuilt.ts";
+
+/** Names another library file to load, when `--allow-env` and `--allow-read` allow to see it. */
+const OVERRIDE = "BUMP_ALLOC_LIB";
+
+/**
+ * Loads the C library: from memory where Linux can, else from a file that this process just wrote.
+ *
+ * On POSIX each Worker loads its own copy, so that the library notices when a Worker ends.
+ */
+export function loadLibrary<T extends Deno.ForeignLibraryInterface>(
+  table: T,
+): Deno.DynamicLibrary<T>["symbols"] {
+  requestFfi();
+  const override = overrideFile();
+  const bytes = override === null ? prebuiltBytes() : readOverride(override);
+  const name = override ?? `the prebuilt library for ${platform}`;
+  const failures: unknown[] = [];
+  for (const make of waysFor(Deno.build.os)) {
+    let file: LoadableFile;
+    try {
+      file = make(bytes);
+    } catch (error) {
+      failures.push(error);
+      continue;
+    }
+    try {
+      return Deno.dlopen(file.path, table).symbols;
+    } catch (error) {
+      failures.push(error);
+    } finally {
+      file.remove();
+    }
+  }
+  throw loadFailure(name, failures);
+}
+
+/** How the bytes can become something that the system loads, best first. */
+function waysFor(os: typeof Deno.build.os): ((bytes: Uint8Array<ArrayBuffer>) => LoadableFile)[] {
+  if (os === "windows") return [extractToStableFile];
+  if (os === "linux" || os === "android") return [memoryFile, extractToFile];
+  return [extractToFile];
+}
+
+/**
+ * Asks for the one permission that everything needs, once: each call would else ask for its own file.
+ * Denied, the first call that needs it throws Deno's own `NotCapable`.
+ */
+function requestFfi(): void {
+  if (Deno.permissions.querySync({ name: "ffi" }).state === "prompt") {
+    Deno.permissions.requestSync({ name: "ffi" });
+  }
+  if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") {
+    throw new Deno.errors.NotCapable(
+      'Requires ffi access, run again with the --allow-ffi flag. A scoped grant ("--allow-ffi=<path>") is ' +
+        "not enough: Deno refuses raw pointers then",
+    );
+  }
+}
+
+function overrideFile(): string | null {
+  // Asking for what is not granted would be a second prompt.
+  const state = Deno.permissions.querySync({ name: "env", variable: OVERRIDE }).state;
+  return state === "granted" ? Deno.env.get(OVERRIDE) || null : null;
+}
+
+function readOverride(path: string): Uint8Array<ArrayBuffer> {
+  try {
+    return Deno.readFileSync(path);
+  } catch (cause) {
+    throw new Error(`Cannot load ${path}, which ${OVERRIDE} names: correct or unset the variable`, { cause });
+  }
+}
+
+function prebuiltBytes(): Uint8Array<ArrayBuffer> {
+  if (prebuilt !== null) return prebuilt.bytes();
+  const own = ownBuild();
+  if (own !== null) return own;
+  throw new Error(
+    `Cannot load the native library: there is none for ${platform}. Build one from native/ with ` +
+      `\`deno task build:host\`, and set ${OVERRIDE} to its path`,
+  );
+}
+
+/** What `deno task build:host` made in this checkout, for a platform without a prebuilt library. */
+function ownBuild(): Uint8Array<ArrayBuffer> | null {
+  if (!import.meta.url.startsWith("file:")) return null;
+  const extension = { windows: "dll", darwin: "dylib" }[Deno.build.os as string] ?? "so";
+  try {
+    return Deno.readFileSync(new URL(`../../native/out/libbump.${extension}`, import.meta.url));
+  } catch {
+    return null;
+  }
+}
+
+function loadFailure(name: string, failures: unknown[]): Error {
+  // A missing permission reaches the caller as Deno's own error.
+  const denied = failures.find((error) => error instanceof Deno.errors.NotCapable);
+  if (denied !== undefined) return denied as Error;
+  const reasons = failures.map((error) => error instanceof Error ? error.message : String(error));
+  return new Error(
+    `Cannot load ${name}: ${reasons.join("; ")}. On Linux it is loaded from memory, which needs /proc; else from a ` +
+      "temporary folder, which must be writable (--allow-write) and not mounted noexec",
+    { cause: failures.length === 1 ? failures[0] : new AggregateError(failures) },
+  );
 }

@@ -1,0 +1,76 @@
+/** Something that `Deno.dlopen` can load. */
+export interface LoadableFile {
+  readonly path: string;
+  /** Removes what loading needed and the loaded library does not. */
+  remove(): void;
+}
+
+/** Writes the bytes to a fresh folder that only this user can enter; it is removed after loading. */
+export function extractToFile(bytes: Uint8Array<ArrayBuffer>): LoadableFile {
+  const folder = Deno.makeTempDirSync({ prefix: "bump_alloc_" });
+  const path = `${folder}/bump_alloc.${Deno.build.os === "darwin" ? "dylib" : "so"}`;
+  const remove = () => Deno.removeSync(folder, { recursive: true });
+  try {
+    // Complete before it is loaded: a truncated library kills a process with SIGBUS.
+    Deno.writeFileSync(path, bytes, { createNew: true, mode: 0o700 });
+  } catch (error) {
+    remove();
+    throw error;
+  }
+  return { path, remove };
+}
+
+/** How many names are tried when files with other contents have the first ones. */
+const MAX_NAMES = 16;
+
+/**
+ * For Windows, where a loaded library's file cannot be removed: one file in the user's temporary folder, used
+ * again by every later process whose bytes are the same.
+ */
+export function extractToStableFile(bytes: Uint8Array<ArrayBuffer>): LoadableFile {
+  const fresh = Deno.makeTempFileSync({ prefix: "bump_alloc_", suffix: ".dll" });
+  try {
+    Deno.writeFileSync(fresh, bytes);
+    const folder = fresh.slice(0, Math.max(fresh.lastIndexOf("\\"), fresh.lastIndexOf("/")));
+    const name = `${folder}\\bump_alloc_${checksum(bytes)}`;
+    for (let i = 0; i < MAX_NAMES; i++) {
+      const path = `${name}${i === 0 ? "" : `_${i}`}.dll`;
+      const present = readIfThere(path);
+      if (present === null) {
+        // Renamed when complete, so that another process never sees half of it.
+        Deno.renameSync(fresh, path);
+        return { path, remove() {} };
+      }
+      if (equal(present, bytes)) {
+        Deno.removeSync(fresh);
+        return { path, remove() {} };
+      }
+    }
+    throw new Error(`files with other contents have all names from ${name}.dll on; remove them`);
+  } catch (error) {
+    try {
+      Deno.removeSync(fresh);
+    } catch { /* it was renamed, or never written */ }
+    throw error;
+  }
+}
+
+function readIfThere(path: string): Uint8Array | null {
+  try {
+    return Deno.readFileSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+}
+
+function equal(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
+/** FNV-1a: tells versions apart in a file name; equality is checked byte for byte. */
+function checksum(bytes: Uint8Array): string {
+  let hash = 0x811c9dc5;
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
+  return (hash >>> 0).toString(16).padStart(8, "0");
+}

@@ -1,0 +1,53 @@
+import type { LoadableFile } from "./extract.ts";
+
+const MFD_CLOEXEC = 1;
+
+const libcSymbols = {
+  memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
+  write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
+  close: { parameters: ["i32"], result: "i32" },
+  gettid: { parameters: [], result: "i32" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/**
+ * Puts the bytes into a file that exists in memory only: no folder need be writable or executable, and
+ * `--allow-ffi` is enough.
+ */
+export function memoryFile(bytes: Uint8Array<ArrayBuffer>): LoadableFile {
+  const libc = openLibc();
+  const { memfd_create, write, close, gettid } = libc.symbols;
+  const fd = memfd_create(new TextEncoder().encode("bump_alloc\0"), MFD_CLOEXEC);
+  const remove = () => {
+    if (fd >= 0) close(fd);
+    libc.close();
+  };
+  if (fd < 0) {
+    remove();
+    throw new Error("memfd_create failed");
+  }
+  for (let done = 0; done < bytes.length;) {
+    const count = Number(write(fd, bytes.subarray(done), BigInt(bytes.length - done)));
+    if (count <= 0) {
+      remove();
+      throw new Error("the library could not be written to memory");
+    }
+    done += count;
+  }
+  // glibc takes a path that it knows for the library that it knows. The thread's number keeps Workers
+  // that load at the same time, with equal descriptors one after the other, apart.
+  return { path: `/proc/self/task/${gettid()}/fd/${fd}`, remove };
+}
+
+/** glibc's name, then musl's. */
+function openLibc(): Deno.DynamicLibrary<typeof libcSymbols> {
+  const arch = Deno.build.arch;
+  let failure: unknown;
+  for (const name of ["libc.so.6", `libc.musl-${arch}.so.1`, `/lib/ld-musl-${arch}.so.1`]) {
+    try {
+      return Deno.dlopen(name, libcSymbols);
+    } catch (error) {
+      failure = error;
+    }
+  }
+  throw failure;
+}
