@@ -1,0 +1,170 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { BumpAlloc, type BumpHandle, ClosedError, SharedError } from "../mod.ts";
+import type { ShareRequest } from "./workers/share_worker.ts";
+
+/** A Worker that answers one request at a time. */
+class Peer {
+  readonly worker = new Worker(new URL("./workers/share_worker.ts", import.meta.url), { type: "module" });
+
+  ask<T>(request: ShareRequest): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.worker.onmessage = (event) => resolve(event.data);
+      this.worker.onerror = (event) => reject(new Error(event.message));
+      this.worker.postMessage(request);
+    });
+  }
+}
+
+/** Waits until so many allocators hold the region: the end of a Worker takes a moment. */
+async function untilAttached(allocator: BumpAlloc, count: number): Promise<void> {
+  for (let i = 0; i < 1000 && allocator.stats().attached !== count; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  assertEquals(allocator.stats().attached, count);
+}
+
+Deno.test("a handle is plain data and survives structuredClone and JSON", () => {
+  using owner = BumpAlloc.withSize(2 ** 24);
+  const handle = owner.share();
+  for (const copy of [structuredClone(handle), JSON.parse(JSON.stringify(handle)) as BumpHandle]) {
+    const attached = BumpAlloc.attach(copy);
+    assertEquals(attached.capacity, owner.capacity);
+    assertEquals(attached.address, owner.address);
+    attached.close();
+  }
+});
+
+Deno.test("two allocators on one region never overlap, and see each other's bytes", () => {
+  using owner = BumpAlloc.withSize(2 ** 26);
+  using other = BumpAlloc.attach(owner.share());
+  const taken: { start: number; end: number; from: BumpAlloc; value: number }[] = [];
+  for (let i = 0; i < 500; i++) {
+    const from = i % 2 === 0 ? owner : other;
+    const byteLength = 1 + (i * 7919) % 50_000;
+    const view = from.alloc(byteLength);
+    const start = Number(from.addressOf(view) - from.address);
+    view.fill(i % 251);
+    taken.push({ start, end: start + byteLength, from, value: i % 251 });
+  }
+  const sorted = taken.toSorted((a, b) => a.start - b.start);
+  for (let i = 1; i < sorted.length; i++) assert(sorted[i - 1].end <= sorted[i].start);
+  for (const { start, end, from, value } of taken) {
+    const seen = (from === owner ? other : owner).view(start, end - start);
+    assert(seen.every((byte) => byte === value));
+  }
+  other.close();
+});
+
+Deno.test("a Worker allocates, and the main thread reads without copying", async () => {
+  using owner = new BumpAlloc();
+  const peer = new Peer();
+  assertEquals(await peer.ask<number>({ kind: "attach", handle: owner.share() }), owner.capacity);
+  const offset = await peer.ask<number>({ kind: "alloc", byteLength: 100_000, value: 9 });
+  const view = owner.view(offset, 100_000);
+  assert(view.every((byte) => byte === 9));
+  view.fill(10); // and the other way
+  assertEquals(await peer.ask<number[]>({ kind: "read", offset, byteLength: 100_000 }), [10]);
+  peer.worker.terminate();
+  await untilAttached(owner, 1);
+});
+
+Deno.test("Atomics work on shared memory: a hand-over and a hand-back", async () => {
+  using owner = new BumpAlloc();
+  const flags = owner.allocArray(Int32Array, 1);
+  flags[0] = 0;
+  const peer = new Peer();
+  await peer.ask({ kind: "attach", handle: owner.share() });
+  const offset = await peer.ask<number>({ kind: "alloc", byteLength: 8, value: 0 });
+  const theirs = owner.view(offset, 8);
+  const cell = new Int32Array(theirs.buffer, theirs.byteOffset, 1);
+  assertEquals(Atomics.add(cell, 0, 257), 0);
+  assertEquals(Atomics.load(cell, 0), 257);
+  assertEquals((await peer.ask<number[]>({ kind: "read", offset, byteLength: 4 })).sort(), [0, 1]);
+  assertThrows(() => Atomics.wait(cell, 0, 257), TypeError); // as documented: not for such memory
+  peer.worker.terminate();
+  await untilAttached(owner, 1);
+});
+
+Deno.test("close, reset and trim are refused while others are attached, and change nothing", async () => {
+  const owner = new BumpAlloc();
+  const view = owner.alloc(100);
+  const peer = new Peer();
+  await peer.ask({ kind: "attach", handle: owner.share() });
+  assertThrows(() => owner.close(), SharedError);
+  assertThrows(() => owner.reset(), SharedError);
+  assertThrows(() => owner.trim(), SharedError);
+  assertEquals(view.length, 100);
+  assertEquals(owner.closed, false);
+  assertEquals(await peer.ask<string[]>({ kind: "refused" }), ["SharedError", "SharedError"]);
+  await peer.ask({ kind: "close" });
+  owner.reset();
+  assertEquals(view.length, 0);
+  owner.close();
+  peer.worker.terminate();
+});
+
+Deno.test("a forged or stale handle is refused", () => {
+  const owner = new BumpAlloc();
+  const handle = owner.share();
+  const forged: BumpHandle[] = [
+    { ...handle, key: handle.key ^ 1 },
+    { ...handle, key: 0 },
+    { ...handle, control: handle.control + 64 },
+    { ...handle, control: 0 },
+    { ...handle, control: 8 },
+    { ...handle, control: 4096 },
+    { ...handle, control: 2 ** 46 },
+    { ...handle, control: Number(owner.address) },
+    { ...handle, control: Number(owner.address) + owner.capacity },
+    { ...handle, control: -4096 },
+    { ...handle, abi: handle.abi + 1 },
+  ];
+  for (const copy of forged) assertThrows(() => BumpAlloc.attach(copy), SharedError);
+  for (const wrong of [null, undefined, {}, 5, "x", { ...handle, type: "x" }, { ...handle, control: 1.5 }]) {
+    assertThrows(() => BumpAlloc.attach(wrong as BumpHandle), TypeError);
+  }
+  owner.close();
+  assertThrows(() => BumpAlloc.attach(handle), SharedError);
+  assertThrows(() => owner.share(), ClosedError);
+  // The control block is used again: the old handle stays dead.
+  using next = new BumpAlloc();
+  const fresh = next.share();
+  assertThrows(() => BumpAlloc.attach(handle), SharedError);
+  assert(fresh.key !== handle.key);
+});
+
+Deno.test("the region outlives its owner while others are attached", async () => {
+  const peer = new Peer();
+  const { handle, offset } = await peer.ask<{ handle: BumpHandle; offset: number }>(
+    { kind: "own", byteLength: 5000 },
+  );
+  using mine = BumpAlloc.attach(handle);
+  const theirs = mine.view(offset, 5000);
+  peer.worker.terminate();
+  await untilAttached(mine, 1);
+  assert(theirs.every((byte) => byte === 42));
+  const more = mine.alloc(100_000);
+  more.fill(1);
+  assert(theirs.every((byte) => byte === 42));
+});
+
+Deno.test("a Worker that throws lets go of the region", async () => {
+  using owner = new BumpAlloc();
+  const peer = new Peer();
+  await peer.ask({ kind: "attach", handle: owner.share() });
+  await untilAttached(owner, 2);
+  peer.worker.onerror = (event) => event.preventDefault();
+  peer.worker.postMessage({ kind: "throw" } satisfies ShareRequest);
+  await untilAttached(owner, 1);
+});
+
+Deno.test("what an attached allocator leaves unused comes back or is reported", () => {
+  using owner = BumpAlloc.withSize(2 ** 26);
+  const other = BumpAlloc.attach(owner.share());
+  other.alloc(100);
+  assert(other.stats().unused > 0);
+  assert(other.stats().unused <= 2 ** 20);
+  other.close();
+  // Nobody took more in between: the rest of the lease is back.
+  assertEquals(owner.used, 100);
+});

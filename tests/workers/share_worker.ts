@@ -1,0 +1,57 @@
+// Does with a shared region what the test tells it to, and says what it saw.
+import { BumpAlloc, type BumpHandle } from "../../mod.ts";
+
+/** What a test may ask for. */
+export type ShareRequest =
+  | { kind: "attach"; handle: BumpHandle }
+  | { kind: "alloc"; byteLength: number; value: number }
+  | { kind: "read"; offset: number; byteLength: number }
+  | { kind: "refused" }
+  | { kind: "own"; byteLength: number }
+  | { kind: "close" }
+  | { kind: "throw" };
+
+let allocator: BumpAlloc | undefined;
+
+function answer(request: ShareRequest): unknown {
+  switch (request.kind) {
+    case "attach":
+      allocator = BumpAlloc.attach(request.handle);
+      return allocator.capacity;
+    case "alloc": {
+      const view = allocator!.alloc(request.byteLength);
+      view.fill(request.value);
+      return Number(allocator!.addressOf(view) - allocator!.address);
+    }
+    case "read":
+      return [...new Set(allocator!.view(request.offset, request.byteLength))];
+    case "refused":
+      return [() => allocator!.reset(), () => allocator!.trim()].map((call) => {
+        try {
+          call();
+          return "allowed";
+        } catch (error) {
+          return (error as Error).name;
+        }
+      });
+    case "own": {
+      // A region that this Worker owns and shares.
+      allocator = new BumpAlloc();
+      const offset = allocator.offset(request.byteLength);
+      allocator.view(offset, request.byteLength).fill(42);
+      return { handle: allocator.share(), offset };
+    }
+    case "close":
+      allocator!.close();
+      return allocator!.closed;
+    case "throw":
+      setTimeout(() => {
+        throw new Error("on purpose");
+      });
+  }
+}
+
+globalThis.addEventListener("message", (event) => {
+  const { data } = event as MessageEvent<ShareRequest>;
+  (globalThis as unknown as Worker).postMessage(answer(data));
+});
