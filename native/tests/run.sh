@@ -1,0 +1,52 @@
+#!/bin/sh
+# Builds the library with this machine's compiler and tests it: plain, under ASan and UBSan, under TSan.
+# CC chooses the compiler. Needs no network and leaves nothing behind.
+set -eu
+cd "$(dirname "$0")"
+cc=${CC:-cc}
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+flags="-std=c11 -O2 -g -fPIC -Wall -Wextra -Wpedantic -Wconversion -Werror -fvisibility=hidden"
+tests="-D_GNU_SOURCE -std=gnu11 -O1 -g -pthread -Wall -Wextra"
+library="../bump.c ../os_posix.c"
+
+# One command to a line: `set -e` overlooks a failure on the left of &&, and a test that was not built would pass.
+build() { name=$1; shift; $cc $tests "$@" -lm -ldl -o "$out/$name"; }
+
+$cc $flags -shared ../*.c -o "$out/libbump.so"
+foreign=$(nm -D --defined-only "$out/libbump.so" | awk '$3 !~ /^bump_/ { print $3 }')
+if [ -n "$foreign" ]; then echo "exported without the prefix: $foreign"; exit 1; fi
+
+build offset test_offset.c
+"$out/offset"
+build bump test_bump.c $library
+"$out/bump"
+build threads test_threads.c $library
+"$out/threads"
+build unload test_unload.c
+"$out/unload" "$out/libbump.so"
+
+echo "ASan and UBSan"
+asan="-fsanitize=address,undefined -fno-sanitize-recover=all"
+build offset $asan test_offset.c
+"$out/offset"
+build bump $asan test_bump.c $library
+ASAN_OPTIONS=allow_user_segv_handler=1 "$out/bump"
+build threads $asan test_threads.c $library
+"$out/threads"
+
+echo "TSan"
+# bump_attach reads an address that may hold anything; the reference is taken atomically after that.
+echo "race:through_pipe" > "$out/tsan"
+build threads -fsanitize=thread test_threads.c $library
+TSAN_OPTIONS="halt_on_error=1 suppressions=$out/tsan" "$out/threads"
+
+echo 'int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return d == 0 && n != 0; }' > "$out/probe.c"
+if $cc -fsanitize=fuzzer "$out/probe.c" -o "$out/fuzzer" 2> /dev/null; then
+  echo "libFuzzer"
+  build fuzzer -DFUZZ -fsanitize=fuzzer,undefined test_offset.c
+  (cd "$out" && ./fuzzer -max_total_time=8 -max_len=64 -verbosity=0)
+else
+  echo "no libFuzzer here: the arithmetic had the random loop only"
+fi
+echo "all passed"
