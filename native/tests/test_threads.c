@@ -100,7 +100,6 @@ static void *attach_and_close(void *unused) {
 }
 
 static void attach_while_closing(void) {
-  const long size = status_kib("VmSize:");
   pthread_t threads[THREADS - 1];
   for (int i = 0; i < THREADS - 1; i++) pthread_create(&threads[i], NULL, attach_and_close, NULL);
   unsigned long renewed = 0;
@@ -118,7 +117,6 @@ static void attach_while_closing(void) {
   for (int i = 0; i < THREADS - 1; i++) pthread_join(threads[i], NULL);
   CHECK(attached > 0);
   CHECK(renewed > 0);
-  (void)size;
 }
 
 int main(void) {
