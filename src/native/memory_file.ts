@@ -17,25 +17,24 @@ export function memoryFile(bytes: Uint8Array<ArrayBuffer>): LoadableFile {
   const libc = openLibc();
   const { memfd_create, write, close, gettid } = libc.symbols;
   const fd = memfd_create(new TextEncoder().encode("bump_alloc\0"), MFD_CLOEXEC);
-  const remove = () => {
-    if (fd >= 0) close(fd);
-    libc.close();
-  };
   if (fd < 0) {
-    remove();
+    libc.close();
     throw new Error("memfd_create failed");
   }
   for (let done = 0; done < bytes.length;) {
     const count = Number(write(fd, bytes.subarray(done), BigInt(bytes.length - done)));
     if (count <= 0) {
-      remove();
+      close(fd);
+      libc.close();
       throw new Error("the library could not be written to memory");
     }
     done += count;
   }
   // glibc takes a path that it knows for the library that it knows. The thread's number keeps Workers
   // that load at the same time, with equal descriptors one after the other, apart.
-  return { path: `/proc/self/task/${gettid()}/fd/${fd}`, remove };
+  // The library closes the descriptor itself when it is loaded (native/memory_file.c): a Worker may be
+  // terminated before JavaScript gets to it.
+  return { path: `/proc/self/task/${gettid()}/fd/${fd}`, remove: () => libc.close() };
 }
 
 /** glibc's name, then musl's. */

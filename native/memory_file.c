@@ -1,0 +1,54 @@
+/* memory_file.c - Linux: closes the memory file that the library was loaded from.
+ *
+ * JavaScript cannot be trusted to do it: a Worker that is terminated while it loads runs no
+ * `finally`, and the descriptor would stay open for as long as the process lives.
+ */
+typedef int memory_file_translation_unit; /* ISO C wants a declaration also where all else is left out */
+
+#if defined(__linux__)
+
+typedef struct {
+  const char *file;
+  void *base;
+  const char *symbol;
+  void *address;
+} symbol_info_t; /* Dl_info */
+
+extern int dladdr(const void *, symbol_info_t *);
+extern int close(int);
+
+/* Skips `prefix` in `text`: what follows it, or NULL. */
+static const char *after(const char *text, const char *prefix) {
+  while (*prefix != '\0') {
+    if (*text++ != *prefix++) return 0;
+  }
+  return text;
+}
+
+/* Reads digits; `*value` is -1 when there are none or too many for a descriptor. */
+static const char *number(const char *text, int *value) {
+  int digits = 0;
+  *value = 0;
+  for (; *text >= '0' && *text <= '9'; text++) {
+    if (++digits <= 9) *value = *value * 10 + (*text - '0');
+  }
+  if (digits == 0 || digits > 9) *value = -1;
+  return text;
+}
+
+static const char here; /* an address inside this library */
+
+/* Only a path of the form that src/native/memory_file.ts makes is a memory file. */
+__attribute__((constructor)) static void close_memory_file(void) {
+  symbol_info_t info;
+  int thread, descriptor;
+  if (dladdr(&here, &info) == 0 || info.file == 0) return;
+  const char *text = after(info.file, "/proc/self/task/");
+  if (text == 0) return;
+  text = after(number(text, &thread), "/fd/");
+  if (text == 0 || thread < 0) return;
+  text = number(text, &descriptor);
+  if (descriptor >= 0 && *text == '\0') (void)close(descriptor);
+}
+
+#endif
