@@ -1,0 +1,44 @@
+/**
+ * `deno task test`: runs the tests and the documentation's examples. Where JSR cannot be reached, its three
+ * packages are replaced by thin wrappers over Node's own modules (tests/offline).
+ *
+ * Further arguments go to `deno test`: `deno task test --filter scope`, `deno task test tests/pool_test.ts`.
+ *
+ * @module
+ */
+
+const root = new URL("..", import.meta.url);
+const OFFLINE = "--import-map=tests/offline/import_map.json";
+
+/** Whether `deno` can load the JSR packages that deno.json names: from its cache, or soon from the network. */
+async function jsrReachable(): Promise<boolean> {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["cache", "--quiet", "jsr:@std/assert@^1.0.0", "jsr:@std/path@^1.0.0", "jsr:@std/testing@^1.0.0/bdd"],
+    cwd: root,
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  const timer = setTimeout(() => child.kill(), 10_000);
+  const { success } = await child.status;
+  clearTimeout(timer);
+  return success;
+}
+
+async function run(args: string[]): Promise<void> {
+  const { code } = await new Deno.Command(Deno.execPath(), { args, cwd: root }).spawn().status;
+  if (code !== 0) Deno.exit(code);
+}
+
+/** The import map to use, if any: for other scripts that start `deno`. */
+async function importMap(): Promise<string[]> {
+  if (await jsrReachable()) return [];
+  console.error("JSR cannot be reached: the tests use the wrappers in tests/offline instead of jsr:@std");
+  return [OFFLINE];
+}
+
+const map = await importMap();
+if (Deno.args.includes("--no-check")) map.push("--no-check");
+const args = Deno.args.filter((arg) => arg !== "--no-check");
+const paths = args.filter((arg) => !arg.startsWith("-"));
+await run(["test", "-A", "--v8-flags=--expose-gc", ...map, ...args, ...(paths.length > 0 ? [] : ["tests/"])]);
+if (args.length === 0) await run(["test", "-A", "--doc", ...map, "mod.ts", "src/", "README.md"]);
