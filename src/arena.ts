@@ -892,9 +892,7 @@ const typedArrayName = Object.getOwnPropertyDescriptor(
 
 /** `align - 1` for the alignments that the fast path serves, else -1. */
 function maskOf(align: number): number {
-  return (align | 0) === align && align > 0 && align <= WINDOW_ALIGN && (align & (align - 1)) === 0
-    ? align - 1
-    : -1;
+  return (align | 0) === align && align > 0 && align <= WINDOW_ALIGN && (align & (align - 1)) === 0 ? align - 1 : -1;
 }
 
 /** The largest power of two that divides a position. */

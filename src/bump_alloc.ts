@@ -1,12 +1,4 @@
-import {
-  arenaState,
-  bindArena,
-  checkArena,
-  closeArena,
-  rewindArena,
-  ScratchArena,
-  settlePins,
-} from "./arena.ts";
+import { arenaState, bindArena, checkArena, closeArena, rewindArena, ScratchArena, settlePins } from "./arena.ts";
 import { checkSize, describe } from "./check.ts";
 import { SharedError } from "./errors.ts";
 import { formatBytes } from "./format.ts";

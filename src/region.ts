@@ -265,6 +265,9 @@ export class Region {
     const former = this.buffers[depth] ?? null;
     const lease = this.leases[index];
     const end = start + byteLength;
+    // After a rewind there may be a window already.
+    const again = this.#older.length === 0 ? null : this.#reopen(depth, start, end);
+    if (again !== null) return again;
     let buffer = this.#spares[depth] ?? null;
     let base = this.#spareBases[depth];
     if (buffer !== null && former === null && base <= start && end <= base + buffer.byteLength) {
@@ -304,13 +307,17 @@ export class Region {
     return buffer;
   }
 
-  /** Makes the older window of a level that shows `position` current again, or none. */
+  /** Makes the older window of a level that shows the byte at `position` current again, if there is one. */
   reopenWindow(depth: number, position: number): ArrayBuffer | null {
+    return this.#reopen(depth, position, position + 1);
+  }
+
+  #reopen(depth: number, start: number, end: number): ArrayBuffer | null {
     const older = this.#older;
     for (let i = older.length - 1; i >= 0; i--) {
       const { buffer, base } = older[i];
-      if (older[i].depth !== depth || position < base || position >= base + buffer.byteLength) continue;
-      const former = this.buffers[depth];
+      if (older[i].depth !== depth || start < base || end > base + buffer.byteLength) continue;
+      const former = this.buffers[depth] ?? null;
       if (former === null) older.splice(i, 1);
       else older[i] = { buffer: former, base: this.bases[depth], depth };
       this.buffers[depth] = buffer;
