@@ -10,7 +10,7 @@ export const LLVM = "19";
 /** Flags of every target. */
 export const COMMON = [
   "-std=c11",
-  "-Os",
+  "-Oz",
   "-ffreestanding",
   "-nostdlibinc", // no system header of the machine that builds gets in
   "-fvisibility=hidden",
