@@ -45,7 +45,11 @@ async function sourceFiles(): Promise<string[]> {
 /** SHA-256 over the sources and the flags. */
 async function sourceHash(names: string[]): Promise<string> {
   const parts = [
-    JSON.stringify([LLVM, COMMON, TARGETS.map((target) => [target.name, target.triple, target.flags, target.link([])])]),
+    JSON.stringify([
+      LLVM,
+      COMMON,
+      TARGETS.map((target) => [target.name, target.triple, target.flags, target.link([])]),
+    ]),
   ];
   for (const name of names) parts.push(name, await Deno.readTextFile(new URL(name, NATIVE)));
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(parts.join("\0")));

@@ -1,0 +1,171 @@
+/**
+ * `deno task build:check`: proves that the committed modules are what the sources give, and that each library
+ * has the structure that loading it safely needs.
+ *
+ * @module
+ */
+import { buildAll, type Built, moduleUrl } from "./build.ts";
+import { LLVM } from "./targets.ts";
+
+const failures: string[] = [];
+let checks = 0;
+
+function check(target: string, what: string, holds: boolean, seen: unknown = ""): void {
+  checks++;
+  if (!holds) failures.push(`${target}: ${what}${seen === "" ? "" : `, but: ${seen}`}`);
+}
+
+async function tool(name: string, ...args: string[]): Promise<string> {
+  const output = await new Deno.Command(`${name}-${LLVM}`, { args }).output();
+  if (!output.success) throw new Error(`${name}-${LLVM} failed: ${new TextDecoder().decode(output.stderr)}`);
+  return new TextDecoder().decode(output.stdout);
+}
+
+/** The names that the headers export. */
+async function declaredExports(): Promise<string[]> {
+  const names: string[] = [];
+  for await (const entry of Deno.readDir(new URL("./", import.meta.url))) {
+    if (!entry.name.endsWith(".h")) continue;
+    const text = await Deno.readTextFile(new URL(entry.name, import.meta.url));
+    for (const match of text.matchAll(/^BUMP_API\s[^;{]*?\b(bump_\w+)\s*[(\[;]/gm)) names.push(match[1]);
+  }
+  return [...new Set(names)].sort();
+}
+
+/** What each system may be asked for. */
+const IMPORTS: Record<string, readonly string[]> = {
+  linux: [
+    ...["__errno_location", "close", "dladdr", "getentropy", "getpagesize", "madvise", "memcpy", "memmove", "memset"],
+    ...["mincore", "mmap", "mprotect", "munmap", "pipe2", "pthread_self", "read", "sched_yield", "write"],
+  ],
+  darwin: [
+    ...["___cxa_atexit", "___error", "_bzero", "_close", "_getentropy", "_getpagesize", "_madvise", "_memcpy"],
+    ...["_memmove", "_memset", "_mincore", "_mmap", "_mprotect", "_munmap", "_pipe", "_pthread_self", "_read"],
+    ...["_sched_yield", "_write", "dyld_stub_binder"],
+  ],
+  windows: [
+    ...["GetCurrentProcess", "GetCurrentThreadId", "GetLastError", "GetProcAddress", "GetSystemInfo"],
+    ...["K32QueryWorkingSetEx", "LoadLibraryExA", "ReadProcessMemory", "SwitchToThread", "VirtualAlloc"],
+    ...["VirtualFree", "VirtualUnlock"],
+  ],
+};
+
+function checkNames(target: string, exports: string[], declared: string[], imports: string[]): void {
+  const same = exports.length === declared.length && exports.every((name, i) => name === declared[i]);
+  const odd = [...exports.filter((n) => !declared.includes(n)), ...declared.filter((n) => !exports.includes(n))];
+  check(target, "exports exactly what the headers declare", same, odd.join(" "));
+  const allowed = IMPORTS[target.split("_")[0]];
+  const unexpected = imports.filter((name) => !allowed.includes(name));
+  check(target, "imports nothing unexpected", unexpected.length === 0, unexpected.join(" "));
+  check(target, "imports something", imports.length > 0);
+}
+
+async function checkElf(target: string, file: string, declared: string[]): Promise<void> {
+  const header = await tool("llvm-readelf", "-h", file);
+  const machine = target.endsWith("x86_64") ? "Advanced Micro Devices X86-64" : "AArch64";
+  check(target, `is for ${machine}`, header.includes(machine));
+  const dynamic = await tool("llvm-readelf", "-d", file);
+  for (const tag of ["NEEDED", "RPATH", "RUNPATH", "TEXTREL"]) {
+    check(target, `has no ${tag}`, !dynamic.includes(`(${tag})`));
+  }
+  check(target, "binds now", /BIND_NOW|\bNOW\b/.test(dynamic));
+  const segments = await tool("llvm-readelf", "-lW", file);
+  check(target, "has RELRO", segments.includes("GNU_RELRO"));
+  const stack = segments.split("\n").find((line) => line.includes("GNU_STACK")) ?? "";
+  check(target, "has a stack that is not executable", /\bRW\s/.test(stack) && !stack.includes("E "), stack);
+  const writable = segments.split("\n").filter((line) => line.includes("LOAD") && /\bRWE\b/.test(line));
+  check(target, "has no page both writable and executable", writable.length === 0);
+  const symbols = (await tool("llvm-readelf", "--dyn-syms", "-W", file)).split("\n")
+    .map((line) => line.trim().split(/\s+/)).filter((fields) => fields.length >= 8 && /^\d+:$/.test(fields[0]));
+  const name = (fields: string[]) => fields[7].split("@")[0];
+  checkNames(
+    target,
+    symbols.filter((fields) => fields[6] !== "UND").map(name).sort(),
+    declared,
+    symbols.filter((fields) => fields[6] === "UND").map(name),
+  );
+}
+
+async function checkMachO(target: string, file: string, declared: string[], bytes: Uint8Array): Promise<void> {
+  const header = await tool("llvm-objdump", "--macho", "--private-headers", file);
+  check(target, "is for its processor", header.includes(target.endsWith("x86_64") ? "X86_64" : "ARM64"));
+  check(target, "runs from macOS 12 on", /minos 12\.0/.test(header));
+  check(target, "has a UUID", header.includes("LC_UUID"));
+  const libraries = [...header.matchAll(/cmd LC_LOAD_DYLIB\n[^]*?name (\S+)/g)].map((match) => match[1]);
+  check(target, "needs libSystem only", libraries.join() === "/usr/lib/libSystem.B.dylib", libraries.join());
+  check(target, "has no RPATH", !header.includes("LC_RPATH"));
+  const external = async (...flags: string[]) =>
+    (await tool("llvm-nm", "-j", ...flags, file)).split("\n").filter((name) => name !== "").sort();
+  checkNames(
+    target,
+    (await external("-gU")).map((name) => name.replace(/^_/, "")),
+    declared,
+    await external("-u"),
+  );
+  await checkSignature(target, bytes);
+}
+
+/** Recomputes the hash of each page that the ad-hoc signature lists. */
+async function checkSignature(target: string, bytes: Uint8Array): Promise<void> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const LC_CODE_SIGNATURE = 0x1d;
+  const CODE_DIRECTORY = 0xfade0c02;
+  let at = 32; // behind the 64-bit Mach-O header
+  let start = 0;
+  for (let i = view.getUint32(16, true); i > 0; i--) {
+    if (view.getUint32(at, true) === LC_CODE_SIGNATURE) start = view.getUint32(at + 8, true);
+    at += view.getUint32(at + 4, true);
+  }
+  check(target, "has a code signature", start > 0);
+  if (start === 0) return;
+  // The signature's own numbers are big-endian. Its first blob is the code directory.
+  const directory = start + view.getUint32(start + 16);
+  check(target, "has a code directory", view.getUint32(directory) === CODE_DIRECTORY);
+  const hashes = directory + view.getUint32(directory + 16);
+  const slots = view.getUint32(directory + 28);
+  const limit = view.getUint32(directory + 32);
+  const page = 1 << view.getUint8(directory + 39);
+  check(target, "signs all that is before the signature", limit === start && slots === Math.ceil(limit / page));
+  for (let slot = 0; slot < slots; slot++) {
+    const part = bytes.slice(slot * page, Math.min((slot + 1) * page, limit));
+    const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", part));
+    const signed = bytes.subarray(hashes + 32 * slot, hashes + 32 * (slot + 1));
+    check(target, `page ${slot} has the signed hash`, hash.every((byte, i) => byte === signed[i]));
+  }
+}
+
+async function checkPe(target: string, file: string, declared: string[]): Promise<void> {
+  const text = await tool("llvm-readobj", "--file-headers", "--coff-exports", "--coff-imports", file);
+  const machine = target.endsWith("x86_64") ? "IMAGE_FILE_MACHINE_AMD64" : "IMAGE_FILE_MACHINE_ARM64";
+  check(target, `is for ${machine}`, text.includes(machine));
+  for (const flag of ["DYNAMIC_BASE", "NX_COMPAT", "HIGH_ENTROPY_VA"]) {
+    check(target, `has ${flag}`, text.includes(`IMAGE_DLL_CHARACTERISTICS_${flag}`));
+  }
+  const exports = [...text.matchAll(/Export \{[^}]*?Name: (\S+)/g)].map((match) => match[1]).sort();
+  const libraries = [...text.matchAll(/Import \{\s*Name: (\S+)/g)].map((match) => match[1]);
+  check(target, "needs kernel32 only", libraries.join().toLowerCase() === "kernel32.dll", libraries.join());
+  checkNames(target, exports, declared, [...text.matchAll(/Symbol: (\w+)/g)].map((match) => match[1]));
+}
+
+async function checkStructure({ target: { name }, bytes }: Built, declared: string[]): Promise<void> {
+  const file = await Deno.makeTempFile();
+  try {
+    await Deno.writeFile(file, bytes);
+    if (name.startsWith("linux")) await checkElf(name, file, declared);
+    else if (name.startsWith("darwin")) await checkMachO(name, file, declared, bytes);
+    else await checkPe(name, file, declared);
+  } finally {
+    await Deno.remove(file);
+  }
+}
+
+const declared = await declaredExports();
+const built = await buildAll();
+for (const one of built) {
+  const committed = await Deno.readTextFile(moduleUrl(one.target)).catch(() => "nothing");
+  check(one.target.name, "the committed module is what the sources give", committed === one.module);
+}
+await Promise.all(built.map((one) => checkStructure(one, declared)));
+for (const failure of failures) console.error(`build:check: ${failure}`);
+console.log(`${declared.length} exports, ${built.length} targets: ${checks - failures.length} checks hold`);
+if (failures.length > 0) Deno.exit(1);
