@@ -377,7 +377,6 @@ export abstract class ScratchArena implements Scratch {
       );
     }
     if (byteLength === 0) return new Uint8Array(NO_WINDOW);
-    const start = offset - this.#base;
     if (region.isStolen(this.#depth)) throw new DetachedError("view");
     const { buffer, base } = region.windowOver(this.#depth, offset, byteLength, end);
     return new Uint8Array(buffer, offset - base, byteLength);
@@ -701,6 +700,7 @@ export abstract class ScratchArena implements Scratch {
 
   /** Throws when a pinned promise uses this arena or one inside. */
   #checkPins(what: string): void {
+    // deno-lint-ignore no-this-alias -- a walk that starts here
     for (let arena: ScratchArena | null = this; arena !== null; arena = arena.#child) {
       const pins = arena.#pins;
       if (pins !== null && pins.size > 0) throw new PinnedError(what, pins.size);
