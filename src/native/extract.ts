@@ -31,8 +31,8 @@ export function extractToStableFile(bytes: Uint8Array<ArrayBuffer>): LoadableFil
   const fresh = Deno.makeTempFileSync({ prefix: "bump_alloc_", suffix: ".dll" });
   try {
     Deno.writeFileSync(fresh, bytes);
-    const folder = fresh.slice(0, Math.max(fresh.lastIndexOf("\\"), fresh.lastIndexOf("/")));
-    const name = `${folder}\\bump_alloc_${checksum(bytes)}`;
+    const folder = fresh.slice(0, Math.max(fresh.lastIndexOf("\\"), fresh.lastIndexOf("/")) + 1);
+    const name = `${folder}bump_alloc_${checksum(bytes)}`;
     for (let i = 0; i < MAX_NAMES; i++) {
       const path = `${name}${i === 0 ? "" : `_${i}`}.dll`;
       const present = readIfThere(path);
