@@ -40,5 +40,13 @@ const map = await importMap();
 if (Deno.args.includes("--no-check")) map.push("--no-check");
 const args = Deno.args.filter((arg) => arg !== "--no-check");
 const paths = args.filter((arg) => !arg.startsWith("-"));
-await run(["test", "-A", "--v8-flags=--expose-gc", ...map, ...args, ...(paths.length > 0 ? [] : ["tests/"])]);
+await run([
+  "test",
+  "-A",
+  "--v8-flags=--expose-gc",
+  "--preload=tests/preload.ts",
+  ...map,
+  ...args,
+  ...(paths.length > 0 ? [] : ["tests/"]),
+]);
 if (args.length === 0) await run(["test", "-A", "--doc", ...map, "mod.ts", "src/", "README.md"]);
