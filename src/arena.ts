@@ -23,6 +23,8 @@ export let endArena: (arena: ScratchArena) => void;
 export let arenaState: (arena: ScratchArena) => ArenaState;
 /** Throws a `ClosedError` when the arena is closed. */
 export let checkArena: (arena: ScratchArena, what: string) => void;
+/** Says that pages were given back, so that used bytes below the cursor have to be noted again. */
+export let forgetNoted: (arena: ScratchArena) => void;
 /** Takes all memory of an allocator back. */
 export let rewindArena: (arena: ScratchArena) => void;
 /** Ends an allocator and its scopes, but not its region. False when it was closed before. */
@@ -59,6 +61,9 @@ export abstract class ScratchArena implements Scratch {
   #buffer: ArrayBuffer = NO_WINDOW;
   /** Offset of the window in the region. */
   #base = 0;
+
+  /** The region knows that everything below this position of the window was used; 0 when in doubt. */
+  #noted = 0;
 
   #region!: Region;
   #depth = 0;
@@ -409,20 +414,28 @@ export abstract class ScratchArena implements Scratch {
    * @throws {RangeError} The mark is not one of this arena, or lies above the cursor.
    */
   rewind(mark: Mark): void {
-    if (this.#limit < 0) this.#checkUsable("rewind");
+    // No instanceof: it would cost as much as the rest. The owner is as good a proof.
+    const { owner, offset, lease } = (mark ?? NO_MARK) as CursorMark;
+    if (owner === this && this.#limit >= 0 && !this.#poison) {
+      const cursor = this.#cursor;
+      const start = offset - this.#base;
+      if (lease === this.#lease && (start | 0) === start && start >= 0 && start <= cursor) {
+        if (cursor > this.#noted) this.#noteCursor();
+        this.#cursor = start;
+        return;
+      }
+    }
+    this.#checkUsable("rewind");
     if (!(mark instanceof CursorMark) || mark.owner !== this) {
       throw new TypeError("Cannot rewind: the mark is not one of this allocator or scope");
     }
-    const offset = mark.offset;
-    const start = offset - this.#base;
-    if (mark.lease === this.#lease && start >= 0 && start <= this.#cursor && !this.#poison) {
-      const lease = this.#region.leases[this.#lease];
-      const end = this.#base + this.#cursor;
-      if (lease !== undefined && end > lease.dirty) this.#region.noteUsed(this.#lease, end);
-      this.#seek(start);
-      return;
-    }
     this.#rewindFar(mark);
+  }
+
+  /** Tells the region what was used before the cursor goes back. */
+  #noteCursor(): void {
+    this.#region.noteUsed(this.#lease, this.#base + this.#cursor);
+    this.#noted = this.#cursor;
   }
 
   /** To another window or lease, or with poison. */
@@ -644,6 +657,7 @@ export abstract class ScratchArena implements Scratch {
   /** Puts the cursor at a position of the window and lets the fast path in where it may serve. */
   #seek(position: number): void {
     this.#cursor = position;
+    this.#noted = 0;
     this.#limit = position > MAX_POSITION || this.#zero
       ? -1
       : Math.min(this.#region.windowEnd(this.#lease, this.#base, this.#buffer), MAX_POSITION);
@@ -779,6 +793,9 @@ export abstract class ScratchArena implements Scratch {
       pins: countPins(arena),
     });
     checkArena = (arena, what) => arena.#checkOpen(what);
+    forgetNoted = (arena) => {
+      for (let a: ScratchArena | null = arena; a !== null; a = a.#child) a.#noted = 0;
+    };
     rewindArena = (arena) => {
       arena.#checkOpen("reset");
       if (arena.#child !== null) throw new ScopeError("reset");
@@ -861,6 +878,9 @@ class CursorMark implements Mark {
     this.lease = lease;
   }
 }
+
+/** What a missing mark is read as. */
+const NO_MARK = {};
 
 /** What an arena tells about itself. */
 interface ArenaState {

@@ -1,4 +1,13 @@
-import { arenaState, bindArena, checkArena, closeArena, rewindArena, ScratchArena, settlePins } from "./arena.ts";
+import {
+  arenaState,
+  bindArena,
+  checkArena,
+  closeArena,
+  forgetNoted,
+  rewindArena,
+  ScratchArena,
+  settlePins,
+} from "./arena.ts";
 import { checkSize, describe } from "./check.ts";
 import { SharedError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
@@ -252,6 +261,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
     checkArena(this, "trim");
     if (this.#region.attached > 1) throw sharedRefusal("trim");
     this.#region.discard(Math.max(retain, arenaState(this).position));
+    forgetNoted(this);
   }
 
   /** Figures for monitoring. Takes microseconds to milliseconds, because `resident` asks for each page. */
