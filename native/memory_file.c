@@ -47,6 +47,7 @@ __attribute__((constructor)) static void close_memory_file(void) {
   if (text == 0) return;
   text = after(number(text, &thread), "/fd/");
   if (text == 0 || thread < 0) return;
+  while (*text == '/') text++;
   text = number(text, &descriptor);
   if (descriptor >= 0 && *text == '\0') (void)close(descriptor);
 }

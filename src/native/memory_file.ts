@@ -30,11 +30,12 @@ export function memoryFile(bytes: Uint8Array<ArrayBuffer>): LoadableFile {
     }
     done += count;
   }
-  // glibc takes a path that it knows for the library that it knows. The thread's number keeps Workers
-  // that load at the same time, with equal descriptors one after the other, apart.
+  // glibc takes a path that it knows for the library that it knows, and descriptors are used again: the
+  // thread's number keeps Workers apart, and slashes, which mean nothing, two modules in one Worker.
+  const slashes = "/".repeat(1 + Math.floor(Math.random() * 1000));
   // The library closes the descriptor itself when it is loaded (native/memory_file.c): a Worker may be
   // terminated before JavaScript gets to it.
-  return { path: `/proc/self/task/${gettid()}/fd/${fd}`, remove: () => libc.close() };
+  return { path: `/proc/self/task/${gettid()}/fd${slashes}${fd}`, remove: () => libc.close() };
 }
 
 /** glibc's name, then musl's. */
