@@ -361,7 +361,8 @@ export abstract class ScratchArena implements Scratch {
   view(offset: number, byteLength: number): Uint8Array<ArrayBuffer> {
     const start = offset - this.#base;
     if (
-      (start | 0) === start && start >= 0 && (byteLength | 0) === byteLength && byteLength >= 0 &&
+      typeof offset === "number" && (start | 0) === start && start >= 0 && (byteLength | 0) === byteLength &&
+      byteLength >= 0 &&
       start + byteLength <= this.#cursor && this.#limit >= 0 && !this.#buffer.detached
     ) {
       return new Uint8Array(this.#buffer, start, byteLength);

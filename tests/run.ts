@@ -49,4 +49,6 @@ await run([
   ...args,
   ...(paths.length > 0 ? [] : ["tests/"]),
 ]);
-if (args.length === 0) await run(["test", "-A", "--doc", ...map, "mod.ts", "src/", "README.md"]);
+if (args.length === 0) {
+  await run(["test", "-A", "--doc", "--preload=tests/preload.ts", ...map, "mod.ts", "src/", "README.md"]);
+}

@@ -1,0 +1,460 @@
+import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  BumpAlloc,
+  ClosedError,
+  DetachedError,
+  OutOfMemoryError,
+  PinnedError,
+  ReserveError,
+  ScopeError,
+} from "../mod.ts";
+import { fillPattern, patternHolds } from "./pattern.ts";
+
+const gc = (globalThis as unknown as { gc?: () => void }).gc;
+
+/** What the kernel says of this process, in bytes. */
+function processStatus(field: "VmSize" | "VmRSS"): number {
+  const line = Deno.readTextFileSync("/proc/self/status").split("\n").find((line) => line.startsWith(field));
+  return 1024 * Number(line!.match(/\d+/)![0]);
+}
+
+Deno.test("invalid sizes and alignments throw the right type, and nothing moves", () => {
+  using scratch = BumpAlloc.withSize(2 ** 20);
+  scratch.alloc(8);
+  const calls: ((n: unknown) => unknown)[] = [
+    (n) => scratch.alloc(n as number),
+    (n) => scratch.allocZeroed(n as number),
+    (n) => scratch.tryAlloc(n as number),
+    (n) => scratch.allocView(n as number),
+    (n) => scratch.offset(n as number),
+    (n) => scratch.allocArray(Float64Array, n as number),
+    (n) => scratch.realloc(scratch.alloc(0), n as number),
+    (n) => scratch.view(n as number, 1),
+    (n) => scratch.view(0, n as number),
+    (n) => scratch.trim(n === undefined ? null as never : n as number),
+    (n) => BumpAlloc.withSize(n as number),
+  ];
+  for (const call of calls) {
+    for (const size of [-1, -0.5, 0.5, 1.5, NaN, Infinity, -Infinity, 2 ** 53, 1e300]) {
+      assertThrows(() => call(size), RangeError);
+    }
+    for (const size of ["8", null, undefined, {}, [], true, 8n, Symbol("8")]) assertThrows(() => call(size), TypeError);
+  }
+  for (const align of [0, -8, 3, 12, 1.5, 2 ** 21, 2 ** 53, NaN, Infinity, 2 ** 31 + 1, 0.5]) {
+    assertThrows(() => scratch.alloc(8, align), RangeError, "power of two");
+    assertThrows(() => scratch.offset(8, align), RangeError);
+    assertThrows(() => scratch.tryAlloc(0, align), RangeError);
+  }
+  for (const align of ["8", null, {}, 8n]) assertThrows(() => scratch.alloc(8, align as number), TypeError);
+  for (const type of [null, undefined, Array, {}, "Uint8Array"]) {
+    assertThrows(() => scratch.allocArray(type as never, 4), TypeError);
+  }
+  assertEquals(scratch.used, 8);
+});
+
+Deno.test("what does not fit says so, and a smaller request then succeeds", () => {
+  using scratch = BumpAlloc.withSize(2 ** 16);
+  const error = assertThrows(() => scratch.alloc(2 ** 16 + 1), OutOfMemoryError, "Cannot allocate 64 KiB");
+  assertEquals([error.requested, error.align, error.used, error.capacity], [65537, 8, 0, 65536]);
+  assertThrows(() => scratch.alloc(Number.MAX_SAFE_INTEGER), OutOfMemoryError);
+  assertThrows(() => scratch.alloc(3 * 2 ** 30), OutOfMemoryError, "Cannot allocate 3 GiB");
+  assertEquals(scratch.used, 0);
+  scratch.alloc(1);
+  // It fits by its size and not with its padding.
+  assertThrows(() => scratch.alloc(2 ** 16 - 4, 4096), OutOfMemoryError);
+  assertEquals(scratch.tryAlloc(2 ** 16 - 7), null);
+  assertEquals(scratch.used, 1);
+  // Exactly what remains, alignment 1; then nothing more, but empty views.
+  assertEquals(scratch.alloc(scratch.remaining, 1).length, 2 ** 16 - 1);
+  assertEquals(scratch.remaining, 0);
+  assertThrows(() => scratch.alloc(1), OutOfMemoryError);
+  const empty = scratch.alloc(0);
+  assertEquals(empty.length, 0);
+  assert(scratch.addressOf(empty) !== 0n);
+  assertEquals(scratch.used, 2 ** 16);
+});
+
+Deno.test("addresses are multiples of every alignment up to the capacity", () => {
+  using scratch = BumpAlloc.withSize(2 ** 24);
+  for (let align = 1; align <= 2 ** 23; align *= 2) {
+    scratch.reset();
+    scratch.alloc(3, 1);
+    const view = scratch.tryAlloc(5, align);
+    if (view !== null) assertEquals(scratch.addressOf(view) % BigInt(align), 0n);
+    else assert(align > 2 ** 20, `no room for alignment ${align}`);
+    assertEquals(scratch.addressOf(scratch.alloc(0, Math.min(align, 4096))) % BigInt(Math.min(align, 4096)), 0n);
+  }
+});
+
+Deno.test("reserving what no system has is a ReserveError", () => {
+  for (const size of [2 ** 52, Number.MAX_SAFE_INTEGER - 2 ** 20]) {
+    const error = assertThrows(() => BumpAlloc.withSize(size), ReserveError, "Cannot reserve");
+    assert(error.code !== 0);
+  }
+});
+
+Deno.test({
+  name: "the system refuses to reserve or to commit: an error, and the allocator goes on",
+  ignore: Deno.build.os !== "linux", // ulimit sets the limits
+  async fn() {
+    const program = `
+      import { BumpAlloc, CommitError, ReserveError } from ${
+      JSON.stringify(new URL("../mod.ts", import.meta.url).href)
+    };
+      const [kind] = Deno.args;
+      if (kind === "reserve") {
+        try { BumpAlloc.withSize(2 ** 42); } catch (error) { console.log(error instanceof ReserveError, error.code); }
+      } else {
+        const scratch = BumpAlloc.withSize(2 ** 34);
+        scratch.alloc(1000);
+        try { scratch.alloc(2 ** 33); } catch (error) { console.log(error instanceof CommitError, error.code); }
+        console.log(scratch.used, scratch.alloc(1000).length);
+      }`;
+    const file = await Deno.makeTempFile({ suffix: ".ts" });
+    await Deno.writeTextFile(file, program);
+    const run = async (limit: string, kind: string) => {
+      const { stdout } = await new Deno.Command("sh", {
+        args: [
+          "-c",
+          `${limit}; exec "$0" run --quiet --no-check --no-config --allow-ffi "$1" "$2"`,
+          Deno.execPath(),
+          file,
+          kind,
+        ],
+      }).output();
+      return new TextDecoder().decode(stdout).trim();
+    };
+    // V8 itself reserves address space: the limit leaves it room, and not these terabytes.
+    assertEquals(await run("ulimit -v 1000000000", "reserve"), "true 12");
+    assertEquals(await run("ulimit -d 4000000", "commit"), "true 12\n1000 1000");
+    await Deno.remove(file);
+  },
+});
+
+Deno.test("every method after close is refused, and closing twice is fine", () => {
+  const scratch = new BumpAlloc();
+  const view = scratch.alloc(8);
+  const mark = scratch.mark();
+  const scope = scratch.scope();
+  const inner = scope.alloc(8);
+  scratch.close();
+  scratch.close();
+  assertEquals([view.length, inner.length, scratch.closed, scratch.used, scratch.remaining], [0, 0, true, 0, 0]);
+  const calls: (() => unknown)[] = [
+    () => scratch.alloc(8),
+    () => scratch.alloc(0),
+    () => scratch.allocZeroed(8),
+    () => scratch.tryAlloc(8),
+    () => scratch.allocArray(Int8Array, 8),
+    () => scratch.allocView(8),
+    () => scratch.copy(new Uint8Array(8)),
+    () => scratch.realloc(view, 8),
+    () => scratch.offset(8),
+    () => scratch.view(0, 0),
+    () => scratch.mark(),
+    () => scratch.rewind(mark),
+    () => scratch.addressOf(view),
+    () => scratch.pointerOf(view),
+    () => scratch.scope(),
+    () => scratch.reset(),
+    () => scratch.trim(),
+    () => scratch.share(),
+    () => scratch.address,
+    () => scratch.pin(Promise.resolve()),
+    () => scope.alloc(8),
+    () => scope.scope(),
+  ];
+  for (const call of calls) assertThrows(call, ClosedError);
+  scratch.free(view);
+  scope.end();
+  assertEquals(scratch.owns(view), false);
+  assertStringIncludes(Deno.inspect(scratch), "closed");
+});
+
+Deno.test("free does nothing; realloc keeps the bytes and refuses what is not its own", () => {
+  using scratch = new BumpAlloc();
+  using other = new BumpAlloc();
+  const foreign = other.alloc(8);
+  scratch.free(foreign);
+  assertThrows(() => scratch.free(5 as never), TypeError);
+  assertThrows(() => scratch.realloc(foreign, 16), TypeError);
+  assertThrows(() => scratch.realloc(new Uint8Array(8), 16), TypeError);
+  assertThrows(() => scratch.addressOf(foreign), TypeError);
+  let view = scratch.alloc(100);
+  fillPattern(view, 1);
+  const address = scratch.addressOf(view);
+  view = scratch.realloc(view, 3 * 2 ** 20); // across windows, in place
+  assertEquals(scratch.addressOf(view), address);
+  assert(patternHolds(view.subarray(0, 100), 1));
+  view = scratch.realloc(view, 50);
+  assertEquals(scratch.used, 50);
+  scratch.alloc(1);
+  const moved = scratch.realloc(view, 60);
+  assert(scratch.addressOf(moved) !== address);
+  assert(patternHolds(moved.subarray(0, 50), 1));
+  const before = scratch.used;
+  assertThrows(() => scratch.realloc(moved, 2 ** 31), OutOfMemoryError);
+  assertEquals(scratch.used, before);
+  assert(patternHolds(moved.subarray(0, 50), 1));
+});
+
+Deno.test("copy keeps type and elements, also of subclasses", async () => {
+  using scratch = new BumpAlloc();
+  const { Buffer } = await import("node:buffer");
+  assertEquals([...scratch.copy(new Float32Array([1.5, 2]))], [1.5, 2]);
+  assertEquals(scratch.copy(new BigInt64Array([-5n])), new BigInt64Array([-5n]));
+  assertEquals(scratch.copy(new DataView(new Uint8Array([1, 2, 3]).buffer, 1)).getUint8(1), 3);
+  assertEquals(scratch.copy(Buffer.from("hi")).byteLength, 2);
+  assertEquals(scratch.copy(new Uint8Array(0)).length, 0);
+  assertThrows(() => scratch.copy([1] as never), TypeError);
+});
+
+Deno.test("stale views have length 0 after reset, and allocZeroed is zero again", () => {
+  using scratch = new BumpAlloc();
+  for (const byteLength of [10, 5000, 3 * 2 ** 20]) {
+    const stale = scratch.alloc(byteLength).fill(255);
+    scratch.reset();
+    assertEquals(stale.length, 0);
+    assertEquals(scratch.owns(stale), false);
+    assertThrows(() => scratch.realloc(stale, 5), TypeError);
+    assert(scratch.allocZeroed(byteLength + 100).every((byte) => byte === 0));
+    scratch.reset({ retain: 4096 });
+    assert(scratch.allocZeroed(byteLength).every((byte) => byte === 0));
+    const mark = scratch.mark();
+    scratch.alloc(9000).fill(255);
+    scratch.rewind(mark);
+    assert(scratch.allocZeroed(9000).every((byte) => byte === 0));
+    scratch.reset();
+    scratch.trim();
+    assert(scratch.allocZeroed(byteLength).every((byte) => byte === 0));
+  }
+});
+
+Deno.test("zero and poison hold in scopes, over resets and rewinds", () => {
+  using zeroed = new BumpAlloc({ zero: true });
+  zeroed.alloc(1000).fill(1);
+  zeroed.reset();
+  assert(zeroed.alloc(1000).every((byte) => byte === 0));
+  {
+    using scope = zeroed.scope();
+    scope.alloc(500).fill(1);
+  }
+  assert(zeroed.view(zeroed.offset(500), 500).every((byte) => byte === 0));
+  let grown = zeroed.alloc(16).fill(1);
+  grown = zeroed.realloc(grown, 8);
+  grown = zeroed.realloc(grown, 32);
+  assertEquals([...grown.subarray(8)], new Array(24).fill(0));
+
+  using poisoned = new BumpAlloc({ poison: true });
+  {
+    using scope = poisoned.scope();
+    scope.alloc(100).fill(1);
+  }
+  assert(poisoned.alloc(100).every((byte) => byte === 0xdd));
+  const mark = poisoned.mark();
+  const alias = poisoned.alloc(50).fill(1);
+  poisoned.rewind(mark);
+  assert(alias.every((byte) => byte === 0xdd));
+});
+
+Deno.test("a transferred window: DetachedError, the receiver's bytes stay, reset mends", () => {
+  using scratch = new BumpAlloc();
+  const view = scratch.alloc(64);
+  fillPattern(view, 9);
+  const received = structuredClone(view, { transfer: [view.buffer] });
+  assertEquals(view.length, 0);
+  assertThrows(() => scratch.alloc(8), DetachedError, "reset() mends");
+  assertThrows(() => scratch.allocArray(Int8Array, 8), DetachedError);
+  assertThrows(() => scratch.view(0, 8), DetachedError);
+  scratch.reset();
+  assertEquals(scratch.used, 0);
+  // The allocator never hands out again what the receiver sees.
+  scratch.alloc(2 ** 20).fill(255);
+  assert(patternHolds(received, 9));
+  received.fill(7);
+  assert(scratch.alloc(scratch.remaining).length > 0);
+  assert(scratch.stats().orphaned > 0);
+  scratch.close();
+  assert(received.every((byte) => byte === 7));
+});
+
+Deno.test("a scope's window that was transferred is never handed out again", () => {
+  using scratch = new BumpAlloc();
+  const kept = scratch.alloc(100).fill(1);
+  const scope = scratch.scope();
+  const received = scope.alloc(100).fill(5).buffer.transfer();
+  assertThrows(() => scope.alloc(8), DetachedError);
+  scope.end();
+  const next = scratch.alloc(2 ** 20).fill(3);
+  assert(new Uint8Array(received).every((byte, i) => byte !== 3 || i < 0));
+  assert(next.every((byte) => byte === 3) && kept.every((byte) => byte === 1));
+  scratch.close();
+  assertEquals(new Uint8Array(received)[104], 5);
+});
+
+Deno.test("with transferable: false the transfer itself throws", () => {
+  using scratch = new BumpAlloc({ transferable: false });
+  const view = scratch.alloc(8).fill(3);
+  assertThrows(() => structuredClone(view, { transfer: [view.buffer] }));
+  assertThrows(() => view.buffer.transfer(), TypeError);
+  assertEquals(view[0], 3);
+  scratch.reset();
+  assertEquals(scratch.alloc(8)[0], 3); // as documented: old views alias
+});
+
+Deno.test("structuredClone of a small view copies no more than its window", () => {
+  using scratch = new BumpAlloc();
+  assert(structuredClone(scratch.alloc(16)).buffer.byteLength <= 2 ** 20);
+});
+
+Deno.test("scopes end last in first out, and their parents wait", () => {
+  using scratch = new BumpAlloc();
+  const outer = scratch.scope();
+  const view = outer.alloc(100).fill(1);
+  const inner = outer.scope();
+  assertThrows(() => scratch.alloc(1), ScopeError);
+  assertThrows(() => scratch.reset(), ScopeError);
+  assertThrows(() => outer.alloc(1), ScopeError);
+  assertThrows(() => outer.end(), ScopeError);
+  assertThrows(() => outer.scope(), ScopeError);
+  const deep = inner.alloc(5 * 2 ** 20).fill(2);
+  assert(view.every((byte) => byte === 1));
+  inner.end();
+  inner.end();
+  assertThrows(() => inner.alloc(1), ClosedError);
+  assertEquals([deep.length, view.length], [0, 100]);
+  assertThrows(
+    () => {
+      using doomed = outer.scope();
+      doomed.alloc(8);
+      throw new Error("out of the block");
+    },
+    Error,
+    "out of the block",
+  );
+  const after = outer.alloc(8);
+  assertEquals(after.length, 8);
+  outer.end();
+  assertEquals([view.length, scratch.used], [0, 0]);
+});
+
+Deno.test("mark and rewind stay within their own arena", () => {
+  using scratch = new BumpAlloc();
+  const start = scratch.mark();
+  scratch.alloc(100);
+  using scope = scratch.scope();
+  assertThrows(() => scope.rewind(start), TypeError);
+  const inner = scope.mark();
+  scope.alloc(3 * 2 ** 20);
+  const above = scope.mark();
+  scope.rewind(inner);
+  assertThrows(() => scope.rewind(above), RangeError);
+  assertEquals(scratch.used, 100);
+  for (const wrong of [null, undefined, {}, 5, { offset: 0 }]) {
+    assertThrows(() => scope.rewind(wrong as never), TypeError);
+  }
+  const view = scope.alloc(10);
+  assertEquals(scratch.addressOf(view), scratch.address + 104n);
+});
+
+Deno.test("pins: a synchronous end is refused, await using waits", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const expected = new Uint8Array(2 ** 20).map((_, i) => i * 7);
+    {
+      await using scratch = new BumpAlloc();
+      const bytes = scratch.copy(expected);
+      const writing = scratch.pin(Deno.writeFile(`${folder}/a`, bytes));
+      const digest = scratch.pin(crypto.subtle.digest("SHA-256", bytes));
+      assertThrows(() => scratch.close(), PinnedError, "pinned");
+      assertThrows(() => scratch.reset(), PinnedError);
+      assertEquals(bytes.length, 2 ** 20);
+      assertEquals(new Uint8Array(await digest), new Uint8Array(await crypto.subtle.digest("SHA-256", expected)));
+      void writing;
+    }
+    assertEquals(await Deno.readFile(`${folder}/a`), expected);
+    const scratch = new BumpAlloc();
+    {
+      await using scope = scratch.scope();
+      using file = await Deno.open(`${folder}/a`);
+      const target = scope.alloc(1000);
+      assertThrows(() => {
+        void scope.pin(file.read(target));
+        scope.end();
+      }, PinnedError);
+    }
+    await assertRejects(() => scratch.pin(Promise.reject(new Error("mine"))), Error, "mine");
+    scratch.close();
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test({
+  name: "200,000 allocators made and closed leave nothing",
+  ignore: Deno.build.os !== "linux", // /proc tells the sizes
+  fn() {
+    const cycle = (count: number) => {
+      for (let i = 0; i < count; i++) {
+        const scratch = new BumpAlloc();
+        scratch.alloc(64);
+        scratch.close();
+      }
+    };
+    cycle(2000);
+    const size = processStatus("VmSize");
+    const resident = processStatus("VmRSS");
+    cycle(200_000);
+    assert(processStatus("VmSize") - size < 2 ** 28, "address space leaks");
+    assert(processStatus("VmRSS") - resident < 2 ** 26, "memory leaks");
+  },
+});
+
+Deno.test({
+  name: "20,000 allocators dropped without closing are collected",
+  ignore: Deno.build.os !== "linux" || gc === undefined, // needs /proc and --v8-flags=--expose-gc
+  async fn() {
+    const size = processStatus("VmSize");
+    for (let i = 0; i < 20_000; i++) {
+      new BumpAlloc().alloc(64);
+      if (i % 1000 === 0) {
+        gc!();
+        await new Promise((resolve) => setTimeout(resolve));
+      }
+    }
+    for (let i = 0; i < 100 && processStatus("VmSize") - size > 2 ** 32; i++) {
+      gc!();
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    assert(processStatus("VmSize") - size <= 2 ** 32, "more than four regions are left");
+  },
+});
+
+Deno.test({
+  name: "a view keeps its memory when its allocator was dropped and collected",
+  ignore: gc === undefined, // needs --v8-flags=--expose-gc
+  async fn() {
+    const views = Array.from({ length: 50 }, (_, i) => {
+      const view = new BumpAlloc().alloc(10_000);
+      fillPattern(view, i);
+      return view;
+    });
+    for (let i = 0; i < 20; i++) {
+      gc!();
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    for (let i = 0; i < 50; i++) assert(patternHolds(views[i], i));
+    // Nobody would notice a transfer any more.
+    assertThrows(() => views[0].buffer.transfer(), TypeError);
+  },
+});
+
+Deno.test("only pages that are touched use memory; trim gives them back", () => {
+  using scratch = new BumpAlloc();
+  scratch.alloc(2 ** 26);
+  assert(scratch.stats().resident < 2 ** 20);
+  scratch.view(0, 2 ** 25).fill(1);
+  assert(scratch.stats().resident >= 2 ** 25);
+  scratch.reset({ retain: 2 ** 20 });
+  assert(scratch.stats().resident <= 2 ** 21);
+});
