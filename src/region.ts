@@ -191,7 +191,8 @@ export class Region {
       if (this.#shared || this.cursor === lease.end) {
         const code = this.#lease(missing, 1);
         if (code === BumpCode.OK && grant[0] === lease.end) {
-          if (lease.dirty === lease.end) lease.dirty = Math.max(lease.dirty, grant[2]);
+          // One mark for the whole lease: used bytes in what was added make all before them count as used.
+          if (grant[2] > grant[0]) lease.dirty = Math.max(lease.dirty, grant[2]);
           lease.end = grant[1];
           return last;
         }
@@ -479,18 +480,26 @@ export class Region {
     }
   }
 
-  /** Gives the pages between `from` and the highest used byte back to the operating system. */
+  /**
+   * Gives the pages between `from` and the highest used byte back to the operating system, those of the leases
+   * only: what lies between them is native callers'. All these bytes then read as zero.
+   */
   discard(from: number): void {
-    if (from >= this.high) return;
-    const code = this.#native.bump_discard(this.#control, from, this.high);
-    if (code !== BumpCode.OK) throw new CommitError("give pages back", systemCode(code));
-    this.high = from;
-    // The page that `from` is in was not given back whole.
     const page = this.#native.bump_page_size();
-    const kept = Math.ceil(from / page) * page;
     for (const lease of this.leases) {
-      if (lease.dirty > kept) lease.dirty = Math.max(Math.min(kept, lease.end), lease.start);
+      const start = Math.max(from, lease.start);
+      const end = Math.min(this.high, lease.end);
+      if (start >= end) continue;
+      const code = this.#native.bump_discard(this.#control, start, end);
+      if (code !== BumpCode.OK) throw new CommitError("give pages back", systemCode(code));
+      // Whole pages only went back: the parts of pages at both ends are cleared.
+      const firstPage = Math.min(Math.ceil(start / page) * page, end);
+      const lastPage = Math.max(Math.floor(end / page) * page, firstPage);
+      this.fill(start, firstPage, 0);
+      this.fill(lastPage, end, 0);
+      lease.dirty = Math.min(lease.dirty, start);
     }
+    this.high = Math.min(this.high, from);
   }
 
   /** Makes [0, byteLength) resident. */
