@@ -83,7 +83,7 @@ export abstract class ScratchArena implements Scratch {
    * Allocates `byteLength` uninitialised bytes at an address that is a multiple of `align`.
    *
    * The bytes are whatever was there before, as with `Buffer.allocUnsafe`. A size of 0 gives an
-   * empty view with a valid address and takes no space.
+   * empty view with a valid address (aligned up to 4096) and takes no space.
    *
    * @param byteLength Bytes, a safe integer from 0 on.
    * @param align Bytes, a power of two up to the capacity; default 8.
