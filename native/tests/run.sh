@@ -40,7 +40,8 @@ echo "TSan"
 # bump_attach reads an address that may hold anything; the reference is taken atomically after that.
 echo "race:through_pipe" > "$out/tsan"
 build threads -fsanitize=thread test_threads.c $library
-TSAN_OPTIONS="halt_on_error=1 suppressions=$out/tsan" "$out/threads"
+# The longest history: without it the stack that the suppression names may be lost on a busy machine.
+TSAN_OPTIONS="history_size=7 halt_on_error=1 suppressions=$out/tsan" "$out/threads"
 
 echo 'int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return d == 0 && n != 0; }' > "$out/probe.c"
 if $cc -fsanitize=fuzzer "$out/probe.c" -o "$out/fuzzer" 2> /dev/null; then
