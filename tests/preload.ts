@@ -1,4 +1,4 @@
-// Loads the library before the first test: Deno before 2.6 or so reports a library that a test loaded as leaked.
+// Loads the library before the first test: older versions of Deno report a library that a test loaded as leaked.
 import { BumpAlloc } from "../mod.ts";
 
 new BumpAlloc().close();
