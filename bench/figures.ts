@@ -41,6 +41,25 @@ function compare(what: string, asked: string, own: Loop, other: Loop, count: num
   );
 }
 
+/** The C loop, where a C compiler is at hand. */
+function compileAtomicBump(): ((count: number, size: number, capacity: number) => unknown) | null {
+  const folder = Deno.makeTempDirSync();
+  try {
+    const source = new URL("./atomic_bump.c", import.meta.url).pathname;
+    const args = ["-std=c11", "-O2", "-fPIC", "-shared", source, "-o", `${folder}/atomic_bump.so`];
+    const { success } = new Deno.Command("cc", { args }).outputSync();
+    if (!success) throw new Error("cc failed");
+    return Deno.dlopen(`${folder}/atomic_bump.so`, {
+      atomic_bump_loop: { parameters: ["u32", "u32", "f64"], result: "u64" },
+    }).symbols.atomic_bump_loop;
+  } catch (error) {
+    console.error(`offset is not measured against a C loop: ${(error as Error).message}`);
+    return null;
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+}
+
 console.log("| what | asked | ratio | own ns | other ns |\n|---|---|---|---|---|");
 
 const scratch = new BumpAlloc({ window: 64 * MIB });
@@ -132,8 +151,23 @@ compare(
   },
   1e5,
 );
+const offsets: Loop = (count) => {
+  let sum = 0;
+  for (let done = 0; done < count; done += 100_000) {
+    scratch.rewind(again);
+    for (let i = 0; i < 100_000; i++) sum ^= scratch.offset(64);
+  }
+  return sum;
+};
+const atomicBump = compileAtomicBump();
+if (atomicBump !== null) {
+  const loop: Loop = (count) => {
+    for (let done = 0; done < count; done += 100_000) atomicBump(100_000, 64, 2 ** 30);
+  };
+  compare("offset against an atomic bump in a C loop", ">= 1", offsets, loop, 2e6);
+}
 compare(
-  "a scope with one allocation (own < 800 ns) against offset (<= 2.1 ns)",
+  "a scope with one allocation (own < 800 ns) against offset (other)",
   "",
   (count) => {
     for (let i = 0; i < count; i++) {
@@ -142,17 +176,68 @@ compare(
       scope.end();
     }
   },
+  offsets,
+  1e5,
+  2e6,
+);
+compare(
+  "alloc and reset",
+  "",
   (count) => {
-    let sum = 0;
-    for (let done = 0; done < count; done += 10_000) {
-      scratch.rewind(again);
-      for (let i = 0; i < 10_000; i++) sum ^= scratch.offset(64);
+    for (let i = 0; i < count; i++) {
+      scratch.alloc(64);
+      scratch.reset();
     }
-    return sum;
+  },
+  (count) => {
+    let view;
+    for (let i = 0; i < count; i++) view = new Uint8Array(64);
+    return view;
   },
   1e5,
-  1e7,
 );
+compare(
+  "allocArray(Float64Array, 100) against new Float64Array(100)",
+  "",
+  (count) => {
+    let array;
+    for (let done = 0; done < count; done += 1000) {
+      scratch.reset();
+      for (let i = 0; i < 1000; i++) array = scratch.allocArray(Float64Array, 100);
+    }
+    return array;
+  },
+  (count) => {
+    let array;
+    for (let i = 0; i < count; i++) array = new Float64Array(100);
+    return array;
+  },
+  2e5,
+);
+compare(
+  "growing a buffer from 64 B to 64 KiB by realloc, in place, against copying it",
+  "",
+  (count) => {
+    for (let i = 0; i < count; i++) {
+      scratch.reset();
+      let bytes = scratch.alloc(64);
+      for (let size = 128; size <= 65536; size *= 2) bytes = scratch.realloc(bytes, size);
+    }
+  },
+  (count) => {
+    for (let i = 0; i < count; i++) {
+      let bytes = new Uint8Array(64);
+      for (let size = 128; size <= 65536; size *= 2) {
+        const grown = new Uint8Array(size);
+        grown.set(bytes);
+        bytes = grown;
+      }
+    }
+  },
+  1e4,
+  2000,
+);
+scratch.reset();
 const view = scratch.alloc(64);
 compare(
   "addressOf against UnsafePointer.of",
