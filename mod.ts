@@ -13,6 +13,7 @@
  */
 
 export { BumpAlloc, type BumpAllocOptions, type BumpHandle, type BumpStats } from "./src/bump_alloc.ts";
+export { BumpPool, type BumpPoolOptions, type BumpPoolStats } from "./src/pool.ts";
 export { BumpScope, ScratchArena } from "./src/arena.ts";
 export type { Mark, Scratch, TypedArrayConstructor } from "./src/scratch.ts";
 export {
@@ -22,6 +23,7 @@ export {
   type OutOfMemoryDetails,
   OutOfMemoryError,
   PinnedError,
+  PoolFullError,
   ReserveError,
   ScopeError,
   SharedError,

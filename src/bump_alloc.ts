@@ -114,8 +114,8 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   readonly #region: Region;
   readonly #retain: number;
   readonly #owner: boolean;
-  /** For a pool's lease: takes the region back instead of releasing it. */
-  readonly #giveBack: ((region: Region) => void) | null;
+  /** For a pool's lease: where the region goes when this is closed. */
+  readonly #home: Home | null;
 
   /**
    * Reserves address space.
@@ -129,16 +129,16 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
       this.#region = options.region;
       this.#retain = options.settings.retain;
       this.#owner = options.owner;
-      this.#giveBack = options.giveBack;
+      this.#home = options.home;
       bindArena(this, options.region, options.settings);
-      if (this.#giveBack === null) dropped.register(this, this.#region, this.#region);
+      if (this.#home === null) dropped.register(this, this.#region, this.#region);
       return;
     }
     const settings = checkOptions(options);
     this.#region = Region.create(settings);
     this.#retain = settings.retain;
     this.#owner = true;
-    this.#giveBack = null;
+    this.#home = null;
     bindArena(this, this.#region, settings);
     dropped.register(this, this.#region, this.#region);
     if (settings.prefault > 0) {
@@ -312,7 +312,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
     const region = this.#region;
     if (this.#owner && region.shared && region.attached > 1) throw sharedRefusal("close");
     if (!closeArena(this)) return;
-    if (this.#giveBack !== null) return this.#giveBack(region);
+    if (this.#home !== null) return this.#home.takeBack();
     dropped.unregister(region);
     region.release();
   }
@@ -371,23 +371,25 @@ export function checkOptions(options: BumpAllocOptions): Settings {
   };
 }
 
+/** Where a pool's lease goes back to. */
+export interface Home {
+  /** The lease was closed: its memory may serve another one. */
+  takeBack(): void;
+}
+
 /** A region that exists already, in place of options: never visible to users. */
 class Bound {
   constructor(
     readonly region: Region,
     readonly settings: Settings,
     readonly owner: boolean,
-    readonly giveBack: ((region: Region) => void) | null,
+    readonly home: Home | null,
   ) {}
 }
 
-/** An allocator over a pool's region; `giveBack` gets the region when the allocator is closed. */
-export function leaseAllocator(
-  region: Region,
-  settings: Settings,
-  giveBack: (region: Region) => void,
-): BumpAlloc {
-  return new BumpAlloc(new Bound(region, settings, true, giveBack) as BumpAllocOptions);
+/** An allocator over a pool's region. */
+export function leaseAllocator(region: Region, settings: Settings, home: Home): BumpAlloc {
+  return new BumpAlloc(new Bound(region, settings, true, home) as BumpAllocOptions);
 }
 
 /** Regions whose allocator was collected without having been closed. */

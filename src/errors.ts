@@ -131,6 +131,22 @@ export class PinnedError extends Error {
   }
 }
 
+/** A pool has as many leases out as its `limit` allows. */
+export class PoolFullError extends Error {
+  /** Leases that the pool allows at once. */
+  readonly limit: number;
+
+  /** Made by the pool. */
+  constructor(limit: number) {
+    super(
+      `Cannot lease: all ${limit} allocators of the pool are in use; close leases sooner, raise \`limit\`, ` +
+        "or let `use` wait for one",
+    );
+    this.name = "PoolFullError";
+    this.limit = limit;
+  }
+}
+
 /** A shared region: the handle is stale or forged, or the call is refused while others are attached. */
 export class SharedError extends Error {
   /** Made by the allocator. */

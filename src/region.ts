@@ -21,6 +21,12 @@ interface OlderWindow {
   readonly depth: number;
 }
 
+/** Where a pool's region lies: `offset` in the reservation of `parent`. */
+export interface Place {
+  readonly parent: Region;
+  readonly offset: number;
+}
+
 /** What a region is made with; `BumpAllocOptions` after validation. */
 export interface RegionSettings {
   readonly capacity: number;
@@ -71,6 +77,8 @@ export class Region {
   /** End of the highest window that was transferred away. */
   #stolenEnd = 0;
   #shared = false;
+  /** For a region inside another one's reservation: finds another place when a transfer took this one. */
+  #move: (() => Place) | null = null;
   #step: number;
   #released = false;
 
@@ -107,11 +115,11 @@ export class Region {
     );
   }
 
-  /** A region inside the reservation of `parent`, which stays alive as long as this. */
-  static carve(parent: Region, offset: number, settings: RegionSettings): Region {
-    const control = parent.#native.bump_carve(parent.#control, offset, settings.capacity, errorBytes);
-    if (control === null) throw new ReserveError(settings.capacity, systemCode(errorCell[0]));
-    return new Region(control, settings, false);
+  /** A region inside the reservation of a parent, which stays alive as long as this. */
+  static carve(place: Place, settings: RegionSettings, move: () => Place): Region {
+    const region = new Region(carveControl(place, settings.capacity), settings, false);
+    region.#move = move;
+    return region;
   }
 
   /** Attaches to the region that a handle names. */
@@ -129,8 +137,10 @@ export class Region {
 
   /** What another Worker needs to attach. */
   share(): { control: number; key: number } {
+    // A handle outlives the lease, and would then name somebody else's memory.
+    if (this.#move !== null) throw new SharedError("Cannot share: a pool's lease stays in its own Worker");
     const key = this.#native.bump_share(this.#control);
-    if (key <= 0) throw new SharedError("Cannot share: a pool's allocator stays in its own Worker");
+    if (key <= 0) throw new SharedError(`Cannot share: the system gives no random key (code ${-key})`);
     this.#shared = true;
     return { control: Number(Deno.UnsafePointer.value(this.#control)), key };
   }
@@ -354,6 +364,11 @@ export class Region {
     return -1;
   }
 
+  /** Whether a window was transferred away whose memory must not be used again. */
+  get stolen(): boolean {
+    return this.#stolenEnd > 0;
+  }
+
   /** Whether a window of the level was transferred away. */
   isStolen(depth: number): boolean {
     if (this.buffers[depth]?.detached) return true;
@@ -457,11 +472,24 @@ export class Region {
     if (code !== BumpCode.OK) throw new CommitError("reset", systemCode(code));
   }
 
+  /** Takes everything back, for the next lease of a pool. */
+  recycle(): void {
+    for (let depth = 0; depth < this.buffers.length; depth++) this.dropWindows(depth);
+    this.rewindAll();
+    this.peak = 0;
+  }
+
   /** Moves to fresh address space, because a receiver of transferred memory sees the old one. */
   #renew(): void {
-    const code = this.#native.bump_renew(this.#control, this.#stolenEnd);
-    if (code === BumpCode.SHARED) throw sharedRefusal("reset");
-    if (code !== BumpCode.OK) throw new ReserveError(this.capacity, systemCode(code));
+    if (this.#move !== null) {
+      const control = carveControl(this.#move(), this.capacity);
+      this.#native.bump_close(this.#control, this.#stolenEnd);
+      this.#control = control;
+    } else {
+      const code = this.#native.bump_renew(this.#control, this.#stolenEnd);
+      if (code === BumpCode.SHARED) throw sharedRefusal("reset");
+      if (code !== BumpCode.OK) throw new ReserveError(this.capacity, systemCode(code));
+    }
     this.orphaned += this.#stolenEnd;
     this.#stolenEnd = 0;
     this.#base = this.#native.bump_base(this.#control)!;
@@ -581,6 +609,12 @@ export function sharedRefusal(what: string): SharedError {
   return new SharedError(
     `Cannot ${what}: other allocators are attached to the region; close them first`,
   );
+}
+
+function carveControl(place: Place, capacity: number): Deno.PointerObject {
+  const control = library().bump_carve(place.parent.control, place.offset, capacity, errorBytes);
+  if (control === null) throw new ReserveError(capacity, systemCode(errorCell[0]));
+  return control;
 }
 
 /** System errors come as `SYSTEM - e`. */

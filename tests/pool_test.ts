@@ -1,0 +1,321 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  BumpAlloc,
+  BumpPool,
+  ClosedError,
+  DetachedError,
+  OutOfMemoryError,
+  PinnedError,
+  PoolFullError,
+  ReserveError,
+  ScopeError,
+  SharedError,
+} from "../mod.ts";
+import { fillPattern, patternHolds } from "./pattern.ts";
+
+const gc = (globalThis as { gc?: () => void }).gc;
+
+/** Collects garbage and lets finalizers run until `done`, for two seconds at most. */
+async function collectUntil(done: () => boolean): Promise<void> {
+  for (let i = 0; i < 200 && !done(); i++) {
+    gc!();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+Deno.test("a lease is an allocator; once returned it and its views are dead", () => {
+  using pool = new BumpPool({ size: 2 ** 20 });
+  const first = pool.lease();
+  assert(first instanceof BumpAlloc);
+  assertEquals(first.capacity, 2 ** 20);
+  const old = first.alloc(1000).fill(7);
+  first.close();
+  const second = pool.lease();
+  const fresh = second.alloc(1000).fill(9);
+  // The memory is leased to somebody else now; the old object must not reach it.
+  assertEquals(old.length, 0);
+  assertEquals(first.closed, true);
+  assertThrows(() => first.alloc(1), ClosedError);
+  assertThrows(() => first.reset(), ClosedError);
+  assertThrows(() => first.view(0, 1), ClosedError);
+  assertThrows(() => first.scope(), ClosedError);
+  assertThrows(() => first.trim(), ClosedError);
+  assertEquals([first.used, first.remaining], [0, 0]);
+  first.close();
+  assertEquals(pool.stats().leased, 1);
+  assertEquals(second.used, 1000);
+  assert(fresh.every((byte) => byte === 9));
+  second.close();
+  assertEquals(pool.stats(), { ...pool.stats(), leased: 0, idle: 1, peak: 1, leases: 2, lost: 0, moved: 0 });
+});
+
+Deno.test("a lease that is closed with scopes open takes them along", () => {
+  using pool = new BumpPool({ limit: 1 });
+  const lease = pool.lease();
+  const outer = lease.scope();
+  const inner = outer.scope();
+  const views = [outer, inner].map((_, i) => i === 1 ? inner.alloc(10) : new Uint8Array(0));
+  lease.close();
+  assertEquals(views[1].length, 0);
+  assertThrows(() => inner.alloc(1), ClosedError);
+  using next = pool.lease();
+  assertEquals(next.used, 0);
+  using scope = next.scope();
+  assertEquals(scope.alloc(10).length, 10);
+  assertThrows(() => next.alloc(1), ScopeError);
+});
+
+Deno.test("ten thousand leases at once, each with its own bytes", () => {
+  using pool = new BumpPool({ limit: 10_000, size: 2 ** 20, window: 4096 });
+  const leases = Array.from({ length: 10_000 }, () => pool.lease());
+  const views = leases.map((lease, id) => {
+    const view = lease.alloc(100 + id % 1000);
+    fillPattern(view, id);
+    return view;
+  });
+  assertThrows(() => pool.lease(), PoolFullError);
+  views.forEach((view, id) => assert(patternHolds(view, id)));
+  assertEquals(pool.stats().leased, 10_000);
+  for (const lease of leases) lease.close();
+  assertEquals(pool.stats().idle, 10_000);
+  for (const view of views) assertEquals(view.length, 0);
+});
+
+Deno.test("a full pool: lease throws, use waits for its turn or throws", async () => {
+  using pool = new BumpPool({ limit: 2 });
+  const one = pool.lease();
+  const two = pool.lease();
+  const error = assertThrows(() => pool.lease(), PoolFullError);
+  assertEquals(error.limit, 2);
+  const order: number[] = [];
+  const waiting = [1, 2, 3].map((n) =>
+    pool.use(async (scratch) => {
+      order.push(n);
+      scratch.alloc(n);
+      await new Promise((resolve) => setTimeout(resolve));
+      return n;
+    })
+  );
+  assertEquals(pool.stats().waiting, 3);
+  await Promise.resolve();
+  assertEquals(order, []);
+  one.close();
+  two.close();
+  // What came back is for those who wait.
+  assertThrows(() => pool.lease(), PoolFullError);
+  assertEquals(await Promise.all(waiting), [1, 2, 3]);
+  assertEquals(order, [1, 2, 3]);
+  assertEquals(pool.stats().leased, 0);
+
+  using impatient = new BumpPool({ limit: 1, whenFull: "throw" });
+  using _lease = impatient.lease();
+  await assertRejects(() => impatient.use(() => 1), PoolFullError);
+});
+
+Deno.test("use puts the lease back when the function throws, and waits for pins", async () => {
+  using pool = new BumpPool({ limit: 1 });
+  await assertRejects(() => pool.use(() => Promise.reject(new Error("mine"))), Error, "mine");
+  await assertRejects(
+    () =>
+      pool.use(() => {
+        throw new Error("mine too");
+      }),
+    Error,
+    "mine too",
+  );
+  assertEquals(pool.stats().leased, 0);
+  let done = false;
+  let view!: Uint8Array;
+  await pool.use((scratch) => {
+    view = scratch.alloc(8);
+    scratch.pin(
+      new Promise((resolve) => setTimeout(resolve, 5)).then(() => {
+        assertEquals(view.length, 8);
+        done = true;
+      }),
+    );
+  });
+  assert(done);
+  assertEquals(view.length, 0);
+  const lease = pool.lease();
+  let settle!: () => void;
+  const pinned = lease.pin(new Promise<void>((resolve) => settle = resolve));
+  assertThrows(() => lease.close(), PinnedError);
+  assertEquals(pool.stats().leased, 1);
+  assertEquals(lease.alloc(8).length, 8);
+  settle();
+  await pinned;
+  await lease[Symbol.asyncDispose]();
+  assertEquals(pool.stats().leased, 0);
+});
+
+Deno.test("closing a pool: who waits is told, and leases that are out go on", async () => {
+  const pool = new BumpPool({ limit: 1 });
+  const lease = pool.lease();
+  const waiting = assertRejects(() => pool.use(() => 1), ClosedError);
+  pool.close();
+  pool.close();
+  await waiting;
+  assertEquals(pool.closed, true);
+  assertThrows(() => pool.lease(), ClosedError);
+  await assertRejects(() => pool.use(() => 1), ClosedError);
+  const view = lease.alloc(100_000).fill(5);
+  assert(view.every((byte) => byte === 5));
+  lease.reset();
+  lease.alloc(8).fill(1);
+  lease.close();
+  assertEquals(pool.stats(), { ...pool.stats(), leased: 0, idle: 0, reserved: 0 });
+});
+
+Deno.test("a lease whose window was transferred: the receiver's bytes stay, the next lease has others", () => {
+  using pool = new BumpPool({ limit: 4, size: 2 ** 16 });
+  const addresses = new Set<bigint>();
+  const received: Uint8Array[] = [];
+  // More than the first reservation has places for.
+  for (let id = 0; id < 20; id++) {
+    using lease = pool.lease();
+    assert(!addresses.has(lease.address));
+    addresses.add(lease.address);
+    const view = lease.alloc(1000);
+    fillPattern(view, id);
+    received.push(structuredClone(view, { transfer: [view.buffer] }));
+    assertThrows(() => lease.alloc(1), DetachedError);
+  }
+  received.forEach((view, id) => assert(patternHolds(view, id)));
+  assertEquals(pool.stats(), { ...pool.stats(), leased: 0, idle: 1, moved: 20 });
+  using lease = pool.lease();
+  const gone = lease.alloc(10);
+  gone.buffer.transfer();
+  const before = lease.address;
+  lease.reset();
+  assert(lease.address !== before);
+  lease.alloc(2 ** 16).fill(255);
+  received.forEach((view, id) => assert(patternHolds(view, id)));
+});
+
+Deno.test("a lease is not shared: a handle would outlive it", () => {
+  using pool = new BumpPool();
+  using lease = pool.lease();
+  assertThrows(() => lease.share(), SharedError, "stays in its own Worker");
+});
+
+Deno.test("with zero no lease reads what another one wrote; poison shows what is stale", () => {
+  using zeroed = new BumpPool({ zero: true, size: 2 ** 18 });
+  for (let i = 0; i < 50; i++) {
+    using lease = zeroed.lease();
+    for (const n of [10, 5000, 100_000]) {
+      const view = lease.alloc(n);
+      assert(view.every((byte) => byte === 0));
+      view.fill(i + 1);
+    }
+  }
+  using poisoned = new BumpPool({ poison: true, size: 2 ** 18 });
+  {
+    using lease = poisoned.lease();
+    lease.alloc(100).fill(1);
+  }
+  using lease = poisoned.lease();
+  assert(lease.alloc(100).every((byte) => byte === 0xdd));
+});
+
+Deno.test("after a burst idle allocators keep what they shall retain; steady use keeps its pages", () => {
+  const MIB = 2 ** 20;
+  using pool = new BumpPool({ retain: 64 * 1024, limit: 500 });
+  const request = () => {
+    const lease = pool.lease();
+    lease.alloc(MIB).fill(1);
+    return lease;
+  };
+  const burst = Array.from({ length: 500 }, request);
+  for (const lease of burst) lease.close();
+  // Traffic goes on with few at once.
+  for (let i = 0; i < 1000; i++) {
+    const few = [request(), request(), request()];
+    for (const lease of few) lease.close();
+  }
+  const { idle, idleResident } = pool.stats();
+  assertEquals(idle, 500);
+  assert(idleResident < 500 * 64 * 1024 + 8 * MIB, `${idleResident} bytes stay`);
+  assert(idleResident >= 3 * MIB, "what is in use again and again was given back");
+  pool.trim(0);
+  assertEquals(pool.stats().idleResident, 0);
+  using lease = pool.lease();
+  assert(lease.allocZeroed(MIB).every((byte) => byte === 0));
+});
+
+Deno.test("one large request does not stay resident for ever", () => {
+  const MIB = 2 ** 20;
+  using pool = new BumpPool({ retain: 64 * 1024, limit: 1 });
+  {
+    using lease = pool.lease();
+    lease.alloc(32 * MIB).fill(1);
+  }
+  assert(pool.stats().idleResident >= 32 * MIB);
+  for (let i = 0; i < 100; i++) {
+    using lease = pool.lease();
+    lease.alloc(1000).fill(1);
+  }
+  assert(pool.stats().idleResident <= 256 * 1024);
+});
+
+Deno.test({
+  name: "a lease that is dropped is collected, reported, and its memory serves again",
+  ignore: gc === undefined, // needs --v8-flags=--expose-gc
+  async fn() {
+    using pool = new BumpPool({ limit: 3, size: 2 ** 20 });
+    const kept = (() => {
+      pool.lease();
+      pool.lease().alloc(1000).fill(1);
+      const view = pool.lease().alloc(1000);
+      fillPattern(view, 3);
+      return view;
+    })();
+    const waiting = pool.use((scratch) => scratch.alloc(10).length);
+    await collectUntil(() => pool.stats().lost === 3 && pool.stats().idle === 2);
+    assertEquals(await waiting, 10);
+    // A view keeps the memory of a lost lease: nobody else gets it.
+    assertEquals(pool.stats(), { ...pool.stats(), lost: 3, leased: 0, idle: 2 });
+    for (let i = 0; i < 2; i++) pool.lease().alloc(2 ** 20).fill(255);
+    assertThrows(() => pool.lease(), PoolFullError);
+    assert(patternHolds(kept, 3));
+  },
+});
+
+Deno.test({
+  name: "pools that are dropped or closed give their address space back",
+  ignore: Deno.build.os !== "linux" || gc === undefined, // needs /proc and --v8-flags=--expose-gc
+  async fn() {
+    const addressSpace = () => Number(/VmSize:\s+(\d+)/.exec(Deno.readTextFileSync("/proc/self/status"))![1]) * 1024;
+    const before = addressSpace();
+    for (let i = 0; i < 100; i++) {
+      const pool = new BumpPool();
+      const leases = [pool.lease(), pool.lease()];
+      leases[0].alloc(1000).fill(1);
+      leases[0].close();
+      if (i % 2 === 0) pool.close();
+      leases[1].alloc(1000).fill(1);
+      if (i % 4 < 2) leases[1].close();
+    }
+    await collectUntil(() => addressSpace() - before < 2 ** 37);
+    assert(addressSpace() - before < 2 ** 37, "more than two pools are left");
+  },
+});
+
+Deno.test("bad options are refused", () => {
+  for (const size of [-1, 1.5, NaN]) assertThrows(() => new BumpPool({ size }), RangeError);
+  for (const limit of [0, -1, 1.5, Infinity]) assertThrows(() => new BumpPool({ limit }), RangeError);
+  assertThrows(() => new BumpPool({ limit: "9" as never }), TypeError);
+  assertThrows(() => new BumpPool({ whenFull: "hope" as never }), TypeError);
+  assertThrows(() => new BumpPool(null as never), TypeError);
+  assertThrows(() => new BumpPool({ retain: -1 }), RangeError);
+  assertThrows(() => new BumpPool({ limit: 2 ** 30, size: 2 ** 40 }), RangeError);
+  assertThrows(() => new BumpPool({ limit: 2 ** 20, size: 2 ** 32 }), ReserveError);
+  using pool = new BumpPool({ limit: undefined, size: undefined });
+  assertEquals(pool.stats().limit, 1024);
+  assertThrows(() => pool.trim(-1), RangeError);
+  using small = new BumpPool({ size: 1 });
+  using lease = small.lease();
+  assert(lease.capacity >= 4096);
+  assertThrows(() => lease.alloc(lease.capacity + 1), OutOfMemoryError);
+  assertEquals(lease.alloc(lease.capacity).length, lease.capacity);
+});
