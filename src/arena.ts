@@ -54,10 +54,12 @@ const NO_WINDOW = new ArrayBuffer(0);
  * | `realloc` | `alloc` when in place, else a copy |
  */
 export abstract class ScratchArena implements Scratch {
-  // The fast path reads these four. Positions count from the window's first byte.
+  // The fast path reads these. Positions count from the window's first byte.
   #cursor = 0;
   /** The fast path serves what ends here or before; -1 sends every request to the slow path. */
   #limit = -1;
+  /** As `#limit` for `offset`, which makes no view that would fail: -1 when the window may have been transferred away. */
+  #sureLimit = -1;
   #buffer: ArrayBuffer = NO_WINDOW;
   /** Offset of the window in the region. */
   #base = 0;
@@ -343,7 +345,7 @@ export abstract class ScratchArena implements Scratch {
     if ((byteLength | 0) === byteLength && byteLength > 0 && mask >= 0) {
       const start = (this.#cursor + mask) & ~mask;
       const end = start + byteLength;
-      if (end <= this.#limit) {
+      if (end <= this.#sureLimit || (end <= this.#limit && this.#makeSure())) {
         this.#cursor = end;
         return this.#base + start;
       }
@@ -423,6 +425,7 @@ export abstract class ScratchArena implements Scratch {
       if (lease === this.#lease && (start | 0) === start && start >= 0 && start <= cursor) {
         if (cursor > this.#noted) this.#noteCursor();
         this.#cursor = start;
+        this.#sureLimit = -1;
         return;
       }
     }
@@ -456,10 +459,12 @@ export abstract class ScratchArena implements Scratch {
         this.#detour();
         this.#base = mark.offset;
         this.#cursor = 0;
+        this.#skipStolen();
         return;
       }
     }
     this.#seek(mark.offset - this.#base);
+    this.#skipStolen();
   }
 
   /**
@@ -526,7 +531,8 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   scope(): BumpScope {
-    if (this.#limit < 0) this.#checkUsable("open a scope");
+    // A transferred window shows its receiver what the scope would take.
+    if (this.#limit < 0 || this.#buffer.detached) this.#checkUsable("open a scope");
     const scope = newScope();
     scope.#region = this.#region;
     scope.#depth = this.#depth + 1;
@@ -537,7 +543,7 @@ export abstract class ScratchArena implements Scratch {
     scope.#poison = this.#poison;
     scope.#closed = false;
     this.#child = scope;
-    this.#limit = -1;
+    this.#block();
     return scope;
   }
 
@@ -659,9 +665,22 @@ export abstract class ScratchArena implements Scratch {
   #seek(position: number): void {
     this.#cursor = position;
     this.#noted = 0;
+    this.#sureLimit = -1;
     this.#limit = position > MAX_POSITION || this.#zero
       ? -1
       : Math.min(this.#region.windowEnd(this.#lease, this.#base, this.#buffer), MAX_POSITION);
+  }
+
+  /** Sends every request to the slow path. */
+  #block(): void {
+    this.#limit = this.#sureLimit = -1;
+  }
+
+  /** Lets `offset` in if the window is still there: a receiver's bytes could otherwise be given out after a rewind. */
+  #makeSure(): boolean {
+    if (this.#buffer.detached) return false;
+    this.#sureLimit = this.#limit;
+    return true;
   }
 
   /** Clears what was used before of a block in the current window. */
@@ -676,7 +695,8 @@ export abstract class ScratchArena implements Scratch {
   #reclaim(lease: number, offset: number): void {
     const region = this.#region;
     region.noteUsed(this.#lease, this.#base + this.#cursor);
-    if (!this.#poison) return;
+    // What was transferred away is its receiver's: nobody writes there any more.
+    if (!this.#poison || region.isStolen(this.#depth)) return;
     for (let i = lease; i <= this.#lease && i < region.leases.length; i++) {
       const from = i === lease ? Math.max(offset, region.leases[i].start) : region.leases[i].start;
       const to = i === this.#lease ? this.#base + this.#cursor : region.leases[i].dirty;
@@ -730,18 +750,18 @@ export abstract class ScratchArena implements Scratch {
     if (this.#pins !== null) this.#checkPins("end the scope");
     if (this.#buffer !== NO_WINDOW || this.#base !== this.#startOffset) {
       this.#reclaim(this.#startLease, this.#startOffset);
-      const stolen = this.#region.dropWindows(this.#depth);
-      if (stolen > 0) parent.#skip(stolen);
+      this.#region.dropWindows(this.#depth);
     }
     this.#kill();
     parent.#child = null;
     parent.#unlock();
+    if (this.#region.stolenEnd > 0) parent.#skipStolen();
   }
 
   /** Dead from now on. */
   #kill(): void {
     this.#closed = true;
-    this.#limit = -1;
+    this.#block();
     this.#buffer = NO_WINDOW;
   }
 
@@ -751,19 +771,15 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /** Never hands out what the receiver of a scope's transferred window can see. */
-  #skip(end: number): void {
+  #skipStolen(): void {
     const region = this.#region;
     const position = this.#base + this.#cursor;
-    if (end <= position) return;
-    let index = this.#lease;
-    while (index + 1 < region.leases.length && region.leases[index].end < end) index++;
-    const lease = region.leases[index];
-    if (lease === undefined) return;
+    if (region.stolenEnd <= position) return;
     region.noteUsed(this.#lease, position);
-    this.#lease = index;
-    this.#base = Math.min(end, lease.end);
-    this.#base -= this.#base % WINDOW_ALIGN;
-    this.#cursor = Math.min(end, lease.end) - this.#base;
+    // In a lease of its own, so that no mark from before leads below it unnoticed.
+    this.#lease = region.splitAtStolen();
+    this.#base = region.stolenEnd - region.stolenEnd % WINDOW_ALIGN;
+    this.#cursor = region.stolenEnd - this.#base;
     this.#detour();
   }
 
@@ -773,7 +789,7 @@ export abstract class ScratchArena implements Scratch {
       this.#region.shelve(this.#depth);
       this.#buffer = NO_WINDOW;
     }
-    this.#limit = -1;
+    this.#block();
   }
 
   static {
@@ -782,7 +798,7 @@ export abstract class ScratchArena implements Scratch {
       arena.#zero = options.zero;
       arena.#poison = options.poison;
       arena.#closed = false;
-      arena.#limit = -1;
+      arena.#block();
     };
     endArena = (arena) => arena.#endScope();
     arenaState = (arena) => ({
@@ -805,7 +821,7 @@ export abstract class ScratchArena implements Scratch {
       arena.#reclaim(0, arena.#region.leases[0]?.start ?? 0);
       arena.#region.dropWindows(0);
       arena.#buffer = NO_WINDOW;
-      arena.#limit = -1;
+      arena.#block();
       arena.#region.rewindAll();
       arena.#lease = 0;
       arena.#base = 0;

@@ -74,8 +74,8 @@ export class Region {
   peak = 0;
   /** Bytes of former address space that transferred windows still hold. */
   orphaned = 0;
-  /** End of the highest window that was transferred away. */
-  #stolenEnd = 0;
+  /** Nothing below is handed out again: the end of the highest lease under a window that was transferred away. */
+  stolenEnd = 0;
   #shared = false;
   /** For a region inside another one's reservation: finds another place when a transfer took this one. */
   #move: (() => Place) | null = null;
@@ -255,8 +255,24 @@ export class Region {
     return bytes;
   }
 
+  /** Index of the lease that begins at `stolenEnd`; one is split, or an empty one added, when none does. */
+  splitAtStolen(): number {
+    const leases = this.leases;
+    const end = this.stolenEnd;
+    let index = 0;
+    while (index < leases.length && leases[index].start < end) index++;
+    const before = leases[index - 1];
+    if (before !== undefined && before.end > end) {
+      leases.splice(index, 0, { start: end, end: before.end, dirty: Math.max(before.dirty, end) });
+      before.end = end;
+      before.dirty = Math.min(before.dirty, end);
+    } else if (index === leases.length) leases.push({ start: end, end, dirty: end });
+    return index;
+  }
+
   /** Gives the part of the last lease above `position` back, when nobody took more since. */
   giveBack(index: number, position: number): void {
+    if (this.isStolen(this.buffers.length)) return; // the receiver sees it
     for (let i = this.leases.length - 1; i >= index && i >= 0; i--) {
       const lease = this.leases[i];
       const from = i === index ? position : lease.start;
@@ -364,28 +380,20 @@ export class Region {
     return -1;
   }
 
-  /** Whether a window was transferred away whose memory must not be used again. */
-  get stolen(): boolean {
-    return this.#stolenEnd > 0;
-  }
-
-  /** Whether a window of the level was transferred away. */
+  /** Whether a window of the level, or of one around it, was transferred away: it may show what comes next. */
   isStolen(depth: number): boolean {
-    if (this.buffers[depth]?.detached) return true;
-    return this.#older.some((window) => window.depth === depth && window.buffer.detached);
+    for (let i = 0; i <= depth; i++) if (this.buffers[i]?.detached) return true;
+    return this.#older.some((window) => window.depth <= depth && window.buffer.detached);
   }
 
-  /**
-   * Ends all windows of a level: every view of them has length 0 from now on. Returns the end of
-   * the highest one that had been transferred away, 0 when none was.
-   */
-  dropWindows(depth: number): number {
-    let stolen = this.#older.length === 0 ? 0 : this.#dropOlder(depth);
+  /** Ends all windows of a level: every view of them has length 0 from now on. */
+  dropWindows(depth: number): void {
+    if (this.#older.length > 0) this.#dropOlder(depth);
     const buffer = this.buffers[depth] ?? null;
-    if (buffer === null) return stolen;
+    if (buffer === null) return;
     this.buffers[depth] = null;
     if (buffer.detached) {
-      stolen = Math.max(stolen, this.#endOfStolen(this.bases[depth]));
+      this.#noteStolen(this.bases[depth]);
     } else {
       const former = this.#spares[depth] ?? null;
       if (this.transferable) {
@@ -399,13 +407,10 @@ export class Region {
       }
       this.#spareBases[depth] = this.bases[depth];
     }
-    if (stolen > this.#stolenEnd) this.#stolenEnd = stolen;
-    return stolen;
   }
 
   /** Ends the older windows of a level and makes its first one current, to be the next spare. */
-  #dropOlder(depth: number): number {
-    let stolen = 0;
+  #dropOlder(depth: number): void {
     const older = this.#older;
     for (let i = older.length - 1; i >= 0; i--) {
       let { buffer, base } = older[i];
@@ -420,24 +425,24 @@ export class Region {
         buffer = current;
         base = formerBase;
       }
-      if (buffer.detached) stolen = Math.max(stolen, this.#endOfStolen(base));
+      if (buffer.detached) this.#noteStolen(base);
       else if (this.transferable) buffer.transfer(0);
       else this.#undetachable.push(buffer);
     }
-    return stolen;
   }
 
   /** Windows that no option lets us detach, kept so that their memory outlives their views. */
   readonly #undetachable: ArrayBuffer[] = [];
 
   /** A stolen window does not tell its length any more: it ended within its lease. */
-  #endOfStolen(base: number): number {
-    for (const lease of this.leases) if (base < lease.end) return lease.end;
-    return this.cursor;
+  #noteStolen(base: number): void {
+    const end = this.leases.find((lease) => base < lease.end)?.end ?? this.cursor;
+    if (end > this.stolenEnd) this.stolenEnd = end;
   }
 
-  /** Overwrites [from, to): for poison. The bytes are committed. */
+  /** Overwrites [from, to), but nothing that a receiver of a transferred window sees: for poison. The bytes are committed. */
   fill(from: number, to: number, value: number): void {
+    from = Math.max(from, this.stolenEnd);
     if (to <= from) return;
     const bytes = Deno.UnsafePointerView.getArrayBuffer(this.#base, to - from, from) as ArrayBuffer;
     new Uint8Array(bytes).fill(value);
@@ -451,7 +456,7 @@ export class Region {
    * nothing but leases moved the native cursor; else the next allocation leases anew.
    */
   rewindAll(): void {
-    if (this.#stolenEnd > 0) {
+    if (this.stolenEnd > 0) {
       this.#renew();
       return;
     }
@@ -483,15 +488,15 @@ export class Region {
   #renew(): void {
     if (this.#move !== null) {
       const control = carveControl(this.#move(), this.capacity);
-      this.#native.bump_close(this.#control, this.#stolenEnd);
+      this.#native.bump_close(this.#control, this.stolenEnd);
       this.#control = control;
     } else {
-      const code = this.#native.bump_renew(this.#control, this.#stolenEnd);
+      const code = this.#native.bump_renew(this.#control, this.stolenEnd);
       if (code === BumpCode.SHARED) throw sharedRefusal("reset");
       if (code !== BumpCode.OK) throw new ReserveError(this.capacity, systemCode(code));
     }
-    this.orphaned += this.#stolenEnd;
-    this.#stolenEnd = 0;
+    this.orphaned += this.stolenEnd;
+    this.stolenEnd = 0;
     this.#base = this.#native.bump_base(this.#control)!;
     this.address = Number(Deno.UnsafePointer.value(this.#base));
     this.leases.length = 0;
@@ -513,9 +518,10 @@ export class Region {
    * only: what lies between them is native callers'. All these bytes then read as zero.
    */
   discard(from: number): void {
+    if (this.isStolen(this.buffers.length)) return;
     const page = this.#native.bump_page_size();
     for (const lease of this.leases) {
-      const start = Math.max(from, lease.start);
+      const start = Math.max(from, lease.start, this.stolenEnd);
       const end = Math.min(this.high, lease.end);
       if (start >= end) continue;
       const code = this.#native.bump_discard(this.#control, start, end);
@@ -566,7 +572,7 @@ export class Region {
   #collectWindow(windows: ArrayBuffer[], buffer: ArrayBuffer | null, base: number): void {
     if (buffer === null) return;
     if (buffer.detached) {
-      this.#stolenEnd = Math.max(this.#stolenEnd, this.#endOfStolen(base));
+      this.#noteStolen(base);
       return;
     }
     // Nobody would notice a transfer from now on, so that none may happen any more.
@@ -593,12 +599,12 @@ export class Region {
     if (this.#released) return;
     this.#released = true;
     live.delete(this);
-    this.#native.bump_close(this.#control, this.#stolenEnd);
+    this.#native.bump_close(this.#control, this.stolenEnd);
   }
 
   /** Tells the C library, at unload, whether it may unmap what windows showed. */
   settle(): void {
-    if (this.#stolenEnd > 0 || this.orphaned > 0) return;
+    if (this.stolenEnd > 0 || this.orphaned > 0) return;
     for (let depth = 0; depth < this.buffers.length; depth++) if (this.isStolen(depth)) return;
     this.#native.bump_settle(this.#control);
   }

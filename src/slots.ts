@@ -51,7 +51,7 @@ class Slot implements Home {
     const region = this.region;
     region.abandon(() => {
       if (!this.#slots.closed) {
-        if (region.stolen) this.place = this.#slots.movedPlace();
+        if (region.stolenEnd > 0) this.place = this.#slots.movedPlace();
         this.region = this.#carve();
       }
       this.#slots.recovered(this);

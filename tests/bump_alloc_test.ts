@@ -458,3 +458,28 @@ Deno.test("only pages that are touched use memory; trim gives them back", () => 
   scratch.reset({ retain: 2 ** 20 });
   assert(scratch.stats().resident <= 2 ** 21);
 });
+
+Deno.test("after a transfer and a rewind no offset leads to the receiver's bytes", () => {
+  using scratch = new BumpAlloc();
+  const mark = scratch.mark();
+  scratch.offset(8);
+  const view = scratch.alloc(64);
+  structuredClone(view, { transfer: [view.buffer] });
+  scratch.rewind(mark);
+  assertThrows(() => scratch.offset(8), DetachedError);
+  scratch.reset();
+  assertEquals(scratch.offset(8), 0);
+  // A scope's window that went away: no mark from before leads below it.
+  const before = scratch.mark();
+  {
+    using outer = scratch.scope();
+    outer.alloc(8);
+    using inner = outer.scope();
+    inner.alloc(8).buffer.transfer();
+  }
+  const end = scratch.mark().offset;
+  assert(end > 16);
+  scratch.rewind(before);
+  assert(scratch.offset(8) >= end);
+  assertEquals(scratch.alloc(8).length, 8);
+});
