@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import {
-  BumpAlloc,
+  type BumpAlloc,
   BumpPool,
   type BumpScope,
   ClosedError,
