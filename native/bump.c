@@ -19,7 +19,7 @@
 
 _Static_assert(sizeof(size_t) == 8 && sizeof(void *) == 8, "offsets, sizes and addresses share one width");
 
-#define ABI_VERSION 1u
+#define ABI_VERSION 2u
 #define MAGIC (UINT64_C(0xb0a11c0c5eed0000) + ABI_VERSION) /* xor the slot's address: a copy elsewhere is not alive */
 #define CHUNK_SIZE ((size_t)64 * 1024)
 #define SLOT_SIZE ((size_t)256)
@@ -238,17 +238,12 @@ static int release_mapping(bump_t *bump) {
   return os_release_tail(bump->base, stays, reserved_size(bump));
 }
 
-static void wipe(unsigned char *start, uint64_t size) {
-  volatile uint64_t *word = (volatile uint64_t *)start; /* volatile, so that it is not made a call to memset */
-  for (uint64_t i = 0; i < size / sizeof *word; i++) word[i] = 0;
-}
-
 /* The same offset may be carved again and must then read as zero, whatever the system says. */
 static void release_part(bump_t *part) {
   bump_t *parent = part->parent;
   const uint64_t offset = (uint64_t)(part->base - parent->base);
   const uint64_t kept = kept_end(part), lost = get(&part->lost), end = get(&part->committed);
-  if (end > kept && os_discard(part->base + kept, end - kept) != 0) wipe(part->base + kept, end - kept);
+  if (end > kept && os_discard(part->base + kept, end - kept) != 0) os_clear(part->base + kept, end - kept);
   if (kept != 0) raise_to(&parent->kept, offset + kept);
   if (lost != 0) raise_to(&parent->lost, offset + lost);
 }
@@ -575,6 +570,8 @@ bump_t *bump_attach(double address, double key, int32_t *error) {
   return bump;
 }
 
+int32_t bump_hold(bump_t *bump) { return alive(bump) && retain(bump, 0) ? BUMP_OK : BUMP_STALE; }
+
 int32_t bump_close(bump_t *bump, double keep) {
   uint64_t kept;
   if (!offset_from_double(keep, &kept)) return BUMP_INVALID;
@@ -657,17 +654,32 @@ static void *empty_block(bump_t *bump, uint64_t align) {
   return bump->base + start;
 }
 
-void *bump_alloc(bump_t *bump, size_t size, size_t align) {
+/* Takes a block of at least one byte. NULL when full; else bytes of it from *fresh on were never used. */
+static unsigned char *take(bump_t *bump, size_t size, size_t align, unsigned char **fresh) {
   uint64_t start, end;
-  if (!alive(bump) || !offset_is_power_of_two(align)) return NULL;
-  if (size == 0) return empty_block(bump, align);
   uint64_t cursor = get(&bump->cursor);
   do {
     if (!offset_take((uintptr_t)bump->base, cursor, bump->capacity, size, size, align, &start, &end)) return NULL;
     if (commit(bump, end, offset_max(COMMIT_STEP, bump->grain)) != 0) return NULL;
   } while (!swap(&bump->cursor, &cursor, end));
-  raise_to(&bump->high, end);
+  /* After the exchange: whoever used these bytes before raised `high` before giving them back. */
+  *fresh = bump->base + offset_max(start, offset_min(raise_to(&bump->high, end), end));
   return bump->base + start;
+}
+
+void *bump_alloc(bump_t *bump, size_t size, size_t align) {
+  unsigned char *fresh;
+  if (!alive(bump) || !offset_is_power_of_two(align)) return NULL;
+  return size == 0 ? empty_block(bump, align) : take(bump, size, align, &fresh);
+}
+
+void *bump_alloc_zeroed(bump_t *bump, size_t size, size_t align) {
+  unsigned char *fresh;
+  if (!alive(bump) || !offset_is_power_of_two(align)) return NULL;
+  if (size == 0) return empty_block(bump, align);
+  unsigned char *block = take(bump, size, align, &fresh);
+  if (block != NULL && fresh != block) os_clear(block, (size_t)(fresh - block));
+  return block;
 }
 
 /* ---- pop --------------------------------------------------------------- */
@@ -754,5 +766,12 @@ double bump_capacity(bump_t *bump) { return alive(bump) ? (double)bump->capacity
 double bump_cursor(bump_t *bump) { return alive(bump) ? (double)get(&bump->cursor) : (double)BUMP_STALE; }
 
 double bump_committed(bump_t *bump) { return alive(bump) ? (double)get(&bump->committed) : (double)BUMP_STALE; }
+
+int32_t bump_owns(bump_t *bump, const void *start, size_t size) {
+  if (!alive(bump)) return 0;
+  const uint64_t from = (uint64_t)((uintptr_t)start - (uintptr_t)bump->base); /* huge when below the region: refused */
+  const uint64_t cursor = get(&bump->cursor);
+  return from <= cursor && size <= cursor - from;
+}
 
 double bump_attached(bump_t *bump) { return alive(bump) ? (double)(get(&bump->state) & REFS_MASK) : (double)BUMP_STALE; }

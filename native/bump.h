@@ -63,6 +63,9 @@ BUMP_API double bump_share(bump_t *bump);
  * that is unreadable, or holds no live shared region with this key, is BUMP_STALE, not a crash. */
 BUMP_API bump_t *bump_attach(double address, double key, int32_t *error);
 
+/* One more reference, which nothing drops: the region is there until the process ends, and cannot be reset. */
+BUMP_API int32_t bump_hold(bump_t *bump);
+
 /* Drops one of this library instance's references; the last one anywhere releases the region, except its first
  * `keep` bytes (whole pages), which stay mapped with their contents until the process ends. */
 BUMP_API int32_t bump_close(bump_t *bump, double keep);
@@ -81,6 +84,9 @@ BUMP_API int32_t bump_lease(bump_t *bump, double minimum, double preferred, doub
 
 /* For native callers: NULL when full. `align` is a power of two. The bytes are uninitialised. */
 BUMP_API void *bump_alloc(bump_t *bump, size_t size, size_t align);
+
+/* The same, and the bytes are zero: only those that were used before are cleared. */
+BUMP_API void *bump_alloc_zeroed(bump_t *bump, size_t size, size_t align);
 
 /* ---- pop --------------------------------------------------------------- */
 
@@ -110,5 +116,8 @@ BUMP_API double bump_capacity(bump_t *bump);
 BUMP_API double bump_cursor(bump_t *bump);
 BUMP_API double bump_committed(bump_t *bump); /* bytes from offset 0 */
 BUMP_API double bump_attached(bump_t *bump);  /* live references, anywhere */
+
+/* 1 if all these bytes are taken, else 0; any address may be asked about. */
+BUMP_API int32_t bump_owns(bump_t *bump, const void *start, size_t size);
 
 #endif

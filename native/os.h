@@ -42,6 +42,10 @@ void os_unmap(void *start, size_t size);
 int os_random(void *bytes, size_t size);
 /* Copies from an address that may be anything; an error when it is unreadable. At most 512 bytes. */
 int os_peek(uintptr_t address, void *copy, size_t size);
+void os_copy(void *to, const void *from, size_t size); /* they do not overlap */
+void os_clear(void *start, size_t size);
+/* Keeps the library that holds this address loaded until the process ends. */
+int os_pin(const void *address);
 uint64_t os_thread(void); /* never 0 */
 void os_yield(void);
 

@@ -2,7 +2,8 @@
  *
  * Prototypes and constants are declared here because the library is cross-compiled without the
  * systems' headers. Imports: mmap munmap mprotect madvise mincore getpagesize getentropy pipe2
- * (macOS: pipe) read write close pthread_self sched_yield __errno_location (macOS: __error).
+ * (macOS: pipe) read write close pthread_self sched_yield memcpy memset dladdr dlopen __errno_location
+ * (macOS: __error) and, if it is there, gnu_get_libc_version.
  */
 typedef int os_posix_translation_unit; /* ISO C wants a declaration also where all else is left out */
 
@@ -13,7 +14,7 @@ typedef int os_posix_translation_unit; /* ISO C wants a declaration also where a
 _Static_assert(sizeof(void *) == 8 && sizeof(long) == 8, "64-bit systems only");
 
 enum { PROT_NONE = 0, PROT_READ_WRITE = 1 | 2 };
-enum { OS_EINTR = 4, OS_EIO = 5, OS_EFAULT = 14 }; /* the same numbers on both */
+enum { OS_ENOENT = 2, OS_EINTR = 4, OS_EIO = 5, OS_EFAULT = 14 }; /* the same numbers on both */
 
 extern void *mmap(void *, size_t, int, int, int, long);
 extern int munmap(void *, size_t);
@@ -27,21 +28,37 @@ extern long write(int, const void *, size_t);
 extern int close(int);
 extern void *pthread_self(void);
 extern int sched_yield(void);
+extern void *memcpy(void *, const void *, size_t);
+extern void *memset(void *, int, size_t);
+extern void *dlopen(const char *, int);
+
+typedef struct {
+  const char *file;
+  void *base;
+  const char *symbol;
+  void *address;
+} dl_info_t;
+extern int dladdr(const void *, dl_info_t *);
 
 #if defined(__linux__)
 enum { MAP_PRIVATE = 0x02, MAP_FIXED = 0x10, MAP_ANON = 0x20, MAP_NORESERVE = 0x4000 };
 enum { MADV_DONTNEED = 4, MADV_HUGEPAGE = 14, MADV_POPULATE_WRITE = 23 };
 enum { OS_O_CLOEXEC = 02000000 };
+enum { OS_RTLD_PIN = 2 | 4 | 0x1000 }; /* RTLD_NOW, RTLD_NOLOAD, RTLD_NODELETE */
 extern int *__errno_location(void);
 extern int pipe2(int[2], int);
+extern const char *gnu_get_libc_version(void) __attribute__((weak));
 static int last_error(void) { return *__errno_location(); }
 static int open_pipe(int ends[2]) { return pipe2(ends, OS_O_CLOEXEC); }
+static int never_unloads(void) { return gnu_get_libc_version == NULL; } /* musl's dlclose does nothing */
 #elif defined(__APPLE__)
 enum { MAP_PRIVATE = 0x02, MAP_FIXED = 0x10, MAP_ANON = 0x1000, MAP_NORESERVE = 0x40 };
 extern int *__error(void);
 extern int pipe(int[2]);
 static int last_error(void) { return *__error(); }
 static int open_pipe(int ends[2]) { return pipe(ends); }
+static int never_unloads(void) { return 0; }
+enum { OS_RTLD_PIN = 2 | 0x10 | 0x80 }; /* RTLD_NOW, RTLD_NOLOAD, RTLD_NODELETE */
 #else
 #error "no constants known for this system"
 #endif
@@ -166,6 +183,18 @@ int os_peek(uintptr_t address, void *copy, size_t size) {
   close(ends[0]);
   close(ends[1]);
   return error;
+}
+
+void os_copy(void *to, const void *from, size_t size) { memcpy(to, from, size); }
+
+void os_clear(void *start, size_t size) { memset(start, 0, size); }
+
+int os_pin(const void *address) {
+  dl_info_t info;
+  if (never_unloads()) return 0;
+  /* By the very path that it was loaded from, which need not exist any more: no other library has it. */
+  if (dladdr(address, &info) == 0 || dlopen(info.file, OS_RTLD_PIN) == NULL) return OS_ENOENT;
+  return 0; /* the handle is never closed */
 }
 
 uint64_t os_thread(void) { return (uint64_t)(uintptr_t)pthread_self(); }

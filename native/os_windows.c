@@ -3,7 +3,7 @@
  * Prototypes and constants are declared here because the library is cross-compiled without an SDK.
  * Imports, all from kernel32: VirtualAlloc VirtualFree K32QueryWorkingSetEx GetCurrentProcess
  * GetCurrentThreadId GetLastError GetSystemInfo ReadProcessMemory LoadLibraryExA GetProcAddress
- * SwitchToThread VirtualUnlock.
+ * GetModuleHandleExA SwitchToThread VirtualUnlock.
  */
 typedef int os_windows_translation_unit; /* ISO C wants a declaration also where all else is left out */
 
@@ -18,6 +18,7 @@ _Static_assert(sizeof(void *) == 8, "64-bit systems only");
 enum { MEM_COMMIT = 0x1000, MEM_RESERVE = 0x2000, MEM_DECOMMIT = 0x4000, MEM_RELEASE = 0x8000, MEM_RESET = 0x80000 };
 enum { PAGE_NOACCESS = 0x01, PAGE_READWRITE = 0x04 };
 enum { LOAD_LIBRARY_SEARCH_SYSTEM32 = 0x800 };
+enum { MODULE_PIN = 1, MODULE_FROM_ADDRESS = 4 };
 enum { OS_ERROR_INVALID_FUNCTION = 1, OS_ERROR_NOACCESS = 998 };
 
 typedef struct {
@@ -47,6 +48,7 @@ KERNEL32(void) GetSystemInfo(system_info_t *);
 KERNEL32(int) ReadProcessMemory(void *, const void *, void *, size_t, size_t *);
 KERNEL32(void *) LoadLibraryExA(const char *, void *, unsigned long);
 KERNEL32(void *) GetProcAddress(void *, const char *);
+KERNEL32(int) GetModuleHandleExA(unsigned long, const char *, void **);
 KERNEL32(int) SwitchToThread(void);
 
 static int result(int succeeded) { return succeeded ? 0 : (int)GetLastError(); }
@@ -153,6 +155,24 @@ int os_peek(uintptr_t address, void *copy, size_t size) {
   size_t copied = 0;
   if (!ReadProcessMemory(GetCurrentProcess(), (const void *)address, copy, size, &copied)) return (int)GetLastError();
   return copied == size ? 0 : OS_ERROR_NOACCESS;
+}
+
+/* volatile, so that the loops are not made calls of memcpy and memset, which kernel32 has not. */
+void os_copy(void *to, const void *from, size_t size) {
+  const size_t words = size / sizeof(uint64_t);
+  for (size_t i = 0; i < words; i++) ((volatile uint64_t *)to)[i] = ((const volatile uint64_t *)from)[i];
+  for (size_t i = words * sizeof(uint64_t); i < size; i++) ((volatile char *)to)[i] = ((const volatile char *)from)[i];
+}
+
+void os_clear(void *start, size_t size) {
+  const size_t words = size / sizeof(uint64_t);
+  for (size_t i = 0; i < words; i++) ((volatile uint64_t *)start)[i] = 0;
+  for (size_t i = words * sizeof(uint64_t); i < size; i++) ((volatile char *)start)[i] = 0;
+}
+
+int os_pin(const void *address) {
+  void *module;
+  return GetModuleHandleExA(MODULE_PIN | MODULE_FROM_ADDRESS, address, &module) ? 0 : (int)GetLastError();
 }
 
 uint64_t os_thread(void) { return GetCurrentThreadId(); }

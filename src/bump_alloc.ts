@@ -11,6 +11,7 @@ import {
 import { checkSize, describe } from "./check.ts";
 import { SharedError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
+import { type BumpHooks, RegionHooks } from "./hooks.ts";
 import { Region, sharedRefusal } from "./region.ts";
 import { ABI } from "./native/symbols.ts";
 
@@ -116,6 +117,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   readonly #owner: boolean;
   /** For a pool's lease: where the region goes when this is closed. */
   readonly #home: Home | null;
+  #hooks: BumpHooks | undefined;
 
   /**
    * Reserves address space.
@@ -214,6 +216,18 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
     return BigInt(this.#region.address);
   }
 
+  /**
+   * Allocator callbacks for native libraries: zlib, zstd, Lua, yyjson, PCRE2, FreeType, expat, and those whose allocator is
+   * the whole process's. Finish with the native object before `reset` or `close`.
+   *
+   * From then on the region is released by `close` only, not when the allocator is collected.
+   */
+  get hooks(): BumpHooks {
+    checkArena(this, "take the hooks");
+    this.#region.isHooked = true;
+    return this.#hooks ??= new RegionHooks(this, this.#region, this.#home !== null);
+  }
+
   /** Whether the allocator was closed. */
   get closed(): boolean {
     return arenaState(this).closed;
@@ -242,9 +256,13 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   reset(options?: { retain?: number }): void {
     const retain = options?.retain ?? this.#retain;
     if (retain !== Infinity) checkSize(retain, "reset", "number of bytes to retain");
-    if (!this.#owner) {
-      checkArena(this, "reset");
-      throw new SharedError("Cannot reset: the region belongs to the allocator that shared it");
+    checkArena(this, "reset");
+    if (!this.#owner) throw new SharedError("Cannot reset: the region belongs to the allocator that shared it");
+    if (this.#region.isProcess) {
+      throw new SharedError(
+        "Cannot reset: it is the process's own allocator, and native libraries use its memory as long as the process " +
+          "lives. What is allocated in a scope comes back at the end of that scope",
+      );
     }
     rewindArena(this);
     if (retain < this.#region.high) this.#region.discard(retain);

@@ -81,6 +81,10 @@ export class Region {
   #move: (() => Place) | null = null;
   #step: number;
   #released = false;
+  /** Whether native libraries were given callbacks that allocate here. */
+  isHooked = false;
+  /** Whether it is the process's own: it then stays until the process ends. */
+  isProcess = false;
 
   private constructor(
     control: Deno.PointerObject,
@@ -175,7 +179,12 @@ export class Region {
 
   /** How many allocators hold the region, this one included. */
   get attached(): number {
-    return this.#native.bump_attached(this.#control);
+    return this.#native.bump_attached(this.#control) - (this.isProcess ? 1 : 0);
+  }
+
+  /** The region's `XML_Memory_Handling_Suite`; `null` when there are no more. */
+  expatSuite(): Deno.PointerObject | null {
+    return this.#native.bump_expat_suite(this.#control);
   }
 
   /** Windows whose views may be alive. */
@@ -556,7 +565,8 @@ export class Region {
 
   /** Releases the hold once every window has been collected: for an allocator that was dropped. */
   abandon(then: () => void): void {
-    if (this.#released) return;
+    // What native code uses of it is not seen by the garbage collector: such a region is closed, or stays.
+    if (this.#released || this.isHooked) return;
     const windows = this.#undetachable.splice(0);
     for (let depth = 0; depth < this.buffers.length; depth++) {
       this.#collectWindow(windows, this.buffers[depth], this.bases[depth]);

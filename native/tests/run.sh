@@ -8,7 +8,7 @@ out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 flags="-std=c11 -O2 -g -fPIC -Wall -Wextra -Wpedantic -Wconversion -Werror -fvisibility=hidden"
 tests="-D_GNU_SOURCE -std=gnu11 -O1 -g -pthread -Wall -Wextra"
-library="../bump.c ../os_posix.c"
+library="../bump.c ../hooks.c ../os_posix.c"
 
 # One command to a line: `set -e` overlooks a failure on the left of &&, and a test that was not built would pass.
 build() { name=$1; shift; $cc $tests "$@" -lm -ldl -o "$out/$name"; }

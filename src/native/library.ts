@@ -1,8 +1,17 @@
 import { loadLibrary } from "./load.ts";
-import { ABI, symbols } from "./symbols.ts";
+import { SharedError } from "../errors.ts";
+import { ABI, BumpCode, callbackNames, processSymbols, symbols } from "./symbols.ts";
 
 /** The functions of the C library. */
 export type BumpLibrary = Deno.DynamicLibrary<typeof symbols>["symbols"];
+
+/** The addresses of the callbacks that native libraries are given. */
+export type Callbacks = Readonly<Record<typeof callbackNames[number], Deno.PointerObject>>;
+
+/** The same for libraries whose allocator is the whole process's. */
+export type ProcessCallbacks = Readonly<
+  Record<Exclude<keyof typeof processSymbols, "bump_process_bind">, Deno.PointerObject>
+>;
 
 type Name = keyof typeof symbols;
 
@@ -20,17 +29,23 @@ const EAGER: readonly Name[] = [
   "bump_cursor",
 ];
 
-let loaded: BumpLibrary | undefined;
+let loaded: { functions: BumpLibrary; callbacks: Callbacks } | undefined;
 
 /** The C library, loaded at the first call: importing the module loads nothing. */
 export function library(): BumpLibrary {
-  return loaded ??= open();
+  return (loaded ??= open()).functions;
 }
 
-function open(): BumpLibrary {
+/** The addresses of the C library's allocator callbacks. */
+export function callbacks(): Callbacks {
+  return (loaded ??= open()).callbacks;
+}
+
+function open(): NonNullable<typeof loaded> {
   const names = Object.keys(symbols) as Name[];
   const table: Record<string, Deno.ForeignFunction | Deno.ForeignStatic<"pointer">> = {};
   for (const name of names) table[name] = EAGER.includes(name) ? symbols[name] : { type: "pointer" };
+  for (const name of callbackNames) table[name] = { type: "pointer" };
   const bound = loadLibrary(table) as Record<string, unknown>;
   const functions: Record<string, unknown> = {};
   for (const name of names) {
@@ -45,7 +60,37 @@ function open(): BumpLibrary {
         "rebuild the file that BUMP_ALLOC_LIB names, or unset it",
     );
   }
-  return functions as BumpLibrary;
+  return { functions: functions as BumpLibrary, callbacks: bound as Callbacks };
+}
+
+let processLibrary: { callbacks: ProcessCallbacks; control: bigint } | undefined;
+
+/**
+ * Names the region that the process's own callbacks take from; for good.
+ *
+ * They come from a copy of the library that is never unloaded: a native library calls them as long as the process
+ * lives, also after the Worker that gave them to it has ended. This Worker's own copy goes with it, and gives all
+ * other regions back.
+ */
+export function nameProcessRegion(control: Deno.PointerObject): ProcessCallbacks {
+  const address = Deno.UnsafePointer.value(control);
+  processLibrary ??= { callbacks: openProcessLibrary(control), control: address };
+  if (processLibrary.control !== address) throw anotherIsNamed();
+  return processLibrary.callbacks;
+}
+
+function openProcessLibrary(control: Deno.PointerObject): ProcessCallbacks {
+  const { bump_process_bind, ...callbacks } = loadLibrary(processSymbols);
+  const code = bump_process_bind(control);
+  if (code === BumpCode.SHARED) throw anotherIsNamed();
+  if (code !== BumpCode.OK) {
+    throw new Error(`Cannot name the process's own allocator: the library cannot be kept loaded (error ${code})`);
+  }
+  return callbacks as ProcessCallbacks;
+}
+
+function anotherIsNamed(): SharedError {
+  return new SharedError("Cannot name the process's own allocator: another one was named before, for good");
 }
 
 /** Makes a function of an address at its first use. */

@@ -19,7 +19,7 @@ export const BumpCode = {
 export const HUGE_PAGES = 1;
 
 /** The `bump_abi()` that this binding was written for. */
-export const ABI = 1;
+export const ABI = 2;
 
 /** The symbol table for `Deno.dlopen`. */
 export const symbols = {
@@ -124,4 +124,36 @@ export const symbols = {
   bump_cursor: { parameters: ["pointer"], result: "f64" },
   bump_committed: { parameters: ["pointer"], result: "f64" },
   bump_attached: { parameters: ["pointer"], result: "f64" },
+
+  // hooks.h: the only one of it that JavaScript calls, but for the process's
+  bump_expat_suite: { parameters: ["pointer"], result: "pointer" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** The callbacks in `native/hooks.h` that are told their region: native libraries call them, JavaScript takes their addresses. */
+export const callbackNames = [
+  "bump_zlib_alloc",
+  "bump_zlib_free",
+  "bump_zstd_alloc",
+  "bump_zstd_free",
+  "bump_lua_alloc",
+  "bump_yyjson_malloc",
+  "bump_yyjson_realloc",
+  "bump_yyjson_free",
+  "bump_pcre2_malloc",
+  "bump_pcre2_free",
+  "bump_freetype_alloc",
+  "bump_freetype_free",
+  "bump_freetype_realloc",
+] as const;
+
+/** What `native/hooks.h` has for the whole process. */
+export const processSymbols = {
+  bump_process_bind: { parameters: ["pointer"], result: "i32" },
+  bump_process_malloc: { type: "pointer" },
+  bump_process_calloc: { type: "pointer" },
+  bump_process_realloc: { type: "pointer" },
+  bump_process_free: { type: "pointer" },
+  bump_process_strdup: { type: "pointer" },
+  bump_process_usable_size: { type: "pointer" },
+  bump_process_sqlite: { type: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { extractToFile, extractToStableFile } from "../../src/native/extract.ts";
 import { memoryFile } from "../../src/native/memory_file.ts";
 import { platform, prebuilt } from "../../src/native/prebuilt.ts";
-import { symbols } from "../../src/native/symbols.ts";
+import { ABI, symbols } from "../../src/native/symbols.ts";
 
 const MOD = new URL("../../mod.ts", import.meta.url).href;
 const linux = Deno.build.os === "linux";
@@ -95,7 +95,7 @@ function loads(path: string): boolean {
   const library = Deno.dlopen(path, { bump_abi: symbols.bump_abi });
   const abi = library.symbols.bump_abi();
   library.close();
-  return abi === 1;
+  return abi === ABI;
 }
 
 Deno.test({
