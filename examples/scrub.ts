@@ -1,0 +1,92 @@
+/**
+ * Hides e-mail addresses and long numbers (telephone, card) in a text, byte by byte, with working memory from whoever
+ * calls: the work of the server in server.ts.
+ *
+ * @module
+ */
+
+/** Where working memory comes from: a `BumpAlloc`, a `BumpScope`, or a stand-in that makes plain arrays. */
+export interface Memory {
+  /** Uninitialised or zero bytes. */
+  alloc(byteLength: number): Uint8Array<ArrayBuffer>;
+  /** A typed array of so many elements. */
+  allocArray(type: Uint32ArrayConstructor, length: number): Uint32Array<ArrayBuffer>;
+}
+
+const OTHER = 0;
+const WORD = 1;
+const DIGIT = 2;
+const AT = 3;
+const DOT = 4;
+
+/** The kind of each byte. Bytes above 127 are letters: parts of UTF-8 characters. */
+const KINDS = Uint8Array.from({ length: 256 }, (_, byte) => {
+  if (byte >= 0x30 && byte <= 0x39) return DIGIT;
+  if (byte === 0x40) return AT;
+  if (byte === 0x2e || byte === 0x2d || byte === 0x2b) return DOT; // and "-" and "+"
+  const letter = (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7a;
+  return letter || byte === 0x5f || byte > 127 ? WORD : OTHER;
+});
+
+/** Shortest run of digits that is hidden. */
+const LONG_NUMBER = 7;
+
+const MASK = new TextEncoder().encode("***");
+
+/**
+ * Gives `text` with its e-mail addresses and long numbers replaced by `***`.
+ *
+ * @param memory Where the working memory and the result come from.
+ * @param text UTF-8.
+ * @param limit Bytes of each of the three buffers: at least `text.length`.
+ */
+export function scrub(memory: Memory, text: Uint8Array, limit: number): Uint8Array<ArrayBuffer> {
+  const kinds = memory.alloc(limit);
+  // The shortest thing to hide, with the space behind it, takes four bytes.
+  const starts = memory.allocArray(Uint32Array, (limit + 1) >> 2);
+  const output = memory.alloc(limit);
+  const length = text.length;
+  for (let i = 0; i < length; i++) kinds[i] = KINDS[text[i]];
+  const count = findSecrets(kinds, length, starts);
+  let from = 0;
+  let end = 0;
+  for (let i = 0; i < count; i++) {
+    output.set(text.subarray(from, starts[i]), end);
+    end += starts[i] - from;
+    output.set(MASK, end);
+    end += MASK.length;
+    from = runEnd(kinds, starts[i], length);
+  }
+  output.set(text.subarray(from), end);
+  return output.subarray(0, end + length - from);
+}
+
+/** Where the run of anything but spaces and signs ends that begins at `start`. */
+function runEnd(kinds: Uint8Array, start: number, length: number): number {
+  let end = start;
+  while (end < length && kinds[end] !== OTHER) end++;
+  return end;
+}
+
+/** Writes where what is to be hidden begins into `starts`; returns how many there are. */
+function findSecrets(kinds: Uint8Array, length: number, starts: Uint32Array): number {
+  let count = 0;
+  for (let start = 0; start < length;) {
+    if (kinds[start] === OTHER) {
+      start++;
+      continue;
+    }
+    const end = runEnd(kinds, start, length);
+    // An address has an "@" inside, a number is digits throughout.
+    let at = -1;
+    let digits = 0;
+    for (let i = start; i < end; i++) {
+      if (kinds[i] === AT) at = i;
+      else if (kinds[i] === DIGIT) digits++;
+    }
+    const address = at > start && at < end - 1;
+    if (address || (digits >= LONG_NUMBER && digits === end - start)) starts[count++] = start;
+    start = end;
+  }
+  return count;
+}

@@ -1,0 +1,73 @@
+/**
+ * A service that hides e-mail addresses and long numbers in the text that is uploaded, before it goes into a log:
+ *
+ * ```sh
+ * deno run --allow-ffi --allow-net examples/server.ts --port 8000
+ * curl --data-binary "Call 0123456789, or write to ann@example.org" http://127.0.0.1:8000
+ * ```
+ *
+ * Each request has a lease of its own from a pool. With `--plain` the same work is done in plain typed arrays, for
+ * comparison. `--limit` says how many bytes a body may have, and so how large the four buffers of a request are.
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { BumpPool } from "../mod.ts";
+import { type Memory, scrub } from "./scrub.ts";
+
+/** What the service would do without a pool: new arrays for each request. */
+const plain: Memory = {
+  alloc: (byteLength) => new Uint8Array(byteLength),
+  allocArray: (type, length) => new type(length),
+};
+
+class TooLarge extends Error {}
+
+/** Reads a body into a buffer of `limit` bytes. Not with a BYOB reader: that would transfer the buffer away. */
+async function readBody(request: Request, memory: Memory, limit: number): Promise<Uint8Array> {
+  const buffer = memory.alloc(limit);
+  let length = 0;
+  for await (const chunk of request.body ?? []) {
+    if (length + chunk.length > limit) throw new TooLarge();
+    buffer.set(chunk, length);
+    length += chunk.length;
+  }
+  return buffer.subarray(0, length);
+}
+
+async function answer(request: Request, memory: Memory, limit: number): Promise<Response> {
+  try {
+    const body = await readBody(request, memory, limit);
+    // A Response copies the bytes that it is given, so that they may end with the lease.
+    return new Response(scrub(memory, body, limit));
+  } catch (error) {
+    if (error instanceof TooLarge) return new Response(`At most ${limit} bytes\n`, { status: 413 });
+    throw error;
+  }
+}
+
+/** The service. `pool` null: plain arrays. */
+export function makeHandler(pool: BumpPool | null, limit: number): (request: Request) => Promise<Response> {
+  if (pool === null) return (request) => answer(request, plain, limit);
+  return async (request) => {
+    if (request.method === "GET") return Response.json(pool.stats());
+    return await pool.use((scratch) => answer(request, scratch, limit));
+  };
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: {
+      port: { type: "string", default: "8000" },
+      limit: { type: "string", default: "65536" },
+      plain: { type: "boolean", default: false },
+    },
+  });
+  const limit = Number(values.limit);
+  const pool = values.plain ? null : new BumpPool({ size: 4 * limit + 65536, window: 4 * limit });
+  Deno.serve({
+    port: Number(values.port),
+    hostname: "127.0.0.1",
+    onListen: ({ port }) => console.log(`http://127.0.0.1:${port}`),
+  }, makeHandler(pool, limit));
+}
