@@ -6,67 +6,22 @@
  *
  * @module
  */
-import autocannon from "autocannon";
+import { CONNECTIONS, type Load, Server } from "./load.ts";
 
 const quick = Deno.args.includes("--quick");
 const ROUNDS = quick ? 1 : 5;
 const SECONDS = quick ? 1 : 4;
-const CONNECTIONS = 32;
-/** What is uploaded: 4 KiB of text with something to hide in it. */
-const BODY = "2026-11-24 10:00:00 INFO ann@example.org logged in from 0123456789, session 42\n".repeat(52).slice(
-  0,
-  4096,
-);
 
-interface Result {
-  /** Requests per second. */
-  readonly rate: number;
-  /** Milliseconds. */
-  readonly p50: number;
-  readonly p99: number;
+interface Result extends Load {
   /** Highest resident memory, bytes. */
   readonly peak: number;
 }
 
-/** Highest resident memory of a process, or 0 where the system does not tell. */
-function peakMemory(pid: number): number {
-  if (Deno.build.os !== "linux") return 0;
-  return Number(/VmHWM:\s+(\d+) kB/.exec(Deno.readTextFileSync(`/proc/${pid}/status`))![1]) * 1024;
-}
-
-async function firstLine(stream: ReadableStream<Uint8Array>): Promise<string> {
-  let text = "";
-  for await (const part of stream.pipeThrough(new TextDecoderStream())) {
-    text += part;
-    if (text.includes("\n")) break;
-  }
-  return text.trim();
-}
-
 async function measure(limit: number, plain: boolean): Promise<Result> {
-  const server = new URL("../examples/server.ts", import.meta.url).pathname;
-  const flags = ["--port", "0", "--limit", String(limit), ...(plain ? ["--plain"] : [])];
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-check", "--allow-ffi", "--allow-net", server, ...flags],
-    stdout: "piped",
-  }).spawn();
-  try {
-    const url = await firstLine(child.stdout);
-    const load = (duration: number) =>
-      autocannon({ url, method: "POST", body: BODY, connections: CONNECTIONS, duration });
-    if (!quick) await load(1); // compiles
-    const result = await load(SECONDS);
-    if (result.errors + result.non2xx > 0) throw new Error(`${result.errors + result.non2xx} requests failed`);
-    return {
-      rate: result.requests.average,
-      p50: result.latency.p50,
-      p99: result.latency.p99,
-      peak: peakMemory(child.pid),
-    };
-  } finally {
-    child.kill();
-    await child.status;
-  }
+  await using server = await Server.start(limit, plain);
+  if (!quick) await server.load({ duration: 1 }); // compiles
+  const load = await server.load({ duration: SECONDS });
+  return { ...load, peak: server.memory("highest") };
 }
 
 function median(values: number[]): number {

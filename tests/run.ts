@@ -50,5 +50,5 @@ await run([
   ...(paths.length > 0 ? [] : ["tests/"]),
 ]);
 if (args.length === 0) {
-  await run(["test", "-A", "--doc", "--preload=tests/preload.ts", ...map, "mod.ts", "src/", "README.md"]);
+  await run(["test", "-A", "--doc", "--preload=tests/preload.ts", ...map, "mod.ts", "src/", "README.md", "docs/"]);
 }

@@ -1,0 +1,77 @@
+/** Starts the service of examples/server.ts in a process of its own and puts load on it: for the benches. */
+import autocannon from "autocannon";
+
+/** What is uploaded: 4 KiB of text with something to hide in it. */
+const BODY = "2026-11-24 10:00:00 INFO ann@example.org logged in from 0123456789, session 42\n".repeat(52).slice(
+  0,
+  4096,
+);
+
+/** Clients at once. */
+export const CONNECTIONS = 32;
+
+/** What a load measured. */
+export interface Load {
+  /** Requests per second. */
+  readonly rate: number;
+  /** Milliseconds. */
+  readonly p50: number;
+  readonly p99: number;
+}
+
+/** A running server. */
+export class Server {
+  readonly #child: Deno.ChildProcess;
+  readonly #url: string;
+
+  private constructor(child: Deno.ChildProcess, url: string) {
+    this.#child = child;
+    this.#url = url;
+  }
+
+  /** `limit`: bytes of each of a request's four buffers. `plain`: typed arrays in place of a pool. */
+  static async start(limit: number, plain: boolean): Promise<Server> {
+    const script = new URL("../examples/server.ts", import.meta.url).pathname;
+    const flags = ["--port", "0", "--limit", String(limit), ...(plain ? ["--plain"] : [])];
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "--no-check", "--allow-ffi", "--allow-net", script, ...flags],
+      stdout: "piped",
+    }).spawn();
+    return new Server(child, await firstLine(child.stdout));
+  }
+
+  /** So many seconds of load, or so many requests. */
+  async load(amount: { duration: number } | { amount: number }): Promise<Load> {
+    const result = await autocannon({
+      url: this.#url,
+      method: "POST",
+      body: BODY,
+      connections: CONNECTIONS,
+      ...amount,
+    });
+    const failed = result.errors + result.non2xx;
+    if (failed > 0) throw new Error(`${failed} requests failed`);
+    return { rate: result.requests.average, p50: result.latency.p50, p99: result.latency.p99 };
+  }
+
+  /** Resident memory in bytes, now or at its highest; 0 where the system does not tell. */
+  memory(when: "now" | "highest"): number {
+    if (Deno.build.os !== "linux") return 0;
+    const field = when === "now" ? /VmRSS:\s+(\d+) kB/ : /VmHWM:\s+(\d+) kB/;
+    return Number(field.exec(Deno.readTextFileSync(`/proc/${this.#child.pid}/status`))![1]) * 1024;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#child.kill();
+    await this.#child.status;
+  }
+}
+
+async function firstLine(stream: ReadableStream<Uint8Array>): Promise<string> {
+  let text = "";
+  for await (const part of stream.pipeThrough(new TextDecoderStream())) {
+    text += part;
+    if (text.includes("\n")) break;
+  }
+  return text.trim();
+}

@@ -1,0 +1,41 @@
+/**
+ * `deno task soak`: a million requests to the service of examples/server.ts, and to its twin on plain typed arrays. Prints
+ * the resident memory of both as they go, and how far that of the pool has moved since it was warm.
+ *
+ * `--quick` for ten thousand requests.
+ *
+ * @module
+ */
+import { Server } from "./load.ts";
+
+const quick = Deno.args.includes("--quick");
+const STEPS = 20;
+const REQUESTS = (quick ? 10_000 : 1_000_000) / STEPS;
+const LIMIT = 64 * 1024;
+
+/** Resident memory after each step, in bytes. */
+async function soak(plain: boolean): Promise<number[]> {
+  await using server = await Server.start(LIMIT, plain);
+  const memory: number[] = [];
+  for (let step = 0; step < STEPS; step++) {
+    await server.load({ amount: REQUESTS });
+    memory.push(server.memory("now"));
+  }
+  return memory;
+}
+
+function median(values: number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1];
+}
+
+const pooled = await soak(false);
+const plain = await soak(true);
+const mib = (bytes: number) => (bytes / 2 ** 20).toFixed(1);
+console.log("| requests | BumpPool, MiB | new Uint8Array, MiB |");
+console.log("|---|---|---|");
+for (let i = 0; i < STEPS; i++) console.log(`| ${(i + 1) * REQUESTS} | ${mib(pooled[i])} | ${mib(plain[i])} |`);
+// The engine's own heap breathes between collections, hence medians of a quarter each.
+const quarter = STEPS / 4;
+const early = median(pooled.slice(quarter, 2 * quarter));
+const late = median(pooled.slice(-quarter));
+console.log(`\nresident memory, last quarter against the second: ${((late / early - 1) * 100).toFixed(2)} %`);
