@@ -1,7 +1,7 @@
 import { checkAlign, checkSize, checkView } from "./check.ts";
 import { ClosedError, DetachedError, OutOfMemoryError, PinnedError, ScopeError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
-import { type Region, sharedRefusal, WINDOW_ALIGN } from "./region.ts";
+import { POISON, type Region, sharedRefusal, WINDOW_ALIGN } from "./region.ts";
 import type { Mark, Scratch, TypedArrayConstructor } from "./scratch.ts";
 
 /**
@@ -11,9 +11,6 @@ import type { Mark, Scratch, TypedArrayConstructor } from "./scratch.ts";
 const MAX_POSITION = 2 ** 30;
 
 const DEFAULT_ALIGN = 8;
-
-/** Byte that `poison` fills reclaimed memory with. */
-const POISON = 0xdd;
 
 // What the rest of the package may do with an arena and users may not: set in the static blocks below.
 export let bindArena: (arena: ScratchArena, region: Region, options: ArenaOptions) => void;

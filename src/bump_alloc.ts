@@ -59,7 +59,7 @@ export interface BumpStats {
   readonly used: number;
   /** Left: `capacity - used`. */
   readonly remaining: number;
-  /** Highest `used` of this allocator so far. */
+  /** Highest `used` of this allocator so far; with native callers, up to a lease more. */
   readonly peak: number;
   /** Leased from the native cursor by this allocator, and not used yet. */
   readonly unused: number;
@@ -307,7 +307,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
       capacity,
       used,
       remaining: capacity - used,
-      peak: Math.max(region.peak, position),
+      peak: Math.max(region.peak, position, used),
       unused: region.cursor - used,
       committed: region.committed,
       resident: region.resident,
@@ -330,6 +330,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
     const region = this.#region;
     if (this.#owner && region.shared && region.attached > 1) throw sharedRefusal("close");
     if (!closeArena(this)) return;
+    if (region.isHooked) region.noteNative();
     if (this.#home !== null) return this.#home.takeBack();
     dropped.unregister(region);
     region.release();

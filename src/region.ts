@@ -32,6 +32,7 @@ export interface RegionSettings {
   readonly capacity: number;
   readonly window: number;
   readonly hugePages: boolean;
+  readonly poison: boolean;
   readonly transferable: boolean;
 }
 
@@ -41,6 +42,9 @@ const MAX_STEP = 64 * 1024 * 1024;
 
 /** First lease of an allocator on a shared region; doubles up to the window size. */
 const SHARED_STEP = 64 * 1024;
+
+/** Byte that `poison` fills reclaimed memory with. */
+export const POISON = 0xdd;
 
 /** Windows start on such an offset, so that alignments up to it hold for positions in the window. */
 export const WINDOW_ALIGN = 4096;
@@ -55,6 +59,7 @@ export class Region {
   readonly capacity: number;
   readonly window: number;
   readonly transferable: boolean;
+  readonly #poison: boolean;
   readonly leases: Lease[] = [];
   /** Current window of each level (0 is the allocator, 1 its scope, …), and its offset. */
   readonly buffers: (ArrayBuffer | null)[] = [null];
@@ -97,6 +102,7 @@ export class Region {
     this.capacity = settings.capacity;
     this.window = settings.window;
     this.transferable = settings.transferable;
+    this.#poison = settings.poison;
     this.#shared = shared;
     this.#step = shared ? Math.min(SHARED_STEP, settings.window) : settings.window;
     live.add(this);
@@ -469,15 +475,37 @@ export class Region {
       this.#renew();
       return;
     }
+    const cursor = this.noteNative();
+    if (this.#poison && this.isHooked) this.#poisonNative(cursor);
     const first = this.leases[0];
     if (first === undefined || first.start !== 0) {
-      if (first !== undefined || this.cursor > 0) this.#resetCursor(0);
+      if (first !== undefined || cursor > 0) this.#resetCursor(0);
       this.leases.length = 0;
       this.#dropSpares();
-    } else if (this.leases.length > 1 || this.cursor !== first.end) {
+    } else if (this.leases.length > 1 || cursor !== first.end) {
       this.#resetCursor(first.end);
       this.leases.length = 1;
     }
+  }
+
+  /** Remembers what is above the leases: native callers, or allocators that were attached, used it. Returns the cursor. */
+  noteNative(): number {
+    const cursor = this.cursor;
+    if (cursor > (this.leases.at(-1)?.end ?? 0)) {
+      this.high = Math.max(this.high, cursor);
+      this.peak = Math.max(this.peak, cursor);
+    }
+    return cursor;
+  }
+
+  /** Overwrites what native callers had: all that is in no lease. */
+  #poisonNative(cursor: number): void {
+    let from = 0;
+    for (const lease of this.leases) {
+      this.fill(from, lease.start, POISON);
+      from = lease.end;
+    }
+    this.fill(from, cursor, POISON);
   }
 
   #resetCursor(cursor: number): void {
@@ -491,6 +519,7 @@ export class Region {
     for (let depth = 0; depth < this.buffers.length; depth++) this.dropWindows(depth);
     this.rewindAll();
     this.peak = 0;
+    this.isHooked = false;
   }
 
   /** Moves to fresh address space, because a receiver of transferred memory sees the old one. */
@@ -524,7 +553,7 @@ export class Region {
 
   /**
    * Gives the pages between `from` and the highest used byte back to the operating system, those of the leases
-   * only: what lies between them is native callers'. All these bytes then read as zero.
+   * and above the native cursor: what lies between is native callers'. All these bytes of leases then read as zero.
    */
   discard(from: number): void {
     if (this.isStolen(this.buffers.length)) return;
@@ -542,7 +571,19 @@ export class Region {
       this.fill(lastPage, end, 0);
       lease.dirty = Math.min(lease.dirty, start);
     }
+    this.#discardAbove(from);
     this.high = Math.min(this.high, from);
+  }
+
+  /** Gives back what is above the native cursor. It is taken meanwhile, so that no native thread can have it. */
+  #discardAbove(from: number): void {
+    const cursor = this.cursor;
+    if (this.high <= Math.max(cursor, from)) return;
+    if (this.#native.bump_lease(this.#control, 1, this.high - cursor, 1, grantBytes) !== BumpCode.OK) return;
+    const [start, end] = grant;
+    const code = this.#native.bump_discard(this.#control, Math.max(from, start), Math.max(from, end));
+    if (this.#native.bump_unlease(this.#control, start, end) !== 1) this.leases.push({ start, end, dirty: end });
+    if (code !== BumpCode.OK) throw new CommitError("give pages back", systemCode(code));
   }
 
   /** Makes [0, byteLength) resident. */

@@ -13,6 +13,12 @@ library="../bump.c ../hooks.c ../os_posix.c"
 # One command to a line: `set -e` overlooks a failure on the left of &&, and a test that was not built would pass.
 build() { name=$1; shift; $cc $tests "$@" -lm -ldl -o "$out/$name"; }
 
+# Beside the library, not with it inside: a program itself cannot be kept loaded, as the process's own callbacks ask.
+build_hooks() { # flags …
+  $cc $tests "$@" -fPIC -shared $library -o "$out/hooks.so"
+  build hooks "$@" test_hooks.c "$out/hooks.so"
+}
+
 $cc $flags -shared $library ../os_windows.c -o "$out/libbump.so"
 $cc -std=c11 -O2 -fPIC -shared -fvisibility=hidden ../*.c -o "$out/all.so" # as it is shipped
 foreign=$(nm -D --defined-only "$out/all.so" | awk '$3 !~ /^bump_/ { print $3 }')
@@ -26,6 +32,8 @@ build threads test_threads.c $library
 "$out/threads"
 build unload test_unload.c
 "$out/unload" "$out/libbump.so"
+build_hooks
+"$out/hooks" "$out/libbump.so"
 
 echo "ASan and UBSan"
 asan="-fsanitize=address,undefined -fno-sanitize-recover=all"
@@ -35,6 +43,8 @@ build bump $asan test_bump.c $library
 ASAN_OPTIONS=allow_user_segv_handler=1 "$out/bump"
 build threads $asan test_threads.c $library
 "$out/threads"
+build_hooks $asan
+"$out/hooks"
 
 echo "TSan"
 # bump_attach reads an address that may hold anything; the reference is taken atomically after that.
@@ -42,6 +52,8 @@ echo "race:through_pipe" > "$out/tsan"
 build threads -fsanitize=thread test_threads.c $library
 # The longest history: without it the stack that the suppression names may be lost on a busy machine.
 TSAN_OPTIONS="history_size=7 halt_on_error=1 suppressions=$out/tsan" "$out/threads"
+build_hooks -fsanitize=thread
+TSAN_OPTIONS="history_size=7 halt_on_error=1" "$out/hooks"
 
 echo 'int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return d == 0 && n != 0; }' > "$out/probe.c"
 if $cc -fsanitize=fuzzer "$out/probe.c" -o "$out/fuzzer" 2> /dev/null; then

@@ -1,0 +1,524 @@
+/* test_hooks.c - the allocator callbacks. argv[1], if given, is the shared object: to see that the process's own
+ * callbacks survive its unloading. */
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../hooks.h"
+#include "check.h"
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+
+static uint64_t seed = 0x9e3779b97f4a7c15;
+static uint64_t next(uint64_t *state) {
+  *state ^= *state << 13, *state ^= *state >> 7, *state ^= *state << 17;
+  return *state;
+}
+
+static bump_t *region(size_t size) {
+  int32_t error;
+  bump_t *bump = bump_create((double)size, 0, &error);
+  CHECK(bump != NULL && error == BUMP_OK);
+  return bump;
+}
+
+static int inside(bump_t *bump, const void *block) {
+  const char *base = bump_base(bump);
+  return (const char *)block >= base && (const char *)block < base + (size_t)bump_capacity(bump);
+}
+
+/* ---- the families as one ------------------------------------------------ */
+
+typedef struct {
+  const char *name;
+  void *(*alloc)(bump_t *, size_t);
+  void *(*resize)(bump_t *, void *, size_t old_size, size_t size); /* NULL: the library has none */
+  void (*free)(bump_t *, void *, size_t size);
+} family_t;
+
+static void *zlib_alloc(bump_t *bump, size_t size) { return bump_zlib_alloc(bump, 1, (unsigned)size); }
+static void zlib_free(bump_t *bump, void *block, size_t size) { (void)size, bump_zlib_free(bump, block); }
+static void *zstd_alloc(bump_t *bump, size_t size) { return bump_zstd_alloc(bump, size); }
+static void zstd_free(bump_t *bump, void *block, size_t size) { (void)size, bump_zstd_free(bump, block); }
+static void *lua_alloc(bump_t *bump, size_t size) { return bump_lua_alloc(bump, NULL, 5 /* a type */, size); }
+static void *lua_resize(bump_t *bump, void *block, size_t old, size_t size) { return bump_lua_alloc(bump, block, old, size); }
+static void lua_free(bump_t *bump, void *block, size_t size) { CHECK(bump_lua_alloc(bump, block, size, 0) == NULL); }
+static void *yyjson_alloc(bump_t *bump, size_t size) { return bump_yyjson_malloc(bump, size); }
+static void *yyjson_resize(bump_t *bump, void *block, size_t old, size_t size) { return bump_yyjson_realloc(bump, block, old, size); }
+static void yyjson_free(bump_t *bump, void *block, size_t size) { (void)size, bump_yyjson_free(bump, block); }
+static void *pcre2_alloc(bump_t *bump, size_t size) { return bump_pcre2_malloc(size, bump); }
+static void pcre2_free(bump_t *bump, void *block, size_t size) { (void)size, bump_pcre2_free(block, bump); }
+static bump_ft_memory_t ft(bump_t *bump) {
+  return (bump_ft_memory_t){bump, bump_freetype_alloc, bump_freetype_free, bump_freetype_realloc};
+}
+static void *ft_alloc(bump_t *bump, size_t size) {
+  bump_ft_memory_t memory = ft(bump);
+  return memory.alloc(&memory, (long)size);
+}
+static void *ft_resize(bump_t *bump, void *block, size_t old, size_t size) {
+  bump_ft_memory_t memory = ft(bump);
+  return memory.realloc(&memory, (long)old, (long)size, block);
+}
+static void ft_free(bump_t *bump, void *block, size_t size) {
+  bump_ft_memory_t memory = ft(bump);
+  (void)size, memory.free(&memory, block);
+}
+static void *expat_alloc(bump_t *bump, size_t size) { return bump_expat_suite(bump)->malloc(size); }
+static void *expat_resize(bump_t *bump, void *block, size_t old, size_t size) {
+  (void)old;
+  return bump_expat_suite(bump)->realloc(block, size);
+}
+static void expat_free(bump_t *bump, void *block, size_t size) { (void)size, bump_expat_suite(bump)->free(block); }
+
+static const family_t families[] = {
+  {"zlib", zlib_alloc, NULL, zlib_free},
+  {"zstd", zstd_alloc, NULL, zstd_free},
+  {"lua", lua_alloc, lua_resize, lua_free},
+  {"yyjson", yyjson_alloc, yyjson_resize, yyjson_free},
+  {"pcre2", pcre2_alloc, NULL, pcre2_free},
+  {"freetype", ft_alloc, ft_resize, ft_free},
+  {"expat", expat_alloc, expat_resize, expat_free},
+};
+#define FAMILIES (sizeof families / sizeof families[0])
+
+static void *process_alloc(bump_t *bump, size_t size) { return (void)bump, bump_process_malloc(size); }
+static void *process_resize(bump_t *bump, void *block, size_t old, size_t size) {
+  return (void)bump, (void)old, bump_process_realloc(block, size);
+}
+static void process_free(bump_t *bump, void *block, size_t size) { (void)bump, (void)size, bump_process_free(block); }
+static const family_t the_process = {"process", process_alloc, process_resize, process_free};
+
+/* ---- what holds for each family ----------------------------------------- */
+
+static void one_block(const family_t *f, bump_t *bump) {
+  const double start = bump_cursor(bump);
+  for (size_t size = 1; size < 5000; size += 1 + size / 7) {
+    unsigned char *block = f->alloc(bump, size);
+    CHECK(block != NULL && (uintptr_t)block % 16 == 0 && inside(bump, block) && inside(bump, block + size - 1));
+    CHECK((double)(size_t)(block + size - (unsigned char *)bump_base(bump)) <= bump_cursor(bump));
+    memset(block, 0xee, size);
+    f->free(bump, block, size);
+    CHECK(bump_cursor(bump) == start); /* the last block comes back */
+  }
+}
+
+static void in_reverse(const family_t *f, bump_t *bump) {
+  enum { COUNT = 200 };
+  static unsigned char *blocks[COUNT];
+  static size_t sizes[COUNT];
+  const double start = bump_cursor(bump);
+  for (size_t i = 0; i < COUNT; i++) {
+    sizes[i] = 1 + next(&seed) % 3000;
+    blocks[i] = f->alloc(bump, sizes[i]);
+    memset(blocks[i], (int)i, sizes[i]);
+  }
+  const double full = bump_cursor(bump);
+  for (size_t i = 0; i < COUNT; i++) {
+    for (size_t j = 0; j < sizes[i]; j++) CHECK(blocks[i][j] == (unsigned char)i);
+  }
+  f->free(bump, blocks[0], sizes[0]); /* not the last: nothing happens */
+  CHECK(bump_cursor(bump) == full);
+  for (size_t i = COUNT; i-- > 1;) f->free(bump, blocks[i], sizes[i]);
+  CHECK(bump_cursor(bump) <= start + 16 + (double)sizes[0] + 16);
+}
+
+static void resizes(const family_t *f, bump_t *bump) {
+  if (f->resize == NULL) return;
+  unsigned char *first = f->alloc(bump, 100);
+  const double after = bump_cursor(bump);
+  for (int i = 0; i < 100; i++) first[i] = (unsigned char)i;
+  CHECK(f->resize(bump, first, 100, 5000) == first && bump_cursor(bump) > after); /* grows where it is */
+  CHECK(f->resize(bump, first, 5000, 100) == first && bump_cursor(bump) == after);
+  unsigned char *second = f->alloc(bump, 10);
+  CHECK(f->resize(bump, first, 100, 50) == first); /* less never moves */
+  CHECK(f->resize(bump, first, 50, 100) != NULL);
+  unsigned char *moved = f->resize(bump, first, 100, 200);
+  CHECK(moved != first && moved > second);
+  for (int i = 0; i < 50; i++) CHECK(moved[i] == i);
+  if (f->resize != lua_resize) CHECK(f->resize(bump, first, 100, 10) == NULL); /* it has moved away */
+  const size_t left = (size_t)(bump_capacity(bump) - bump_cursor(bump));
+  CHECK(f->resize(bump, moved, 200, left + 300) == NULL); /* full: the block is as it was */
+  CHECK(f->resize(bump, second, 10, left + 1) == NULL);
+  for (int i = 0; i < 50; i++) CHECK(moved[i] == i);
+  CHECK(f->resize(bump, moved, 200, 400) == moved);
+  CHECK(f->resize(bump, NULL, 0, 30) != NULL);
+}
+
+static void impossible(const family_t *f, bump_t *bump) {
+  static const size_t sizes[] = {SIZE_MAX, SIZE_MAX - 1, SIZE_MAX - 15, SIZE_MAX - 31, SIZE_MAX / 2, (size_t)1 << 63,
+                                 ((size_t)1 << 53) + 1, (size_t)1 << 53, (size_t)1 << 40};
+  const double start = bump_cursor(bump);
+  unsigned char *block = f->alloc(bump, 64);
+  memset(block, 7, 64);
+  for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+    if (f->alloc != zlib_alloc) CHECK(f->alloc(bump, sizes[i]) == NULL);
+    if (f->resize != NULL) CHECK(f->resize(bump, block, 64, sizes[i]) == NULL);
+  }
+  for (int i = 0; i < 64; i++) CHECK(block[i] == 7);
+  f->free(bump, block, 64);
+  CHECK(bump_cursor(bump) == start);
+}
+
+static void fills_up(const family_t *f) {
+  bump_t *bump = region(64 * KIB);
+  CHECK(f->alloc(bump, 64 * KIB + 1) == NULL && bump_cursor(bump) == 0);
+  size_t blocks = 0;
+  unsigned char *last = NULL;
+  for (unsigned char *block; (block = f->alloc(bump, 1000)) != NULL; blocks++) memset(last = block, 1, 1000);
+  CHECK(blocks >= 62 && blocks <= 65);
+  CHECK(f->alloc(bump, 1000) == NULL);
+  f->free(bump, last, 1000);
+  CHECK(f->alloc(bump, 1000) == last);
+  CHECK(f->alloc(bump, 1) == NULL || f->alloc(bump, 16) == NULL || bump_cursor(bump) <= bump_capacity(bump));
+  CHECK(bump_close(bump, 0) == BUMP_OK);
+  CHECK(f == &families[6] || f->alloc(bump, 1) == NULL); /* closed: nothing, and no crash */
+}
+
+/* What is no live block is left alone. */
+static void strangers(const family_t *f, bump_t *bump) {
+  bump_t *other = region(MIB);
+  _Alignas(16) unsigned char stack[64] = {0};
+  void *heap = malloc(64);
+  unsigned char *block = f->alloc(bump, 64), *theirs = bump_zstd_alloc(other, 64);
+  memset(block, 9, 64);
+  void *odd[] = {NULL, stack + 16, heap, block + 16, block + 1, theirs, (void *)16, (void *)(uintptr_t)-16, bump_base(bump),
+                 (char *)bump_base(bump) + (size_t)bump_cursor(bump), (char *)bump_base(bump) + (size_t)bump_capacity(bump)};
+  const double cursor = bump_cursor(bump);
+  for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+    f->free(bump, odd[i], 64);
+    CHECK(bump_cursor(bump) == cursor);
+    if (f->resize != NULL && f->resize != lua_resize && odd[i] != NULL) CHECK(f->resize(bump, odd[i], 64, 100) == NULL);
+  }
+  for (int i = 0; i < 64; i++) CHECK(block[i] == 9);
+  f->free(bump, block, 64);
+  f->free(bump, block, 64); /* twice */
+  CHECK(bump_cursor(bump) < cursor);
+  unsigned char *again = f->alloc(bump, 32), *behind = f->alloc(bump, 32);
+  f->free(bump, again, 32);
+  if (f->resize != NULL && f->resize != lua_resize) CHECK(f->resize(bump, again, 32, 64) == NULL); /* it was freed */
+  f->free(bump, behind, 32);
+  free(heap);
+  CHECK(bump_close(other, 0) == BUMP_OK);
+}
+
+/* Random programs against a shadow: no two live blocks overlap, and contents stay. */
+typedef struct {
+  unsigned char *at;
+  size_t size;
+  unsigned char fill;
+} shadow_t;
+
+static void check_shadow(const shadow_t *s, size_t bytes) {
+  for (size_t i = 0; i < bytes; i++) {
+    if (s->at[i] != s->fill) {
+      CHECK(s->at[i] == s->fill);
+      return;
+    }
+  }
+  CHECK(1);
+}
+
+static void random_program(const family_t *f, bump_t *bump, uint64_t *state, size_t steps) {
+  enum { LIVE = 24 };
+  shadow_t live[LIVE] = {{0}};
+  for (size_t step = 0; step < steps; step++) {
+    /* Often the newest again: so that blocks are last. */
+    shadow_t *s = &live[next(state) % 3 == 0 ? step % LIVE : next(state) % LIVE];
+    const size_t size = next(state) % 64 == 0 ? next(state) % 20000 + 1 : next(state) % 200 + 1;
+    if (s->at == NULL) {
+      s->at = f->alloc(bump, size);
+    } else if (f->resize != NULL && next(state) % 2 == 0) {
+      unsigned char *moved = f->resize(bump, s->at, s->size, size);
+      if (moved == NULL) {
+        CHECK(size > s->size); /* full; less cannot fail */
+        check_shadow(s, s->size);
+        continue;
+      }
+      s->at = moved;
+      check_shadow(s, size < s->size ? size : s->size);
+    } else {
+      check_shadow(s, s->size);
+      memset(s->at, 0, s->size);
+      f->free(bump, s->at, s->size);
+      s->at = NULL;
+    }
+    if (s->at == NULL) continue;
+    CHECK((uintptr_t)s->at % 16 == 0 && inside(bump, s->at) && inside(bump, s->at + size - 1));
+    s->size = size;
+    s->fill = (unsigned char)(next(state) | 1);
+    memset(s->at, s->fill, size);
+  }
+  for (size_t i = 0; i < LIVE; i++) {
+    if (live[i].at != NULL) check_shadow(&live[i], live[i].size);
+  }
+}
+
+static void each_family(void) {
+  for (size_t i = 0; i < FAMILIES; i++) {
+    const family_t *f = &families[i];
+    bump_t *bump = region(64 * MIB);
+    bump_alloc(bump, 3, 1); /* so that the cursor is odd */
+    f->free(bump, f->alloc(bump, 1), 1); /* from here on the cursor is aligned */
+    one_block(f, bump);
+    in_reverse(f, bump);
+    resizes(f, bump);
+    impossible(f, bump);
+    strangers(f, bump);
+    random_program(f, bump, &seed, 20000);
+    CHECK(bump_close(bump, 0) == BUMP_OK);
+    fills_up(f);
+  }
+}
+
+/* ---- what single libraries have ----------------------------------------- */
+
+static void sizes_of_zero(void) {
+  bump_t *bump = region(MIB);
+  void *a = bump_zlib_alloc(bump, 0, 5), *b = bump_zstd_alloc(bump, 0), *c = bump_yyjson_malloc(bump, 0);
+  CHECK(a != NULL && b != NULL && c != NULL && a != b && b != c);
+  CHECK(inside(bump, a) && inside(bump, b) && inside(bump, c));
+  CHECK(bump_lua_alloc(bump, NULL, 0, 0) == NULL);
+  bump_ft_memory_t memory = ft(bump);
+  CHECK(memory.alloc(&memory, -1) == NULL && memory.alloc(&memory, 0) != NULL);
+  void *block = memory.alloc(&memory, 10);
+  CHECK(memory.realloc(&memory, 10, -10, block) == NULL && memory.realloc(&memory, 10, 0, block) == block);
+  const bump_expat_suite_t *suite = bump_expat_suite(bump);
+  const double before = bump_cursor(bump);
+  CHECK(suite->realloc(suite->malloc(100), 0) == NULL && bump_cursor(bump) == before); /* frees */
+  /* The product of two large factors is not cut to 32 bits. */
+  CHECK(bump_zlib_alloc(bump, 0x10000, 0x10000) == NULL);
+  CHECK(bump_zlib_alloc(bump, 0xffffffff, 0xffffffff) == NULL);
+  CHECK(bump_cursor(bump) == before);
+  CHECK(bump_close(bump, 0) == BUMP_OK);
+}
+
+static void expat_suites(void) {
+  bump_t *bumps[BUMP_EXPAT_SUITES + 1];
+  const bump_expat_suite_t *suites[BUMP_EXPAT_SUITES];
+  for (int i = 0; i <= BUMP_EXPAT_SUITES; i++) bumps[i] = region(MIB);
+  for (int i = 0; i < BUMP_EXPAT_SUITES; i++) {
+    suites[i] = bump_expat_suite(bumps[i]);
+    CHECK(suites[i] != NULL && bump_expat_suite(bumps[i]) == suites[i]);
+    for (int j = 0; j < i; j++) CHECK(suites[j] != suites[i]);
+  }
+  CHECK(bump_expat_suite(bumps[BUMP_EXPAT_SUITES]) == NULL);
+  for (int i = 0; i < BUMP_EXPAT_SUITES; i++) {
+    unsigned char *block = suites[i]->malloc(100);
+    CHECK(inside(bumps[i], block));
+    memset(block, i, 100);
+    CHECK(suites[i]->realloc(block, 200) == block);
+    CHECK(inside(bumps[i], suites[i]->realloc(NULL, 5)));
+    const double cursor = bump_cursor(bumps[i]);
+    suites[(i + 1) % BUMP_EXPAT_SUITES]->free(block); /* another region's */
+    CHECK(bump_cursor(bumps[i]) == cursor);
+  }
+  CHECK(bump_close(bumps[7], 0) == BUMP_OK);
+  CHECK(suites[7]->malloc(1) == NULL && suites[7]->realloc(NULL, 1) == NULL);
+  suites[7]->free(NULL);
+  CHECK(bump_expat_suite(bumps[7]) == NULL);
+  CHECK(bump_expat_suite(bumps[BUMP_EXPAT_SUITES]) == suites[7]); /* whose region is gone */
+  CHECK(inside(bumps[BUMP_EXPAT_SUITES], suites[7]->malloc(1)));
+  CHECK(bump_expat_suite(NULL) == NULL);
+  for (int i = 0; i <= BUMP_EXPAT_SUITES; i++) CHECK(i == 7 || bump_close(bumps[i], 0) == BUMP_OK);
+}
+
+static void zeroed_blocks(void) {
+  bump_t *bump = region(256 * MIB);
+  unsigned char *block = bump_alloc_zeroed(bump, 1000, 16);
+  for (int i = 0; i < 1000; i++) CHECK(block[i] == 0);
+  memset(block, 0xff, 1000);
+  CHECK(bump_resize_last(bump, block, 1000, 300));
+  unsigned char *next_block = bump_alloc_zeroed(bump, 5000, 16); /* over used bytes and fresh ones */
+  CHECK(next_block == block + 304);
+  for (int i = 0; i < 5000; i++) CHECK(next_block[i] == 0);
+  CHECK(block[299] == 0xff);
+  const long resident = status_kib("VmRSS:");
+  CHECK(bump_alloc_zeroed(bump, 200 * MIB, 16) != NULL);
+  CHECK(status_kib("VmRSS:") - resident < 1024); /* fresh pages are not touched */
+  CHECK(bump_alloc_zeroed(bump, 100 * MIB, 16) == NULL && bump_alloc_zeroed(bump, 1, 3) == NULL);
+  CHECK(bump_alloc_zeroed(bump, 0, 64) != NULL && bump_alloc_zeroed(NULL, 1, 1) == NULL);
+  CHECK(bump_reset(bump, 0) == BUMP_OK);
+  block = bump_alloc_zeroed(bump, 6000, 1);
+  for (int i = 0; i < 6000; i++) CHECK(block[i] == 0);
+  CHECK(bump_close(bump, 0) == BUMP_OK);
+}
+
+static void owned_bytes(void) {
+  bump_t *bump = region(MIB);
+  char *base = bump_base(bump);
+  CHECK(!bump_owns(bump, base, 1) && bump_owns(bump, base, 0));
+  bump_alloc(bump, 100, 1);
+  CHECK(bump_owns(bump, base, 100) && bump_owns(bump, base + 99, 1) && !bump_owns(bump, base, 101));
+  CHECK(!bump_owns(bump, base + 100, 1) && !bump_owns(bump, base - 1, 1) && !bump_owns(bump, base - 1, 2));
+  CHECK(!bump_owns(bump, base + 50, SIZE_MAX) && !bump_owns(bump, NULL, 1) && !bump_owns(NULL, base, 1));
+  CHECK(bump_close(bump, 0) == BUMP_OK && !bump_owns(bump, base, 1));
+}
+
+/* ---- threads ------------------------------------------------------------ */
+
+static bump_t *common;
+
+static void *thread_program(void *number) {
+  uint64_t state = 0x1234567 + 977 * (uint64_t)(uintptr_t)number;
+  for (int i = 0; i < 6; i++) {
+    random_program(&families[((size_t)(uintptr_t)number + (size_t)i) % FAMILIES], common, &state, 2000);
+  }
+  return NULL;
+}
+
+static void many_threads(void) {
+  enum { COUNT = 8 };
+  pthread_t threads[COUNT];
+  common = region((size_t)1 << 30);
+  for (uintptr_t i = 0; i < COUNT; i++) pthread_create(&threads[i], NULL, thread_program, (void *)i);
+  for (int i = 0; i < COUNT; i++) pthread_join(threads[i], NULL);
+  CHECK(bump_close(common, 0) == BUMP_OK);
+}
+
+/* All want a suite at once: no two regions get the same one. */
+static void *claim(void *bump) { return (void *)(uintptr_t)bump_expat_suite(bump); }
+
+static void suites_from_threads(void) {
+  enum { COUNT = 16 };
+  pthread_t threads[COUNT];
+  bump_t *bumps[COUNT];
+  void *suites[COUNT];
+  for (int i = 0; i < COUNT; i++) bumps[i] = region(MIB);
+  for (int i = 0; i < COUNT; i++) pthread_create(&threads[i], NULL, claim, bumps[i]);
+  for (int i = 0; i < COUNT; i++) pthread_join(threads[i], &suites[i]);
+  for (int i = 0; i < COUNT; i++) {
+    CHECK(suites[i] != NULL && inside(bumps[i], ((bump_expat_suite_t *)suites[i])->malloc(1)));
+    for (int j = 0; j < i; j++) CHECK(suites[i] != suites[j]);
+  }
+  for (int i = 0; i < COUNT; i++) CHECK(bump_close(bumps[i], 0) == BUMP_OK);
+}
+
+/* ---- the process -------------------------------------------------------- */
+
+static void process_callbacks(void) {
+  CHECK(bump_process_malloc(1) == NULL && bump_process_calloc(1, 1) == NULL && bump_process_realloc(NULL, 1) == NULL);
+  CHECK(bump_process_strdup("") == NULL && bump_process_usable_size(&common) == 0);
+  bump_process_free(NULL), bump_process_free(&common);
+  CHECK(bump_process_bind(NULL) == BUMP_STALE);
+  bump_t *bump = region(64 * MIB), *other = region(MIB);
+  CHECK(bump_process_bind(bump) == BUMP_OK && bump_process_bind(bump) == BUMP_OK);
+  CHECK(bump_process_bind(other) == BUMP_SHARED && bump_attached(bump) == 2 && bump_attached(other) == 1);
+  bump_alloc(bump, 5, 1);
+  bump_process_free(bump_process_malloc(1)); /* from here on the cursor is aligned */
+  one_block(&the_process, bump);
+  resizes(&the_process, bump);
+  strangers(&the_process, bump);
+  random_program(&the_process, bump, &seed, 20000);
+
+  unsigned char *dirty = bump_process_malloc(3000);
+  CHECK(bump_process_usable_size(dirty) >= 3000 && bump_process_usable_size(dirty) < 3016);
+  memset(dirty, 0xff, 3000);
+  bump_process_free(dirty);
+  CHECK(bump_process_usable_size(dirty) == 0 && bump_process_usable_size(NULL) == 0);
+  unsigned char *zero = bump_process_calloc(300, 20);
+  CHECK(zero == dirty);
+  for (int i = 0; i < 6000; i++) CHECK(zero[i] == 0);
+  CHECK(bump_process_calloc(SIZE_MAX, 2) == NULL && bump_process_calloc((size_t)1 << 32, (size_t)1 << 32) == NULL);
+  CHECK(bump_process_calloc(0, 0) != NULL && bump_process_calloc(SIZE_MAX, 0) != NULL);
+  CHECK(bump_process_malloc(0) != NULL && bump_process_malloc(0) != bump_process_malloc(0));
+  const double before = bump_cursor(bump);
+  CHECK(bump_process_realloc(bump_process_malloc(10), 0) == NULL && bump_cursor(bump) == before);
+  char *copy = bump_process_strdup("a text"), *empty = bump_process_strdup("");
+  CHECK(inside(bump, copy) && strcmp(copy, "a text") == 0 && *empty == 0 && bump_process_strdup(NULL) == NULL);
+
+  const bump_sqlite_methods_t *sqlite = &bump_process_sqlite;
+  CHECK(sqlite->init(sqlite->data) == 0);
+  for (int size = 1; size < 2000; size += 13) {
+    void *block = sqlite->malloc(sqlite->round_up(size));
+    CHECK(sqlite->round_up(size) >= size && sqlite->round_up(size) % 8 == 0);
+    CHECK(sqlite->size(block) == sqlite->round_up(size) && (uintptr_t)block % 8 == 0);
+    CHECK(sqlite->realloc(block, 2 * size) == block && sqlite->size(block) >= 2 * size);
+    sqlite->free(block);
+  }
+  CHECK(sqlite->malloc(0) == NULL && sqlite->malloc(-1) == NULL && sqlite->malloc(INT32_MAX) == NULL);
+  CHECK(sqlite->realloc(sqlite->malloc(1), -1) == NULL && sqlite->round_up(INT32_MAX) == 0 && sqlite->size(NULL) == 0);
+  CHECK(sqlite->round_up(INT32_MAX - 16) > 0);
+  sqlite->shutdown(sqlite->data);
+
+  char *kept = bump_process_strdup("kept");
+  CHECK(bump_reset(bump, 0) == BUMP_SHARED);
+  CHECK(bump_close(bump, 0) == BUMP_OK && bump_close(bump, 0) == BUMP_STALE); /* the region stays */
+  CHECK(strcmp(kept, "kept") == 0 && bump_process_malloc(100) != NULL);
+  CHECK(bump_close(other, 0) == BUMP_OK);
+}
+
+static void *dying_thread(void *unused) {
+  (void)unused;
+  void *blocks[100];
+  for (int i = 0; i < 100; i++) memset(blocks[i] = bump_process_malloc(100), i, 100);
+  for (int i = 0; i < 100; i++) {
+    CHECK(((unsigned char *)blocks[i])[99] == i);
+    bump_process_free(blocks[i]);
+  }
+  return NULL;
+}
+
+/* A Worker names a region of its own, gives the callbacks to a native library, and ends. */
+static void survives_unloading(const char *object) {
+  char path[64];
+  const int from = open(object, O_RDONLY), to = memfd_create("bump", 0);
+  char *bytes = malloc(MIB);
+  const ssize_t size = read(from, bytes, MIB);
+  CHECK(size > 0 && write(to, bytes, (size_t)size) == size);
+  snprintf(path, sizeof path, "/proc/self/fd/%d", to);
+  void *own = dlopen(object, RTLD_NOW | RTLD_LOCAL), *kept = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  CHECK(own != NULL && kept != NULL && own != kept);
+  if (own == NULL || kept == NULL) return;
+  close(to), close(from), free(bytes);
+  __typeof__(bump_create) *create;
+  __typeof__(bump_alloc) *alloc;
+  __typeof__(bump_base) *base;
+  __typeof__(bump_process_bind) *bind;
+  __typeof__(bump_process_malloc) *process_malloc;
+  __typeof__(bump_process_free) *release;
+  *(void **)&create = dlsym(own, "bump_create"), *(void **)&alloc = dlsym(own, "bump_alloc");
+  *(void **)&base = dlsym(own, "bump_base");
+  *(void **)&bind = dlsym(kept, "bump_process_bind"), *(void **)&process_malloc = dlsym(kept, "bump_process_malloc");
+  *(void **)&release = dlsym(kept, "bump_process_free");
+  const bump_sqlite_methods_t *sqlite = dlsym(kept, "bump_process_sqlite");
+  int32_t error;
+  bump_t *named = create((double)(64 * MIB), 0, &error), *ordinary = create((double)(64 * MIB), 0, &error);
+  unsigned char *lost = alloc(ordinary, MIB, 16);
+  CHECK(bind(named) == BUMP_OK);
+  unsigned char *first = process_malloc(1000);
+  memset(first, 42, 1000);
+  dlclose(kept);
+  dlclose(own);
+  CHECK(dlopen(object, RTLD_NOLOAD | RTLD_NOW) == NULL); /* so it is really gone, with its other region */
+  unsigned char page;
+  CHECK(mincore(lost, 4096, &page) != 0);
+  for (int i = 0; i < 1000; i++) CHECK(first[i] == 42);
+  for (int i = 0; i < 1000; i++) {
+    void *block = sqlite->malloc(5000);
+    CHECK(block != NULL);
+    memset(block, i, 5000);
+    if (i % 2 == 0) sqlite->free(block);
+  }
+  release(first);
+}
+
+int main(int count, char **arguments) {
+  each_family();
+  sizes_of_zero();
+  expat_suites();
+  zeroed_blocks();
+  owned_bytes();
+  many_threads();
+  suites_from_threads();
+  process_callbacks();
+  pthread_t thread;
+  pthread_create(&thread, NULL, dying_thread, NULL);
+  pthread_join(thread, NULL);
+  if (count > 1) survives_unloading(arguments[1]);
+  return conclude("hooks");
+}
