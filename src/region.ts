@@ -488,10 +488,10 @@ export class Region {
     }
   }
 
-  /** Remembers what is above the leases: native callers, or allocators that were attached, used it. Returns the cursor. */
+  /** Remembers what native callers, or allocators that were attached, may have used. Returns the cursor. */
   noteNative(): number {
     const cursor = this.cursor;
-    if (cursor > (this.leases.at(-1)?.end ?? 0)) {
+    if (this.isHooked || cursor > (this.leases.at(-1)?.end ?? 0)) {
       this.high = Math.max(this.high, cursor);
       this.peak = Math.max(this.peak, cursor);
     }

@@ -1,0 +1,237 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { BumpAlloc, BumpPool, ClosedError, SharedError } from "../../mod.ts";
+import { fillPattern, patternHolds } from "../pattern.ts";
+import { isInside, runChild } from "./support.ts";
+
+const gc = (globalThis as unknown as { gc?: () => void }).gc;
+const MIB = 2 ** 20;
+
+/** Calls zstd's callbacks, which are the plainest, as zstd would. */
+function nativeCaller(scratch: BumpAlloc) {
+  const { customAlloc, customFree, opaque } = scratch.hooks.zstd;
+  const alloc = new Deno.UnsafeFnPointer(customAlloc as never, { parameters: ["pointer", "usize"], result: "pointer" });
+  const free = new Deno.UnsafeFnPointer(customFree as never, { parameters: ["pointer", "pointer"], result: "void" });
+  return {
+    alloc: (byteLength: number) => alloc.call(opaque, BigInt(byteLength)),
+    free: (block: Deno.PointerValue) => free.call(opaque, block),
+  };
+}
+
+/** Bytes of native memory, which must be there. */
+function bytesAt(pointer: Deno.PointerValue, byteLength: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(new Deno.UnsafePointerView(pointer!).getArrayBuffer(byteLength));
+}
+
+/** The same bytes, with a pattern of their own. */
+function patterned(bytes: Uint8Array<ArrayBuffer>, id: number): Uint8Array<ArrayBuffer> {
+  fillPattern(bytes, id);
+  return bytes;
+}
+
+Deno.test("native blocks and views never overlap, whatever the order, and scopes do not touch the blocks", () => {
+  using scratch = new BumpAlloc({ size: 64 * MIB, window: 64 * 1024 });
+  const native = nativeCaller(scratch);
+  const kept: [Uint8Array<ArrayBuffer>, number][] = [];
+  const keep = (bytes: Uint8Array<ArrayBuffer>) => kept.push([patterned(bytes, kept.length), kept.length]);
+  for (let round = 0; round < 40; round++) {
+    keep(bytesAt(native.alloc(1000 + round), 1000 + round));
+    keep(scratch.alloc(3000 * round + 1));
+    {
+      using scope = scratch.scope();
+      scope.alloc(100_000).fill(0xff);
+      keep(bytesAt(native.alloc(5000), 5000));
+    }
+    scratch.alloc(10).fill(0xff);
+  }
+  for (const [bytes, seed] of kept) assert(patternHolds(bytes, seed), `block ${seed}`);
+});
+
+Deno.test("used and remaining count native blocks; free of the last one gives it back", () => {
+  using scratch = BumpAlloc.withSize(8 * MIB);
+  const native = nativeCaller(scratch);
+  const view = scratch.alloc(100);
+  const first = native.alloc(1000);
+  assert(isInside(scratch, first));
+  assertEquals(Deno.UnsafePointer.value(first) % 16n, 0n);
+  const used = scratch.used;
+  assert(used >= 1100 && used < 1200, `${used}`);
+  assertEquals(scratch.remaining, 8 * MIB - used);
+  const second = native.alloc(MIB);
+  assert(scratch.used >= used + MIB);
+  native.free(first); // not the last: nothing comes back
+  assert(scratch.used >= used + MIB);
+  native.free(second);
+  assertEquals(scratch.used, used);
+  assertEquals(native.alloc(8 * MIB), null);
+  assertEquals(scratch.used, used);
+  view.fill(1);
+});
+
+Deno.test("reset takes native memory back, and gives its pages back beyond what is retained", () => {
+  using scratch = new BumpAlloc({ size: 256 * MIB });
+  const native = nativeCaller(scratch);
+  for (const viewFirst of [true, false]) {
+    if (viewFirst) scratch.alloc(10);
+    const block = native.alloc(32 * MIB);
+    bytesAt(block, 32 * MIB).fill(1);
+    if (!viewFirst) scratch.alloc(10);
+    assert(scratch.stats().resident >= 32 * MIB);
+    assert(scratch.stats().peak >= 32 * MIB);
+    scratch.reset();
+    assertEquals(scratch.used, 0);
+    assert(scratch.stats().resident >= 32 * MIB, "all is retained");
+    scratch.reset({ retain: MIB });
+    assert(scratch.stats().resident <= 2 * MIB, `${scratch.stats().resident}`);
+    bytesAt(native.alloc(32 * MIB), 32 * MIB).fill(1);
+    scratch.reset({ retain: 0 });
+    assert(scratch.stats().resident <= 64 * 1024);
+    assert(scratch.allocZeroed(16 * MIB).every((byte) => byte === 0));
+    scratch.reset();
+  }
+});
+
+Deno.test("trim never touches native blocks in use, and gives back what is above them", () => {
+  using scratch = new BumpAlloc({ size: 256 * MIB });
+  const native = nativeCaller(scratch);
+  scratch.alloc(100_000).fill(1);
+  const live = patterned(bytesAt(native.alloc(3 * MIB), 3 * MIB), 1);
+  const last = native.alloc(32 * MIB);
+  bytesAt(last, 32 * MIB).fill(1);
+  {
+    using scope = scratch.scope();
+    scope.alloc(10 * MIB).fill(2); // behind the native blocks
+  }
+  scratch.trim();
+  assert(scratch.stats().resident >= 35 * MIB && scratch.stats().resident < 37 * MIB, `${scratch.stats().resident}`);
+  assert(patternHolds(live, 1));
+  scratch.reset();
+  const again = patterned(bytesAt(native.alloc(3 * MIB), 3 * MIB), 2);
+  assert(scratch.stats().resident >= 35 * MIB);
+  scratch.trim();
+  assert(scratch.stats().resident < 6 * MIB, `${scratch.stats().resident}`);
+  assert(patternHolds(again, 2));
+  const next = patterned(bytesAt(native.alloc(MIB), MIB), 3);
+  fillPattern(scratch.alloc(2 * MIB), 4);
+  assert(patternHolds(again, 2) && patternHolds(next, 3));
+});
+
+Deno.test("with poison, native memory that reset took back is overwritten", () => {
+  using scratch = new BumpAlloc({ size: 16 * MIB, poison: true });
+  const native = nativeCaller(scratch);
+  const before = bytesAt(native.alloc(1000), 1000).fill(1);
+  scratch.alloc(100);
+  const between = bytesAt(native.alloc(1000), 1000).fill(2);
+  scratch.reset();
+  assert(before.every((byte) => byte === 0xdd));
+  assert(between.every((byte) => byte === 0xdd));
+});
+
+Deno.test({
+  name: "an allocator whose hooks were asked for is not released when it is collected",
+  ignore: gc === undefined || Deno.build.os !== "linux",
+  async fn() {
+    // Each region is released or not as a whole, so that one page of it tells.
+    const isMapped = (address: bigint) =>
+      Deno.readTextFileSync("/proc/self/maps").split("\n").some((line) => {
+        const [from, to] = line.split(" ")[0].split("-").map((hex) => BigInt(`0x${hex || 0}`));
+        return from <= address && address < to;
+      });
+    const drop = (hooked: boolean) => {
+      const scratch = BumpAlloc.withSize(3 * MIB);
+      const block = hooked ? nativeCaller(scratch).alloc(1000) : null;
+      if (block !== null) fillPattern(bytesAt(block, 1000), 5);
+      scratch.alloc(10);
+      return { address: scratch.address, block };
+    };
+    const plain = drop(false);
+    const hooked = drop(true);
+    for (let i = 0; i < 50 && isMapped(plain.address); i++) {
+      gc!();
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    assert(!isMapped(plain.address));
+    assert(isMapped(hooked.address));
+    assert(patternHolds(bytesAt(hooked.block, 1000), 5));
+  },
+});
+
+Deno.test("a pool's leases have hooks, which end with the lease", () => {
+  using pool = new BumpPool({ size: 4 * MIB, limit: 2 });
+  let hooks;
+  const addresses = new Set<bigint>();
+  for (let i = 0; i < 3; i++) {
+    using lease = pool.lease();
+    hooks = lease.hooks;
+    const block = nativeCaller(lease).alloc(2 * MIB);
+    bytesAt(block, 2 * MIB).fill(1);
+    addresses.add(Deno.UnsafePointer.value(block));
+    assertThrows(() => lease.hooks.process, SharedError, "a pool's");
+  }
+  assertEquals(addresses.size, 1); // the memory came back each time
+  assertThrows(() => hooks!.zlib, ClosedError);
+});
+
+Deno.test("an allocator that is attached has hooks of its own on the same region", () => {
+  using scratch = BumpAlloc.withSize(16 * MIB);
+  using attached = BumpAlloc.attach(scratch.share());
+  const block = nativeCaller(attached).alloc(1000);
+  assert(isInside(scratch, block));
+  assert(scratch.used >= 1000);
+});
+
+Deno.test("yyjson: the callbacks of the struct allocate, grow and free (the library itself is not in Debian 12)", () => {
+  const scratch = BumpAlloc.withSize(MIB);
+  const struct = new Deno.UnsafePointerView(scratch.hooks.yyjson.struct);
+  assertEquals(scratch.hooks.yyjson.struct, scratch.hooks.yyjson.struct);
+  const context = struct.getPointer(24);
+  const malloc = new Deno.UnsafeFnPointer(struct.getPointer(0) as never, {
+    parameters: ["pointer", "usize"],
+    result: "pointer",
+  });
+  const realloc = new Deno.UnsafeFnPointer(struct.getPointer(8) as never, {
+    parameters: ["pointer", "pointer", "usize", "usize"],
+    result: "pointer",
+  });
+  const free = new Deno.UnsafeFnPointer(struct.getPointer(16) as never, {
+    parameters: ["pointer", "pointer"],
+    result: "void",
+  });
+  const block = malloc.call(context, 1000n);
+  assert(isInside(scratch, block));
+  fillPattern(bytesAt(block, 1000), 1);
+  const grown = realloc.call(context, block, 1000n, 100_000n);
+  assertEquals(grown, block); // the last block stays where it is
+  assert(patternHolds(bytesAt(grown, 1000), 1));
+  malloc.call(context, 10n);
+  const moved = realloc.call(context, grown, 100_000n, 200_000n);
+  assert(Deno.UnsafePointer.value(moved) > Deno.UnsafePointer.value(grown));
+  assert(patternHolds(bytesAt(moved, 1000), 1));
+  assertEquals(realloc.call(context, moved, 200_000n, BigInt(MIB)), null);
+  const used = scratch.used;
+  free.call(context, moved);
+  assert(scratch.used < used - 200_000);
+  scratch.close();
+  // A library that was kept for too long gets nothing; it does not crash.
+  assertEquals(malloc.call(context, 10n), null);
+  assertEquals(realloc.call(context, null, 0n, 10n), null);
+});
+
+Deno.test("expat: 32 regions of a Worker have a suite; closing one makes room for another", () => {
+  const open = Array.from({ length: 32 }, () => BumpAlloc.withSize(4096));
+  const suites = open.map((scratch) => Deno.UnsafePointer.value(scratch.hooks.expat.suite));
+  assertEquals(new Set(suites).size, 32);
+  assertEquals(Deno.UnsafePointer.value(open[5].hooks.expat.suite), suites[5]);
+  using further = BumpAlloc.withSize(4096);
+  assertThrows(() => further.hooks.expat, RangeError, "32");
+  open.pop()!.close();
+  assertEquals(Deno.UnsafePointer.value(further.hooks.expat.suite), suites[31]);
+  for (const scratch of open) scratch.close();
+});
+
+Deno.test("the process's own allocator: named once, and there until the end", async () => {
+  assertEquals(await runChild("process_child.ts"), "as documented");
+});
+
+Deno.test("the process's own allocator outlives the Worker that named it", async () => {
+  assertEquals(await runChild("process_worker_child.ts"), "as documented");
+});
