@@ -16,6 +16,7 @@ export { BumpAlloc, type BumpAllocOptions, type BumpHandle, type BumpStats } fro
 export { BumpPool, type BumpPoolOptions, type BumpPoolStats } from "./src/pool.ts";
 export type { BumpHooks } from "./src/hooks.ts";
 export { BumpScope, ScratchArena } from "./src/arena.ts";
+export type { Out, OutType, OutValues, OutView } from "./src/out.ts";
 export type { Mark, Scratch, TypedArrayConstructor } from "./src/scratch.ts";
 export {
   ClosedError,

@@ -1,8 +1,10 @@
-import { checkAlign, checkSize, checkView } from "./check.ts";
+import { checkAlign, checkSize, checkView, describe } from "./check.ts";
 import { ClosedError, DetachedError, OutOfMemoryError, PinnedError, ScopeError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
+import { checkOutType, makeOut, type Out, OUT_SIZE, type OutType } from "./out.ts";
 import { POISON, type Region, sharedRefusal, WINDOW_ALIGN } from "./region.ts";
 import type { Mark, Scratch, TypedArrayConstructor } from "./scratch.ts";
+import { utf8Length, writeLong, writeShort } from "./utf8.ts";
 
 /**
  * Positions in a window stay below this, so that they are small integers and the bit operations of
@@ -11,6 +13,9 @@ import type { Mark, Scratch, TypedArrayConstructor } from "./scratch.ts";
 const MAX_POSITION = 2 ** 30;
 
 const DEFAULT_ALIGN = 8;
+
+/** Code units up to which a C string is written by a loop of our own. */
+const SHORT_TEXT = 100;
 
 // What the rest of the package may do with an arena and users may not: set in the static blocks below.
 export let bindArena: (arena: ScratchArena, region: Region, options: ArenaOptions) => void;
@@ -58,6 +63,8 @@ export abstract class ScratchArena implements Scratch {
   /** As `#limit` for `offset`, which makes no view that would fail: -1 when the window may have been transferred away. */
   #sureLimit = -1;
   #buffer: ArrayBuffer = NO_WINDOW;
+  /** All bytes of the window, once a C string was written there. */
+  #bytes: Uint8Array | null = null;
   /** Offset of the window in the region. */
   #base = 0;
 
@@ -509,6 +516,135 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
+   * Writes `text` as a C string: UTF-8 and a NUL, at any address. The view includes the NUL.
+   *
+   * Lone surrogates become U+FFFD. An empty text gives one NUL: a valid pointer, not NULL.
+   *
+   * @throws {TypeError} The text has a NUL inside: C would take it for the end.
+   *
+   * @example A call frame: what the call needs is gone when the block ends
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const name = scratch.cstring("naïve");
+   * assertEquals([...name], [110, 97, 195, 175, 118, 101, 0]);
+   * ```
+   */
+  cstring(text: string): Uint8Array<ArrayBuffer> {
+    if (typeof text !== "string") {
+      throw new TypeError(`Cannot make a C string: a string is needed, not ${describe(text)}`);
+    }
+    const length = text.length;
+    const start = this.#cursor;
+    if (length > SHORT_TEXT || start + 3 * length >= this.#limit) return this.#longCstring(text);
+    try {
+      const bytes = this.#bytes ??= new Uint8Array(this.#buffer);
+      const end = writeShort(text, bytes, start);
+      if (end >= 0) {
+        bytes[end] = 0;
+        const view = new Uint8Array(this.#buffer, start, end + 1 - start);
+        this.#cursor = end + 1;
+        return view;
+      }
+      // Bytes in front of the NUL were written.
+      this.#region.noteUsed(this.#lease, this.#base + start + 3 * length);
+    } catch {
+      // The window was transferred away.
+    }
+    return this.#longCstring(text); // says what is wrong
+  }
+
+  /** A C string of any length, or one that the window has no room for. */
+  #longCstring(text: string): Uint8Array<ArrayBuffer> {
+    const nul = text.indexOf("\0");
+    if (nul >= 0) throw new TypeError(`Cannot make a C string: the text has a NUL at index ${nul}`);
+    // Most texts are ASCII; for others what is missing is counted, so that no byte more is asked for.
+    let view = this.alloc(text.length + 1, 1);
+    const { read, written } = writeLong(text, 0, view.subarray(0, -1));
+    if (read < text.length) {
+      const rest = utf8Length(text, read);
+      try {
+        view = this.realloc(view, written + rest + 1);
+      } catch (error) {
+        this.#resizeLast(view, 0);
+        throw error;
+      }
+      writeLong(text, read, view.subarray(written, -1));
+    }
+    view[view.length - 1] = 0;
+    return view;
+  }
+
+  /**
+   * Writes texts as C strings, and an array of their addresses with a NULL at the end: a `char**`.
+   *
+   * @throws {TypeError} A text has a NUL inside; nothing has changed.
+   *
+   * @example Arguments of a program
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const argv = scratch.cstringArray(["ls", "-l"]);
+   * assertEquals([argv.length, argv[2]], [3, 0n]);
+   * ```
+   */
+  cstringArray(texts: readonly string[]): BigUint64Array<ArrayBuffer> {
+    if (!Array.isArray(texts)) {
+      throw new TypeError(`Cannot make C strings: an array of strings is needed, not ${describe(texts)}`);
+    }
+    const mark = this.mark();
+    try {
+      const array = this.allocArray(BigUint64Array, texts.length + 1);
+      const halves = new Uint32Array(array.buffer, array.byteOffset, 2 * array.length);
+      for (let i = 0; i < texts.length; i++) {
+        const view = this.cstring(texts[i]);
+        const address = this.#region.address + this.#baseOf(view, "make C strings") + view.byteOffset;
+        halves[2 * i + LOW] = address;
+        halves[2 * i + HIGH] = address / 2 ** 32;
+      }
+      array[texts.length] = 0n;
+      return array;
+    } catch (error) {
+      this.rewind(mark);
+      throw error;
+    }
+  }
+
+  /**
+   * Memory for an out-parameter: eight zero bytes at a multiple of eight. Pass `view`, read `value`. Setting `value`
+   * before the call makes an in-out parameter.
+   *
+   * @example What `int frexp(double, int* exponent)` writes
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const exponent = scratch.out("i32");
+   * // library.symbols.frexp(8, exponent.view);
+   * assertEquals(exponent.value, 0);
+   * ```
+   */
+  out<T extends OutType>(type: T): Out<T> {
+    const start = (this.#cursor + 7) & -8;
+    if (start + OUT_SIZE > this.#limit || this.#buffer.detached) return this.#takeOut(type);
+    const out = makeOut(type, this.#buffer, start);
+    this.#cursor = start + OUT_SIZE;
+    return out as unknown as Out<T>;
+  }
+
+  /** An out-parameter that the window has no room for. */
+  #takeOut<T extends OutType>(type: T): Out<T> {
+    checkOutType(type);
+    const start = this.#take(OUT_SIZE, undefined, "make an out-parameter");
+    return makeOut(type, this.#buffer, start) as unknown as Out<T>;
+  }
+
+  /**
    * Opens a nested lifetime: a scope whose memory comes back when it ends. Until then this arena
    * allocates nothing.
    *
@@ -655,6 +791,7 @@ export abstract class ScratchArena implements Scratch {
   /** Makes a window that the region has made current the arena's own. */
   #adopt(buffer: ArrayBuffer): void {
     this.#buffer = buffer;
+    this.#bytes = null;
     this.#base = this.#region.bases[this.#depth];
   }
 

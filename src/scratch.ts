@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { Out, OutType } from "./out.ts";
+
 /** A typed array type that {@linkcode Scratch.allocArray} can make: `Float64Array`, `BigInt64Array`, … */
 export interface TypedArrayConstructor<T> {
   /** Bytes of one element; also the alignment of the array. */
@@ -59,4 +61,10 @@ export interface Scratch {
   addressOf(view: ArrayBufferView): bigint;
   /** A pointer to the first byte of `view`, for FFI calls. */
   pointerOf(view: ArrayBufferView): Deno.PointerObject;
+  /** `text` as a C string: UTF-8 and a NUL. */
+  cstring(text: string): Uint8Array<ArrayBuffer>;
+  /** A `char**`: the addresses of C strings, and a NULL at the end. */
+  cstringArray(texts: readonly string[]): BigUint64Array<ArrayBuffer>;
+  /** Memory for one out-parameter of an FFI call. */
+  out<T extends OutType>(type: T): Out<T>;
 }
