@@ -423,6 +423,11 @@ uint32_t bump_abi(void) { return ABI_VERSION; }
 
 double bump_page_size(void) { return (double)os_page_size(); }
 
+void *bump_pointer(double address) {
+  uint64_t at;
+  return offset_from_double(address, &at) ? (void *)(uintptr_t)at : NULL;
+}
+
 /* ---- committing -------------------------------------------------------- */
 
 /* Makes [0, end) accessible. The range starts at a watermark below which all is committed and the

@@ -499,7 +499,8 @@ export abstract class ScratchArena implements Scratch {
    * @throws {TypeError} The view is not memory of this allocator.
    */
   pointerOf(view: ArrayBufferView): Deno.PointerObject {
-    return Deno.UnsafePointer.create(this.addressOf(view)) as Deno.PointerObject;
+    const region = this.#region;
+    return region.pointer(region.address + this.#baseOf(view, "take the address") + view.byteOffset);
   }
 
   /** Offset of the window under a view of this arena or of one around it. */

@@ -200,6 +200,11 @@ export class Region {
     return count;
   }
 
+  /** A pointer to an address. */
+  pointer(address: number): Deno.PointerObject {
+    return this.#native.bump_pointer(address)!;
+  }
+
   // ---- leases ----------------------------------------------------------------------------------
 
   /**

@@ -26,6 +26,7 @@ export const symbols = {
   // the machine
   bump_abi: { parameters: [], result: "u32" },
   bump_page_size: { parameters: [], result: "f64" },
+  bump_pointer: { parameters: ["f64"], result: "pointer" },
 
   // life of a region
   bump_create: {
