@@ -13,7 +13,9 @@ export function load<const S extends Deno.ForeignLibraryInterface>(file: string,
   try {
     return { file, symbols: Deno.dlopen(file, symbols).symbols as never, missing: null };
   } catch (error) {
-    return { file, symbols: {} as never, missing: (error as Error).message };
+    const { message } = error as Error;
+    const missing = message.includes("cannot open shared object file") ? `${file} is not installed` : message;
+    return { file, symbols: {} as never, missing };
   }
 }
 
