@@ -27,6 +27,7 @@ const EAGER: readonly Name[] = [
   "bump_base",
   "bump_capacity",
   "bump_cursor",
+  "bump_reset",
   "bump_pointer",
 ];
 
