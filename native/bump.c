@@ -408,9 +408,21 @@ int __stdcall DllMain(void *module, unsigned long reason, void *process_ends) {
 
 #else
 
-/* Runs when a Worker ends (on its own thread) and when the process exits, then on the exiting thread
- * for every Worker's instance, while that Worker may still be running: its references are left alone. */
+/* At exit nothing is given back: other threads may be working on a region until the very end, a library's own or
+ * those of nonblocking calls. Handlers of __cxa_atexit run before any destructor. */
+static _Atomic int exiting;
+
+static void note_exit(void *unused) {
+  (void)unused;
+  atomic_store(&exiting, 1);
+}
+
+__attribute__((constructor)) static void await_exit(void) { (void)os_at_exit(note_exit, &instance); }
+
+/* Runs when a Worker ends, on its own thread. What other threads hold is left alone. */
 __attribute__((destructor)) static void unload(void) {
+  if (atomic_load(&exiting)) return;
+  os_forget_exit(&instance);
   drop_references_of(os_thread());
   if (!remembers_any()) retire_all();
 }

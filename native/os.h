@@ -46,6 +46,10 @@ void os_copy(void *to, const void *from, size_t size); /* they do not overlap */
 void os_clear(void *start, size_t size);
 /* Keeps the library that holds this address loaded until the process ends. */
 int os_pin(const void *address);
+#if !defined(_WIN32)
+int os_at_exit(void (*call)(void *), void *owner); /* calls it with NULL at exit, before any library is unloaded */
+void os_forget_exit(void *owner);                  /* for a library that is unloaded before; calls it once, too */
+#endif
 uint64_t os_thread(void); /* never 0 */
 void os_yield(void);
 

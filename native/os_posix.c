@@ -2,8 +2,8 @@
  *
  * Prototypes and constants are declared here because the library is cross-compiled without the
  * systems' headers. Imports: mmap munmap mprotect madvise mincore getpagesize getentropy pipe2
- * (macOS: pipe) read write close pthread_self sched_yield memcpy memset dladdr dlopen __errno_location
- * (macOS: __error) and, if it is there, gnu_get_libc_version.
+ * (macOS: pipe) read write close pthread_self sched_yield memcpy memset dladdr dlopen __cxa_atexit
+ * __cxa_finalize __errno_location (macOS: __error) and, if it is there, gnu_get_libc_version.
  */
 typedef int os_posix_translation_unit; /* ISO C wants a declaration also where all else is left out */
 
@@ -31,6 +31,8 @@ extern int sched_yield(void);
 extern void *memcpy(void *, const void *, size_t);
 extern void *memset(void *, int, size_t);
 extern void *dlopen(const char *, int);
+extern int __cxa_atexit(void (*)(void *), void *, void *);
+extern void __cxa_finalize(void *);
 
 typedef struct {
   const char *file;
@@ -196,6 +198,10 @@ int os_pin(const void *address) {
   if (dladdr(address, &info) == 0 || dlopen(info.file, OS_RTLD_PIN) == NULL) return OS_ENOENT;
   return 0; /* the handle is never closed */
 }
+
+int os_at_exit(void (*call)(void *), void *owner) { return __cxa_atexit(call, NULL, owner); }
+
+void os_forget_exit(void *owner) { __cxa_finalize(owner); }
 
 uint64_t os_thread(void) { return (uint64_t)(uintptr_t)pthread_self(); }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../bump.h"
@@ -177,7 +178,7 @@ static void *create_elsewhere(void *unused) {
   return unused;
 }
 
-/* As at exit(): the main thread runs the destructors of Workers that may still be running. */
+/* Unloaded by another thread than the one that made the region. */
 static void leaves_other_threads_alone(void) {
   pthread_t thread;
   other = load();
@@ -188,6 +189,45 @@ static void leaves_other_threads_alone(void) {
   CHECK(mapped(base) && all_are(base, 4096, 5));
 }
 
+static void *write_for_ever(void *start) {
+  for (;;) memset(start, 6, 16 * MIB);
+}
+
+static void *make_for_ever(void *in) {
+  int32_t error;
+  for (;;) ((instance_t *)in)->close(((instance_t *)in)->create(MIB, 0, &error), 0);
+}
+
+static ssize_t linger(void *cookie, const char *bytes, size_t size) {
+  (void)cookie, (void)bytes;
+  usleep(20000);
+  return (ssize_t)size;
+}
+
+/* A library's thread, or a nonblocking call, works on a region of the main thread; a Worker goes on; exit() is called. */
+static void exits_while_others_work(void) {
+  for (int i = 0; i < 20; i++) {
+    const pid_t child = fork();
+    if (child == 0) {
+      int32_t error;
+      pthread_t threads[2];
+      static instance_t main_thread, worker;
+      main_thread = load(), worker = load();
+      bump_t *bump = main_thread.create(64 * MIB, 0, &error);
+      unsigned char *block = lease(&main_thread, bump, 16 * MIB, 1);
+      main_thread.settle(bump);
+      pthread_create(&threads[0], NULL, write_for_ever, block);
+      pthread_create(&threads[1], NULL, make_for_ever, &worker);
+      /* Flushed when all destructors have run: the threads then go on for a while. */
+      fputc('x', fopencookie(NULL, "w", (cookie_io_functions_t){.write = linger}));
+      usleep(2000);
+      exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  }
+}
+
 int main(int count, char **arguments) {
   object = count > 1 ? arguments[1] : "./libbump.so";
   leaves_nothing();
@@ -196,5 +236,6 @@ int main(int count, char **arguments) {
   hands_over(1);
   drops_what_it_attached();
   leaves_other_threads_alone();
+  exits_while_others_work();
   return conclude("unload");
 }

@@ -235,3 +235,11 @@ Deno.test("the process's own allocator: named once, and there until the end", as
 Deno.test("the process's own allocator outlives the Worker that named it", async () => {
   assertEquals(await runChild("process_worker_child.ts"), "as documented");
 });
+
+Deno.test({
+  name: "a program may exit while a nonblocking call works on the memory, as with any other memory",
+  ignore: Deno.build.os !== "linux", // names the C library
+  async fn() {
+    for (let i = 0; i < 5; i++) assertEquals(await runChild("exit_child.ts"), "exits");
+  },
+});
