@@ -36,6 +36,8 @@ async function declaredExports(): Promise<string[]> {
 const IMPORTS: Record<string, readonly string[]> = {
   linux: [
     ...[
+      "__cxa_atexit",
+      "__cxa_finalize",
       "__errno_location",
       "close",
       "dladdr",
@@ -53,6 +55,7 @@ const IMPORTS: Record<string, readonly string[]> = {
   darwin: [
     ...[
       "___cxa_atexit",
+      "___cxa_finalize",
       "___error",
       "_bzero",
       "_close",
