@@ -221,6 +221,20 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * the whole process's. Finish with the native object before `reset` or `close`.
    *
    * From then on the region is released by `close` only, not when the allocator is collected.
+   *
+   * @example Call an allocator callback, as zstd would
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const { customAlloc, opaque } = scratch.hooks.zstd;
+   * const type = { parameters: ["pointer", "usize"], result: "pointer" } as const;
+   * const allocate = new Deno.UnsafeFnPointer(customAlloc as Deno.PointerObject<typeof type>, type);
+   * const block = allocate.call(opaque, 1000n);
+   * assertEquals(Deno.UnsafePointer.value(block) % 16n, 0n);
+   * assertEquals(scratch.used >= 1000, true);
+   * ```
    */
   get hooks(): BumpHooks {
     checkArena(this, "take the hooks");

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { BumpAlloc } from "../../mod.ts";
+import { fillPattern, patternHolds } from "../pattern.ts";
 import { isInside, load, readText, repositorySources, testWith } from "./support.ts";
 
 const NB_WORKERS = 400;
@@ -82,6 +83,46 @@ testWith(zstd, "zstd: its own threads allocate from the arena", () => {
   checked(native.ZSTD_freeCCtx(packing)); // ends the threads
   const unpacking = native.ZSTD_createDCtx_advanced(memory(scratch));
   assertEquals(restore(unpacking, expected, much.length), much);
+});
+
+testWith(zstd, "zstd: its threads and JavaScript allocate from one region at the same time", async () => {
+  const { ZSTD_compress2 } = Deno.dlopen(zstd.file, {
+    ZSTD_compress2: {
+      parameters: ["pointer", "buffer", "usize", "buffer", "usize"],
+      result: "usize",
+      nonblocking: true,
+    },
+  }).symbols;
+  const sources = repositorySources();
+  await using scratch = new BumpAlloc({ window: 4096 }); // small leases: many meetings
+  const output = Array.from({ length: 4 }, () => new Uint8Array(sources.length + 1024));
+  let running = 0;
+  const calls = output.map(async (bytes) => {
+    running++;
+    const context = native.ZSTD_createCCtx_advanced(memory(scratch));
+    checked(native.ZSTD_CCtx_setParameter(context, NB_WORKERS, 2));
+    const call = ZSTD_compress2(context, bytes, BigInt(bytes.length), sources, BigInt(sources.length));
+    const length = checked(await scratch.pin(call));
+    native.ZSTD_freeCCtx(context);
+    running--;
+    return length;
+  });
+  const views: Uint8Array[] = [];
+  while (running > 0) {
+    for (let i = 0; i < 100; i++) {
+      const view = scratch.alloc(1 + (views.length * 7919) % 3000);
+      fillPattern(view, views.length);
+      views.push(view);
+    }
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+  const lengths = await Promise.all(calls);
+  assert(views.length >= 100);
+  views.forEach((view, i) => assert(patternHolds(view, i), `view ${i}`));
+  const unpacking = native.ZSTD_createDCtx_advanced(memory(scratch));
+  output.forEach((bytes, i) =>
+    assertEquals(restore(unpacking, bytes.subarray(0, lengths[i]), sources.length), sources)
+  );
 });
 
 testWith(zstd, "zstd: a full region is its memory error", () => {
