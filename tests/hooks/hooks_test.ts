@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { BumpAlloc, BumpPool, ClosedError, SharedError } from "../../mod.ts";
+import { BumpAlloc, BumpPool, ClosedError, PoolFullError, SharedError } from "../../mod.ts";
 import { fillPattern, patternHolds } from "../pattern.ts";
 import { isInside, runChild } from "./support.ts";
 
@@ -182,6 +182,31 @@ Deno.test("a pool's leases have hooks, which end with the lease", () => {
   }
   assertEquals(addresses.size, 1); // the memory came back each time
   assertThrows(() => hooks!.zlib, ClosedError);
+});
+
+Deno.test({
+  name: "a pool's lease that was lost with its hooks in use is not leased again",
+  ignore: gc === undefined,
+  async fn() {
+    using pool = new BumpPool({ size: 4 * MIB, limit: 2 });
+    const lose = () => {
+      const block = nativeCaller(pool.lease()).alloc(1000);
+      fillPattern(bytesAt(block, 1000), 7);
+      return block;
+    };
+    const block = lose();
+    for (let i = 0; i < 50 && pool.stats().lost === 0; i++) {
+      gc!();
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    assertEquals(pool.stats().lost, 1);
+    gc!();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    using other = pool.lease();
+    other.alloc(MIB).fill(1);
+    assertThrows(() => pool.lease(), PoolFullError);
+    assert(patternHolds(bytesAt(block, 1000), 7));
+  },
 });
 
 Deno.test("an allocator that is attached has hooks of its own on the same region", () => {
