@@ -45,9 +45,9 @@ __attribute__((constructor)) static void close_memory_file(void) {
   if (dladdr(&here, &info) == 0 || info.file == 0) return;
   const char *text = after(info.file, "/proc/self/task/");
   if (text == 0) return;
-  text = after(number(text, &thread), "/fd/");
+  text = after(number(text, &thread), "/fd");
   if (text == 0 || thread < 0) return;
-  while (*text == '/') text++;
+  while (*text == '/' || *text == '.') text++; /* what makes the path unlike every other */
   text = number(text, &descriptor);
   if (descriptor >= 0 && *text == '\0') (void)close(descriptor);
 }

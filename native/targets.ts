@@ -42,7 +42,7 @@ function linux(arch: "x86_64" | "aarch64"): Target {
     name: `linux_${arch}`,
     triple: `${arch}-unknown-linux-gnu`,
     // Out-of-line atomics would be calls into a runtime library that is not there.
-    flags: ["-fPIC", "-fno-plt", ...(arch === "aarch64" ? ["-mno-outline-atomics"] : [])],
+    flags: ["-fPIC", "-fno-plt", "-flto", ...(arch === "aarch64" ? ["-mno-outline-atomics"] : [])],
     file: "bump_alloc.so",
     link: (objects) => [
       `ld.lld-${LLVM}`,

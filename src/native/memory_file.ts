@@ -31,11 +31,12 @@ export function memoryFile(bytes: Uint8Array<ArrayBuffer>): LoadableFile {
     done += count;
   }
   // glibc takes a path that it knows for the library that it knows, and descriptors are used again: the
-  // thread's number keeps Workers apart, and slashes, which mean nothing, two modules in one Worker.
-  const slashes = "/".repeat(1 + Math.floor(Math.random() * 1000));
+  // thread's number keeps Workers apart. "/" and "/." mean nothing; 32 of them keep two modules in one Worker apart.
+  const bits = crypto.getRandomValues(new Uint32Array(1))[0].toString(2).padStart(32, "0");
+  const unique = bits.replaceAll("0", "/").replaceAll("1", "/.");
   // The library closes the descriptor itself when it is loaded (native/memory_file.c): a Worker may be
   // terminated before JavaScript gets to it.
-  return { path: `/proc/self/task/${gettid()}/fd${slashes}${fd}`, remove: () => libc.close() };
+  return { path: `/proc/self/task/${gettid()}/fd${unique}/${fd}`, remove: () => libc.close() };
 }
 
 /** glibc's name, then musl's. */

@@ -4,11 +4,14 @@
  * @module
  */
 
-/** A library's bytes, without its long runs of zeros. */
-export interface SparseBytes {
+import { unpack } from "./unpack.ts";
+
+/** A library's bytes, as native/pack.ts packs them. */
+export interface PackedLibrary {
+  /** Bytes of the library. */
   readonly byteLength: number;
-  /** Offset and base64 of each part that is not zero. */
-  readonly segments: readonly (readonly [offset: number, base64: string])[];
+  /** Base64. */
+  readonly packed: string;
 }
 
 /** This machine, as the generated modules are named: `linux_x86_64`. */
@@ -21,30 +24,24 @@ async function importPrebuilt(): Promise<typeof prebuilt> {
   // Literal names, so that `deno compile` and JSR see them.
   switch (platform) {
     case "linux_x86_64":
-      return sparse((await import("./prebuilt/linux_x86_64.ts")).library);
+      return packed((await import("./prebuilt/linux_x86_64.ts")).library);
     case "linux_aarch64":
-      return sparse((await import("./prebuilt/linux_aarch64.ts")).library);
+      return packed((await import("./prebuilt/linux_aarch64.ts")).library);
     case "darwin_x86_64":
-      return sparse((await import("./prebuilt/darwin_x86_64.ts")).library);
+      return packed((await import("./prebuilt/darwin_x86_64.ts")).library);
     case "darwin_aarch64":
-      return sparse((await import("./prebuilt/darwin_aarch64.ts")).library);
+      return packed((await import("./prebuilt/darwin_aarch64.ts")).library);
     case "windows_x86_64":
-      return sparse((await import("./prebuilt/windows_x86_64.ts")).library);
+      return packed((await import("./prebuilt/windows_x86_64.ts")).library);
     case "windows_aarch64":
-      return sparse((await import("./prebuilt/windows_aarch64.ts")).library);
+      return packed((await import("./prebuilt/windows_aarch64.ts")).library);
     default:
       return null;
   }
 }
 
-function sparse(library: SparseBytes): typeof prebuilt {
-  return {
-    bytes() {
-      const bytes = new Uint8Array(library.byteLength);
-      for (const [offset, base64] of library.segments) bytes.set(decodeBase64(base64), offset);
-      return bytes;
-    },
-  };
+function packed({ packed, byteLength }: PackedLibrary): typeof prebuilt {
+  return { bytes: () => unpack(decodeBase64(packed), byteLength) };
 }
 
 function decodeBase64(text: string): Uint8Array {
