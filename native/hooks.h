@@ -61,7 +61,7 @@ typedef struct {
   void (*free)(void *block);
 } bump_expat_suite_t;
 
-enum { BUMP_EXPAT_SUITES = 32 };
+enum { BUMP_EXPAT_SUITES = 16 };
 
 /* These callbacks are not told the bump_t, so each of a library instance's suites belongs to one region as long
  * as that lives. The same one again for the same region; NULL when all belong to live regions. */

@@ -36,20 +36,20 @@ static const char *number(const char *text, int *value) {
   return text;
 }
 
+enum { FILLER = 32 }; /* at least so long in a path of ours */
+
 static const char here; /* an address inside this library */
 
 /* Only a path of the form that src/native/memory_file.ts makes is a memory file. */
 __attribute__((constructor)) static void close_memory_file(void) {
   symbol_info_t info;
-  int thread, descriptor;
+  int descriptor, filler = 0;
   if (dladdr(&here, &info) == 0 || info.file == 0) return;
-  const char *text = after(info.file, "/proc/self/task/");
+  const char *text = after(info.file, "/proc/self/fd");
   if (text == 0) return;
-  text = after(number(text, &thread), "/fd");
-  if (text == 0 || thread < 0) return;
-  while (*text == '/' || *text == '.') text++; /* what makes the path unlike every other */
+  for (; *text == '/' || *text == '.'; text++) filler++; /* makes the path unlike every other */
   text = number(text, &descriptor);
-  if (descriptor >= 0 && *text == '\0') (void)close(descriptor);
+  if (filler > FILLER && descriptor >= 0 && *text == '\0') (void)close(descriptor);
 }
 
 #endif

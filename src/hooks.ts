@@ -65,10 +65,10 @@ export interface BumpHooks {
     readonly memory: Deno.PointerObject;
   };
   /**
-   * For `XML_ParserCreate_MM`. Its callbacks are not told whose they are, so there is a fixed number of suites: up to 32 live
+   * For `XML_ParserCreate_MM`. Its callbacks are not told whose they are, so there is a fixed number of suites: up to 16 live
    * regions of a Worker (on Windows: of the process) can have one.
    *
-   * @throws {RangeError} 32 live regions have one.
+   * @throws {RangeError} 16 live regions have one.
    */
   readonly expat: {
     /** A filled `XML_Memory_Handling_Suite`. */
@@ -149,7 +149,7 @@ export class RegionHooks implements BumpHooks {
     const suite = this.#region.expatSuite();
     if (suite === null) {
       throw new RangeError(
-        "Cannot give expat an allocator: 32 live regions have one, and there are no more; close one",
+        "Cannot give expat an allocator: 16 live regions have one, and there are no more; close one",
       );
     }
     return { suite };
