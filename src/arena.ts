@@ -62,6 +62,8 @@ export abstract class ScratchArena implements Scratch {
   #limit = -1;
   /** As `#limit` for `offset`, which makes no view that would fail: -1 when the window may have been transferred away. */
   #sureLimit = -1;
+  /** Where the lease begins in the window, or 0: no mark leads below. What lies there is somebody else's. */
+  #floor = 0;
   #buffer: ArrayBuffer = NO_WINDOW;
   /** All bytes of the window, once a C string was written there. */
   #bytes: Uint8Array | null = null;
@@ -426,7 +428,7 @@ export abstract class ScratchArena implements Scratch {
     if (owner === this && this.#limit >= 0 && !this.#poison) {
       const cursor = this.#cursor;
       const start = offset - this.#base;
-      if (lease === this.#lease && (start | 0) === start && start >= 0 && start <= cursor) {
+      if (lease === this.#lease && (start | 0) === start && start >= this.#floor && start <= cursor) {
         if (cursor > this.#noted) this.#noteCursor();
         this.#cursor = start;
         this.#sureLimit = -1;
@@ -453,21 +455,23 @@ export abstract class ScratchArena implements Scratch {
     const later = mark.lease > this.#lease ||
       (mark.lease === this.#lease && mark.offset > position);
     if (later) throw new RangeError("Cannot rewind: the mark is above the cursor; it was rewound past before");
-    this.#reclaim(mark.lease, mark.offset);
+    // A mark from before the first lease is at 0, and the lease may begin behind other allocators' bytes.
+    const offset = Math.max(mark.offset, region.leases[mark.lease]?.start ?? 0);
+    this.#reclaim(mark.lease, offset);
     this.#lease = mark.lease;
-    const inside = mark.offset >= this.#base && mark.offset <= this.#base + this.#buffer.byteLength;
+    const inside = offset >= this.#base && offset <= this.#base + this.#buffer.byteLength;
     if (!inside) {
-      const buffer = region.reopenWindow(this.#depth, mark.offset);
+      const buffer = region.reopenWindow(this.#depth, offset);
       if (buffer !== null) this.#adopt(buffer);
       else {
         this.#detour();
-        this.#base = mark.offset;
+        this.#base = offset;
         this.#cursor = 0;
         this.#skipStolen();
         return;
       }
     }
-    this.#seek(mark.offset - this.#base);
+    this.#seek(offset - this.#base);
     this.#skipStolen();
   }
 
@@ -801,6 +805,7 @@ export abstract class ScratchArena implements Scratch {
     this.#cursor = position;
     this.#noted = 0;
     this.#sureLimit = -1;
+    this.#floor = Math.max(0, (this.#region.leases[this.#lease]?.start ?? 0) - this.#base);
     this.#limit = position > MAX_POSITION || this.#zero
       ? -1
       : Math.min(this.#region.windowEnd(this.#lease, this.#base, this.#buffer), MAX_POSITION);

@@ -55,6 +55,28 @@ Deno.test("two allocators on one region never overlap, and see each other's byte
   other.close();
 });
 
+Deno.test("a mark from before the first lease leads to that lease, not to what others have below it", () => {
+  using owner = BumpAlloc.withSize(2 ** 26);
+  const handle = owner.share();
+  const first = BumpAlloc.attach(handle);
+  const offset = Number(first.addressOf(first.alloc(100).fill(1)) - first.address);
+  first.close(); // the cursor goes back to its last byte: the next lease begins in the same page
+  const kept = owner.view(offset, 100);
+
+  using second = BumpAlloc.attach(handle);
+  const mark = second.mark();
+  const taken = [second.alloc(8)];
+  second.rewind(mark); // in the window
+  taken.push(second.alloc(8), second.alloc(2 ** 21));
+  second.rewind(mark); // from another window
+  taken.push(second.alloc(8));
+  for (const view of taken) view.fill(2);
+  assertThrows(() => second.cstringArray(["a", "\0"]), TypeError); // rewinds to a mark of its own
+  second.alloc(8).fill(2);
+  assertEquals(new Set(kept), new Set([1]));
+  assertEquals(new Set(taken.map((view) => second.addressOf(view))).size, 2);
+});
+
 Deno.test("a Worker allocates, and the main thread reads without copying", async () => {
   using owner = new BumpAlloc();
   const peer = new Peer();
