@@ -2,20 +2,12 @@
  * `deno task bench:hooks`: native libraries fed from an arena, against `malloc`: zlib's deflate streams and Lua states.
  * Pairs are run in turn in one process; the ratio is the median over the rounds. Page faults are the kernel's count.
  *
- * `--quick` runs everything once; a word runs only the rows that hold it: `deno task bench:hooks Lua`.
- *
  * @module
  */
 import { BumpAlloc } from "../mod.ts";
+import { type Asked, Bench, spreadOf } from "./lib/measure.ts";
 
-const quick = Deno.args.includes("--quick");
-const only = Deno.args.find((arg) => !arg.startsWith("-")) ?? "";
-const ROUNDS = quick ? 1 : 15;
-const WARM_UP = quick ? 0 : 2;
-
-function median(values: number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1];
-}
+const bench = new Bench("hooks", { quickRounds: 1 });
 
 /** Page faults of this process so far that needed no disk; null where the system does not tell. */
 function pageFaults(): number | null {
@@ -37,43 +29,37 @@ function measure(run: () => void, count: number): Figures {
   return { microseconds, faults: ((pageFaults() ?? 0) - faults) / count };
 }
 
-/** Prints how many times as long `malloc` takes as `arena`, and both for one of `count`; `before` is not timed. */
-function compare(
+/** Reports how many times as long `malloc` takes as `arena`, for one of `count`; `before` is not timed. */
+async function compare(
   what: string,
-  asked: string,
+  asked: Asked,
   count: number,
   arena: () => void,
   malloc: () => void,
   before: () => void = () => {},
-): void {
-  if (!what.includes(only)) return;
-  const rounds: [Figures, Figures][] = [];
-  for (let round = 0; round < WARM_UP + ROUNDS; round++) {
-    // Whoever is second in one round is first in the next.
-    const ownFirst = round % 2 === 0;
-    let own = ownFirst ? measure(arena, count) : null;
+): Promise<void> {
+  if (!bench.wants(what)) return;
+  const faults: [number[], number[]] = [[], []];
+  const measured = (i: 0 | 1, run: () => void) => {
+    const figures = measure(run, count);
+    faults[i].push(figures.faults);
+    return figures.microseconds;
+  };
+  const [own, other] = await bench.inTurn([["arena", () => measured(0, arena)], ["malloc", () => {
     before();
-    const other = measure(malloc, count);
-    own ??= measure(arena, count);
-    if (round >= WARM_UP) rounds.push([own, other]);
-  }
-  const ratio = median(rounds.map(([own, other]) => other.microseconds / own.microseconds));
-  const [own, other] = [0, 1].map((i) => ({
-    time: median(rounds.map((pair) => pair[i].microseconds)).toPrecision(3),
-    faults: median(rounds.map((pair) => pair[i].faults)).toFixed(1),
-  }));
-  console.log(
-    `| ${what} | ${asked} | ${ratio.toFixed(2)} | ${own.time} | ${other.time} | ${own.faults} | ${other.faults} |`,
-  );
+    return measured(1, malloc);
+  }]], { warmUp: bench.quick ? 0 : 2 });
+  const [few, many] = faults.map((list) => spreadOf(list.slice(-bench.rounds)).median.toFixed(1));
+  bench.compared("µs", {
+    what,
+    own: [own.name, own.samples],
+    peers: [[other.name, other.samples, asked]],
+  }, { note: `${few} / ${many} page faults` });
 }
-
-console.log(
-  "| what | asked | ratio | arena µs | malloc µs | arena faults | malloc faults |\n|---|---|---|---|---|---|---|",
-);
 
 // ---- zlib ----------------------------------------------------------------------------------------
 
-const STREAMS = quick ? 50 : 1000;
+const STREAMS = bench.quick ? 50 : 1000;
 const STREAM_SIZE = 112;
 const FINISH = 4;
 const STREAM_END = 1;
@@ -90,7 +76,7 @@ function mallocTrim(): ((keep: bigint) => number) | null {
   }
 }
 
-function deflateStreams(): void {
+async function deflateStreams(): Promise<void> {
   const { zlibVersion, deflateInit2_, deflate, deflateEnd } = Deno.dlopen("libz.so.1", {
     zlibVersion: { parameters: [], result: "pointer" },
     deflateInit2_: { parameters: ["buffer", "i32", "i32", "i32", "i32", "i32", "pointer", "i32"], result: "i32" },
@@ -134,10 +120,10 @@ function deflateStreams(): void {
     for (const stream of streams) run(stream);
     for (const stream of streams) deflateEnd(stream.bytes);
   }] as const;
-  compare("deflate streams, all set up, run and dropped", "1.3", STREAMS, ...together);
+  await compare("deflate streams, all set up, run and dropped", { atLeast: 1.3 }, STREAMS, ...together);
   const trim = mallocTrim();
   if (trim !== null) {
-    compare("the same when malloc has given its pages back", "", STREAMS, ...together, () => trim(0n));
+    await compare("the same when malloc has given its pages back", {}, STREAMS, ...together, () => trim(0n));
   }
   const oneByOne = () => {
     for (const stream of streams) {
@@ -146,21 +132,21 @@ function deflateStreams(): void {
       deflateEnd(stream.bytes);
     }
   };
-  compare("deflate streams one after the other, a reset after each", "", STREAMS, () => {
+  await compare("deflate streams one after the other, a reset after each", {}, STREAMS, () => {
     for (const stream of streams) {
       setUp(stream, true);
       run(stream);
       scratch.reset();
     }
   }, oneByOne);
-  compare("deflate streams one after the other, one reset at the end", "", STREAMS, () => {
+  await compare("deflate streams one after the other, one reset at the end", {}, STREAMS, () => {
     for (const stream of streams) {
       setUp(stream, true);
       run(stream);
     }
     scratch.reset();
   }, oneByOne);
-  compare("the same with retain: 0", "", STREAMS, () => {
+  await compare("the same with retain: 0", {}, STREAMS, () => {
     for (const stream of streams) {
       setUp(stream, true);
       run(stream);
@@ -182,7 +168,7 @@ const GARBAGE = `
   for i = 1, 50000 do local pair = { i, tostring(i) } sum = sum + #pair[2] end
   return sum`;
 
-function luaStates(): void {
+async function luaStates(): Promise<void> {
   const lua = Deno.dlopen("liblua5.4.so.0", {
     luaL_newstate: { parameters: [], result: "pointer" },
     lua_newstate: { parameters: ["pointer", "pointer"], result: "pointer" },
@@ -201,16 +187,16 @@ function luaStates(): void {
     const result = loaded === 0 ? lua.lua_pcallk(state, 0, 1, 0, 0n, null) : loaded;
     if (result !== 0) throw new Error(`Lua: ${result}`);
   }
-  const scripts: [what: string, asked: string, script: string, count: number][] = [
-    ["the libraries only", "", "return 1", 500],
-    ["200 tables and strings", "1.2", TABLES(200), 200],
-    ["5,000 tables and strings", "1.2", TABLES(5000), 10],
-    ["100,000 short-lived objects", "", GARBAGE, 5],
+  const scripts: [what: string, asked: Asked, script: string, count: number][] = [
+    ["the libraries only", {}, "return 1", 500],
+    ["200 tables and strings", { atLeast: 1.2 }, TABLES(200), 200],
+    ["5,000 tables and strings", { atLeast: 1.2 }, TABLES(5000), 10],
+    ["100,000 short-lived objects", {}, GARBAGE, 5],
   ];
   for (const [what, asked, text, count] of scripts) {
     const script = new TextEncoder().encode(text);
-    const times = quick ? 1 : count;
-    compare(`a Lua state, ${what}, thrown away`, asked, times, () => {
+    const times = bench.quick ? 1 : count;
+    await compare(`a Lua state, ${what}, thrown away`, asked, times, () => {
       for (let i = 0; i < times; i++) {
         run(lua.lua_newstate(alloc, ud), script);
         scratch.reset();
@@ -227,9 +213,10 @@ function luaStates(): void {
 
 for (const part of [deflateStreams, luaStates]) {
   try {
-    part();
+    await part();
   } catch (error) {
     if (!(error as Error).message.includes("cannot open shared object file")) throw error;
-    console.log(`| ${part.name}: the library is not installed | | | | | | |`);
+    console.error(`${part.name}: not measured, the library is not installed`);
   }
 }
+bench.finish();

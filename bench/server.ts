@@ -6,11 +6,11 @@
  *
  * @module
  */
-import { CONNECTIONS, type Load, Server } from "./load.ts";
+import { CONNECTIONS, type Load, Server } from "./lib/load.ts";
+import { Bench } from "./lib/measure.ts";
 
-const quick = Deno.args.includes("--quick");
-const ROUNDS = quick ? 1 : 5;
-const SECONDS = quick ? 1 : 4;
+const bench = new Bench("server", { rounds: 5, quickRounds: 1 });
+const SECONDS = bench.quick ? 1 : 4;
 
 interface Result extends Load {
   /** Highest resident memory, bytes. */
@@ -19,41 +19,28 @@ interface Result extends Load {
 
 async function measure(limit: number, plain: boolean): Promise<Result> {
   await using server = await Server.start(limit, plain);
-  if (!quick) await server.load({ duration: 1 }); // compiles
+  if (!bench.quick) await server.load({ duration: 1 }); // compiles
   const load = await server.load({ duration: SECONDS });
   return { ...load, peak: server.memory("highest") };
 }
 
-function median(values: number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1];
-}
-
-function summary(results: readonly Result[]): Result {
-  const of = (name: keyof Result) => median(results.map((result) => result[name]));
-  return { rate: of("rate"), p50: of("p50"), p99: of("p99"), peak: of("peak") };
-}
-
-console.log(`${CONNECTIONS} connections, bodies of 4 KiB, ${ROUNDS} rounds of ${SECONDS} s each; medians\n`);
-console.log("| each of four buffers | memory | requests/s | p50 ms | p99 ms | peak memory MiB |");
-console.log("|---|---|---|---|---|---|");
+console.log(`${CONNECTIONS} connections, bodies of 4 KiB, ${bench.rounds} rounds of ${SECONDS} s each\n`);
 for (const limit of [4096, 65536, 2 ** 20]) {
   const pooled: Result[] = [];
   const plain: Result[] = [];
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < bench.rounds; round++) {
     pooled.push(await measure(limit, false));
     plain.push(await measure(limit, true));
   }
-  const own = summary(pooled);
-  const other = summary(plain);
-  const row = (name: string, { rate, p50, p99, peak }: Result) =>
-    console.log(
-      `| ${limit / 1024} KiB | ${name} | ${rate.toFixed(0)} | ${p50} | ${p99} | ${(peak / 2 ** 20).toFixed(0)} |`,
-    );
-  row("BumpPool", own);
-  row("new Uint8Array", other);
-  const ratio = (a: number, b: number) => (a / b).toFixed(2);
-  console.log(
-    `| ${limit / 1024} KiB | ratio | ${ratio(own.rate, other.rate)} | ${ratio(own.p50, other.p50)} | ` +
-      `${ratio(own.p99, other.p99)} | ${ratio(own.peak, other.peak)} |`,
-  );
+  const report = (what: string, unit: string, of: (result: Result) => number, better: "less" | "more" = "less") =>
+    bench.compared(unit, {
+      what: `four buffers of ${limit / 1024} KiB for each request: ${what}`,
+      own: ["BumpPool", pooled.map(of)],
+      peers: [["new Uint8Array", plain.map(of)]],
+    }, { better });
+  report("requests per second", "/s", (result) => result.rate, "more");
+  report("median latency", "ms", (result) => result.p50);
+  report("99 % latency", "ms", (result) => result.p99);
+  report("peak memory", "MiB", (result) => result.peak / 2 ** 20);
 }
+bench.finish();

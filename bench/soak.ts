@@ -6,11 +6,12 @@
  *
  * @module
  */
-import { Server } from "./load.ts";
+import { Server } from "./lib/load.ts";
+import { Bench, spreadOf } from "./lib/measure.ts";
 
-const quick = Deno.args.includes("--quick");
+const bench = new Bench("soak");
 const STEPS = 20;
-const REQUESTS = (quick ? 10_000 : 1_000_000) / STEPS;
+const REQUESTS = (bench.quick ? 10_000 : 1_000_000) / STEPS;
 const LIMIT = 64 * 1024;
 
 /** Resident memory after each step, in bytes. */
@@ -24,10 +25,6 @@ async function soak(plain: boolean): Promise<number[]> {
   return memory;
 }
 
-function median(values: number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1];
-}
-
 const pooled = await soak(false);
 const plain = await soak(true);
 const mib = (bytes: number) => (bytes / 2 ** 20).toFixed(1);
@@ -36,6 +33,11 @@ console.log("|---|---|---|");
 for (let i = 0; i < STEPS; i++) console.log(`| ${(i + 1) * REQUESTS} | ${mib(pooled[i])} | ${mib(plain[i])} |`);
 // The engine's own heap breathes between collections, hence medians of a quarter each.
 const quarter = STEPS / 4;
-const early = median(pooled.slice(quarter, 2 * quarter));
-const late = median(pooled.slice(-quarter));
-console.log(`\nresident memory, last quarter against the second: ${((late / early - 1) * 100).toFixed(2)} %`);
+const early = spreadOf(pooled.slice(quarter, 2 * quarter)).median;
+console.log();
+bench.value(
+  "resident memory, last quarter against the second",
+  "×",
+  pooled.slice(-quarter).map((memory) => memory / early),
+);
+bench.finish();

@@ -5,10 +5,12 @@
  *
  * @module
  */
-const quick = Deno.args.includes("--quick");
-const ROUNDS = quick ? 1 : 9;
-const ROWS = quick ? 1000 : 100_000;
+import { Bench } from "./lib/measure.ts";
 
+const bench = new Bench("sqlite", { rounds: 9, quickRounds: 1 });
+const ROWS = bench.quick ? 1000 : 100_000;
+
+/** Milliseconds. */
 function measure(flags: string[]): number {
   const script = new URL("../examples/sqlite/main.ts", import.meta.url).pathname;
   const { success, stdout, stderr } = new Deno.Command(Deno.execPath(), {
@@ -18,15 +20,16 @@ function measure(flags: string[]): number {
   return JSON.parse(new TextDecoder().decode(stdout)).milliseconds;
 }
 
-const ways = { "call frames": [], "call frames and hooks": ["--hooks"], "the usual way": ["--usual"] };
-const times = Object.values(ways).map((): number[] => []);
-for (let round = 0; round < ROUNDS; round++) {
-  Object.values(ways).forEach((flags, i) => times[i].push(measure(flags)));
+const [frames, hooks, usual] = await bench.inTurn([
+  ["call frames", () => measure([])],
+  ["call frames and hooks", () => measure(["--hooks"])],
+  ["the usual way", () => measure(["--usual"])],
+], { warmUp: 0 });
+for (const { name, samples } of [frames, hooks]) {
+  bench.compared("ms", {
+    what: `${ROWS} rows inserted and read`,
+    own: [name, samples],
+    peers: [[usual.name, usual.samples]],
+  });
 }
-const medians = times.map((list) => list.toSorted((a, b) => a - b)[list.length >> 1]);
-console.log(`${ROWS} rows, ${ROUNDS} rounds\n`);
-console.log("| way | ms | the usual way takes |");
-console.log("|---|---|---|");
-Object.keys(ways).forEach((way, i) => {
-  console.log(`| ${way} | ${medians[i]} | ${(medians[2] / medians[i]).toFixed(2)} × |`);
-});
+bench.finish();

@@ -4,15 +4,14 @@
  *
  * @module
  */
-const quick = Deno.args.includes("--quick");
-const ROUNDS = quick ? 3 : 61;
+import { Bench } from "./lib/measure.ts";
 
+const bench = new Bench("startup", { rounds: 61, quickRounds: 3 });
 const module = new URL("../mod.ts", import.meta.url).href;
 const SCRIPTS = {
   "an empty script": "",
   "import": `import { BumpAlloc } from "${module}"; void BumpAlloc;`,
-  "import, and the first allocation written":
-    `import { BumpAlloc } from "${module}"; new BumpAlloc().alloc(64)[0] = 1;`,
+  "import and first allocation, written": `import { BumpAlloc } from "${module}"; new BumpAlloc().alloc(64)[0] = 1;`,
 };
 
 function milliseconds(script: string): number {
@@ -26,28 +25,20 @@ function milliseconds(script: string): number {
   return performance.now() - start;
 }
 
-const median = (values: number[]) => values.toSorted((a, b) => a - b)[values.length >> 1];
-
 const folder = Deno.makeTempDirSync();
 try {
-  const files = Object.values(SCRIPTS).map((text, i) => {
+  const ways = Object.entries(SCRIPTS).map(([name, text], i) => {
     const file = `${folder}/script${i}.ts`;
     Deno.writeTextFileSync(file, text);
-    return file;
+    return [name, () => milliseconds(file)] as const;
   });
-  const times: number[][] = files.map(() => []);
-  for (let round = -2; round < ROUNDS; round++) {
-    files.forEach((file, i) => {
-      const time = milliseconds(file);
-      if (round >= 0) times[i].push(time); // two fill the caches
-    });
+  const [empty, ...others] = await bench.inTurn(ways, { warmUp: 2 }); // they fill the caches
+  bench.value(empty.name, "ms", empty.samples);
+  for (const { name, samples } of others) {
+    const more = samples.map((time, round) => time - empty.samples[round]);
+    bench.value(`${name}: more than the empty script`, "ms", more, name === "import" ? {} : { atMost: 6 });
   }
-  console.log("| script | ms | more than the empty one, ms |");
-  console.log("|---|---|---|");
-  Object.keys(SCRIPTS).forEach((name, i) => {
-    const more = median(times[i].map((time, round) => time - times[0][round]));
-    console.log(`| ${name} | ${median(times[i]).toFixed(1)} | ${more.toFixed(1)} |`);
-  });
 } finally {
   Deno.removeSync(folder, { recursive: true });
 }
+bench.finish();

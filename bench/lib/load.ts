@@ -1,5 +1,6 @@
 /** Starts the service of examples/server.ts in a process of its own and puts load on it: for the benches. */
 import autocannon from "autocannon";
+import { resident } from "./measure.ts";
 
 /** What is uploaded: 4 KiB of text with something to hide in it. */
 const BODY = "2026-11-24 10:00:00 INFO ann@example.org logged in from 0123456789, session 42\n".repeat(52).slice(
@@ -31,7 +32,7 @@ export class Server {
 
   /** `limit`: bytes of each of a request's four buffers. `plain`: typed arrays in place of a pool. */
   static async start(limit: number, plain: boolean): Promise<Server> {
-    const script = new URL("../examples/server.ts", import.meta.url).pathname;
+    const script = new URL("../../examples/server.ts", import.meta.url).pathname;
     const flags = ["--port", "0", "--limit", String(limit), ...(plain ? ["--plain"] : [])];
     const child = new Deno.Command(Deno.execPath(), {
       args: ["run", "--no-check", "--allow-ffi", "--allow-net", script, ...flags],
@@ -56,9 +57,7 @@ export class Server {
 
   /** Resident memory in bytes, now or at its highest; 0 where the system does not tell. */
   memory(when: "now" | "highest"): number {
-    if (Deno.build.os !== "linux") return 0;
-    const field = when === "now" ? /VmRSS:\s+(\d+) kB/ : /VmHWM:\s+(\d+) kB/;
-    return Number(field.exec(Deno.readTextFileSync(`/proc/${this.#child.pid}/status`))![1]) * 1024;
+    return resident(this.#child.pid, when);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,0 +1,153 @@
+/**
+ * `deno task bench:allocation`: allocation by size, against what a program would use instead; `offset` against the same in C.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { MemPool } from "@thi.ng/malloc";
+import { BumpAlloc } from "../mod.ts";
+import { type Asked, Bench, type Loop, STEADY } from "./lib/measure.ts";
+
+const bench = new Bench("allocation", { rounds: 11 });
+const KIB = 1024;
+const MIB = 1024 * KIB;
+/** What all that bump have, before they start over. */
+const ROOM = 64 * MIB;
+
+/** A bump allocator over WebAssembly's memory, as a program would write it in ten lines. */
+class WasmBump {
+  readonly #bytes = new WebAssembly.Memory({ initial: ROOM / 65536 }).buffer;
+  #cursor = 0;
+
+  alloc(byteLength: number): Uint8Array {
+    const start = (this.#cursor + 7) & -8;
+    this.#cursor = start + byteLength;
+    return new Uint8Array(this.#bytes, start, byteLength);
+  }
+
+  reset(): void {
+    this.#cursor = 0;
+  }
+}
+
+const scratch = new BumpAlloc({ window: ROOM });
+const start = scratch.mark();
+const buffer = new ArrayBuffer(ROOM);
+const wasm = new WasmBump();
+const pointer = Deno.UnsafePointer.of(new Uint8Array(buffer))!;
+
+/** Loops that all allocate `size` bytes; those that bump start over after every `fits`. */
+function ways(size: number, fits: number): Record<string, Loop> {
+  const pool = new MemPool({ size: ROOM + MIB });
+  return {
+    "alloc": (count) => {
+      let view;
+      for (let done = 0; done < count; done += fits) {
+        scratch.rewind(start);
+        for (let i = 0; i < fits; i++) view = scratch.alloc(size);
+      }
+      return view;
+    },
+    // The floor for whatever returns a view.
+    "view of a buffer": (count) => {
+      let view;
+      for (let done = 0; done < count; done += fits) {
+        for (let i = 0; i < fits; i++) view = new Uint8Array(buffer, i * size, size);
+      }
+      return view;
+    },
+    "new Uint8Array": (count) => {
+      let view;
+      for (let i = 0; i < count; i++) view = new Uint8Array(size);
+      return view;
+    },
+    "Buffer.allocUnsafe": (count) => {
+      let view;
+      for (let i = 0; i < count; i++) view = Buffer.allocUnsafe(size);
+      return view;
+    },
+    "bump over WebAssembly.Memory": (count) => {
+      let view;
+      for (let done = 0; done < count; done += fits) {
+        wasm.reset();
+        for (let i = 0; i < fits; i++) view = wasm.alloc(size);
+      }
+      return view;
+    },
+    "@thi.ng/malloc": (count) => {
+      let view;
+      for (let done = 0; done < count; done += fits) {
+        pool.freeAll();
+        for (let i = 0; i < fits; i++) view = new Uint8Array(pool.buf, pool.malloc(size), size);
+      }
+      return view;
+    },
+    "getArrayBuffer": (count) => {
+      let view;
+      for (let i = 0; i < count; i++) view = new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(pointer, size));
+      return view;
+    },
+  };
+}
+
+const asked: Record<string, Record<number, Asked>> = {
+  "new Uint8Array": {
+    64: { atLeast: 20 },
+    [KIB]: { atLeast: 30 },
+    [64 * KIB]: { atLeast: 140 },
+    [16 * MIB]: { atLeast: 40_000 },
+  },
+  "Buffer.allocUnsafe": { 64: { atLeast: 1.7 }, [KIB]: { atLeast: 9 } },
+  "@thi.ng/malloc": { 64: { atLeast: 1.4 } },
+};
+for (const size of [16, 64, KIB, 64 * KIB, MIB, 16 * MIB]) {
+  const fits = Math.min(10_000, ROOM / size);
+  const { alloc, ...peers } = ways(size, fits);
+  await bench.compare({
+    what: `allocate ${sizeName(size)}`,
+    own: ["alloc", alloc],
+    peers: Object.entries(peers).map(([peer, loop]) => [peer, loop, asked[peer]?.[size]]),
+  }, { batch: fits, milliseconds: STEADY });
+}
+
+const atomicBump = compileAtomicBump();
+if (atomicBump !== null) {
+  await bench.compare({
+    what: "an offset of 64 B",
+    own: ["offset", (count) => {
+      let sum = 0;
+      for (let done = 0; done < count; done += 100_000) {
+        scratch.rewind(start);
+        for (let i = 0; i < 100_000; i++) sum ^= scratch.offset(64);
+      }
+      return sum;
+    }],
+    peers: [["an atomic bump in a C loop", (count) => {
+      for (let done = 0; done < count; done += 100_000) atomicBump(100_000, 64, 2 ** 30);
+    }, { atMost: 1 }]],
+  }, { batch: 100_000 });
+}
+bench.finish();
+
+function sizeName(size: number): string {
+  return size < KIB ? `${size} B` : size < MIB ? `${size / KIB} KiB` : `${size / MIB} MiB`;
+}
+
+/** The C loop, where a C compiler is at hand. */
+function compileAtomicBump(): ((count: number, size: number, capacity: number) => unknown) | null {
+  const folder = Deno.makeTempDirSync();
+  try {
+    const source = new URL("./atomic_bump.c", import.meta.url).pathname;
+    const args = ["-std=c11", "-O2", "-fPIC", "-shared", source, "-o", `${folder}/atomic_bump.so`];
+    const { success } = new Deno.Command("cc", { args }).outputSync();
+    if (!success) throw new Error("cc failed");
+    return Deno.dlopen(`${folder}/atomic_bump.so`, {
+      atomic_bump_loop: { parameters: ["u32", "u32", "f64"], result: "u64" },
+    }).symbols.atomic_bump_loop;
+  } catch (error) {
+    console.error(`offset is not measured against a C loop: ${(error as Error).message}`);
+    return null;
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+}

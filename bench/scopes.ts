@@ -1,0 +1,97 @@
+/**
+ * `deno task bench:scopes`: what comes back and how fast: marks, scopes, reset; arrays, and buffers that grow.
+ *
+ * @module
+ */
+import { BumpAlloc } from "../mod.ts";
+import { Bench, STEADY } from "./lib/measure.ts";
+
+const bench = new Bench("scopes", { rounds: 11 });
+const scratch = new BumpAlloc();
+const buffer = new ArrayBuffer(65536);
+scratch.alloc(64);
+
+await bench.compare({
+  what: "64 B that come back at once",
+  own: ["mark, alloc, rewind", (count) => {
+    let view;
+    for (let i = 0; i < count; i++) {
+      const mark = scratch.mark();
+      view = scratch.alloc(64);
+      scratch.rewind(mark);
+    }
+    return view;
+  }],
+  peers: [["view of a buffer", (count) => {
+    let view;
+    for (let i = 0; i < count; i++) view = new Uint8Array(buffer, (i & 1023) * 64, 64);
+    return view;
+  }, { atMost: 1.3 }]],
+});
+await bench.compare({
+  what: "ten blocks of 64 B",
+  own: ["a scope", (count) => {
+    for (let i = 0; i < count; i++) {
+      const scope = scratch.scope();
+      for (let j = 0; j < 10; j++) scope.alloc(64);
+      scope.end();
+    }
+  }],
+  peers: [["new Uint8Array", (count) => {
+    let view;
+    for (let i = 0; i < count; i++) for (let j = 0; j < 10; j++) view = new Uint8Array(64);
+    return view;
+  }, { atLeast: 2.5 }]],
+}, { milliseconds: STEADY });
+await bench.time("a scope with one block of 64 B", (count) => {
+  for (let i = 0; i < count; i++) {
+    const scope = scratch.scope();
+    scope.alloc(64);
+    scope.end();
+  }
+}, { asked: { atMost: 800 } });
+for (const [name, byteLength] of [["64 B", 64], ["512 MiB", 2 ** 29]] as const) {
+  await bench.time(`alloc of ${name} and reset, which detaches it`, (count) => {
+    for (let i = 0; i < count; i++) {
+      scratch.alloc(byteLength);
+      scratch.reset();
+    }
+  }, { asked: { atMost: 1000 } });
+}
+await bench.compare({
+  what: "an array of 100 numbers",
+  own: ["allocArray(Float64Array)", (count) => {
+    let array;
+    for (let done = 0; done < count; done += 1000) {
+      scratch.reset();
+      for (let i = 0; i < 1000; i++) array = scratch.allocArray(Float64Array, 100);
+    }
+    return array;
+  }],
+  peers: [["new Float64Array", (count) => {
+    let array;
+    for (let i = 0; i < count; i++) array = new Float64Array(100);
+    return array;
+  }]],
+}, { batch: 1000, milliseconds: STEADY });
+await bench.compare({
+  what: "a buffer that grows from 64 B to 64 KiB",
+  own: ["realloc, in place", (count) => {
+    for (let i = 0; i < count; i++) {
+      scratch.reset();
+      let bytes = scratch.alloc(64);
+      for (let size = 128; size <= 65536; size *= 2) bytes = scratch.realloc(bytes, size);
+    }
+  }],
+  peers: [["new Uint8Array and set", (count) => {
+    for (let i = 0; i < count; i++) {
+      let bytes = new Uint8Array(64);
+      for (let size = 128; size <= 65536; size *= 2) {
+        const grown = new Uint8Array(size);
+        grown.set(bytes);
+        bytes = grown;
+      }
+    }
+  }]],
+}, { milliseconds: STEADY });
+bench.finish();
