@@ -491,10 +491,7 @@ export abstract class ScratchArena implements Scratch {
    * @throws {TypeError} The view is not memory of this allocator.
    */
   addressOf(view: ArrayBufferView): bigint {
-    const address = this.#region.address + this.#baseOf(view, "take the address") + view.byteOffset;
-    addressHalves[LOW] = address;
-    addressHalves[HIGH] = address / 2 ** 32;
-    return addressCell[0];
+    return toBigInt(this.#region.address + this.#baseOf(view, "take the address") + view.byteOffset);
   }
 
   /**
@@ -604,13 +601,7 @@ export abstract class ScratchArena implements Scratch {
     const mark = this.mark();
     try {
       const array = this.allocArray(BigUint64Array, texts.length + 1);
-      const halves = new Uint32Array(array.buffer, array.byteOffset, 2 * array.length);
-      for (let i = 0; i < texts.length; i++) {
-        const view = this.cstring(texts[i]);
-        const address = this.#region.address + this.#baseOf(view, "make C strings") + view.byteOffset;
-        halves[2 * i + LOW] = address;
-        halves[2 * i + HIGH] = address / 2 ** 32;
-      }
+      for (let i = 0; i < texts.length; i++) array[i] = this.addressOf(this.cstring(texts[i]));
       array[texts.length] = 0n;
       return array;
     } catch (error) {
@@ -1077,8 +1068,14 @@ function lowestBit(position: number): number {
   return position & -position;
 }
 
-// A bigint out of two 32-bit halves: BigInt(number) is a runtime call, this load is inlined.
-const addressCell = new BigUint64Array(1);
-const addressHalves = new Uint32Array(addressCell.buffer);
-const LOW = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1 ? 0 : 1;
-const HIGH = 1 - LOW;
+const doubleCell = new Float64Array(1);
+const bitsOfDouble = new BigUint64Array(doubleCell.buffer);
+
+/**
+ * An address as a bigint. BigInt(number) is a call of the runtime; this is a store and a load: 2^52 plus an integer
+ * below it is a double whose lower 52 bits are that integer. User space ends far below, at 2^47 or 2^48.
+ */
+function toBigInt(address: number): bigint {
+  doubleCell[0] = 2 ** 52 + address;
+  return BigInt.asUintN(52, bitsOfDouble[0]);
+}
