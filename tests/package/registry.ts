@@ -1,0 +1,88 @@
+/**
+ * A stand-in for JSR on 127.0.0.1 that serves this package as `deno publish` would upload it.
+ *
+ * @module
+ */
+
+import { fromFileUrl } from "@std/path";
+
+/** The checkout. */
+export const ROOT: URL = new URL("../../", import.meta.url);
+
+/** A package as it would be published. */
+export interface Package {
+  readonly name: string;
+  readonly version: string;
+  /** Paths in the package (`/mod.ts`) and their bytes. */
+  readonly files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
+  /** What may be imported: names (`.`) and files (`./mod.ts`). */
+  readonly exports: Readonly<Record<string, string>>;
+}
+
+/** Takes what `deno publish` says that it would upload. */
+export async function pack(): Promise<Package> {
+  // The checks are steps of their own; here only the list counts, also while one works on the files.
+  const { stdout, stderr, success } = await new Deno.Command(Deno.execPath(), {
+    args: ["publish", "--dry-run", "--allow-dirty", "--no-check"],
+    cwd: ROOT,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+  }).output();
+  const text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+  if (!success) throw new Error(`deno publish --dry-run failed:\n${text}`);
+  const files = new Map<string, Uint8Array<ArrayBuffer>>();
+  for (const [, url] of text.matchAll(/^\s+(file:\S+) \(/gm)) {
+    files.set(`/${url.slice(ROOT.href.length)}`, await Deno.readFile(fromFileUrl(url)));
+  }
+  const { name, version, exports } = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
+  return { name, version, files, exports: typeof exports === "string" ? { ".": exports } : exports };
+}
+
+/** Bytes of the compressed archive that is uploaded, near enough: the files one after the other. */
+export async function packedSize({ files }: Package): Promise<number> {
+  const stream = new Blob([...files.values()]).stream().pipeThrough(new CompressionStream("gzip"));
+  return (await new Response(stream).bytes()).length;
+}
+
+/** A server that answers as JSR does. */
+export interface Registry extends AsyncDisposable {
+  /** For `JSR_URL`. */
+  readonly url: string;
+  /** Paths that were asked for. */
+  readonly requests: string[];
+}
+
+/** Serves one package. */
+export async function serve(served: Package): Promise<Registry> {
+  const { name, version, files, exports } = served;
+  const manifest: Record<string, { size: number; checksum: string }> = {};
+  for (const [path, bytes] of files) {
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    manifest[path] = { size: bytes.length, checksum: `sha256-${digest.toHex()}` };
+  }
+  const answers = new Map<string, BodyInit>([
+    [`/${name}/meta.json`, JSON.stringify({ ...splitName(name), latest: version, versions: { [version]: {} } })],
+    [`/${name}/${version}_meta.json`, JSON.stringify({ manifest, exports })],
+  ]);
+  for (const [path, bytes] of files) answers.set(`/${name}/${version}${path}`, bytes);
+
+  const requests: string[] = [];
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, (request) => {
+    const { pathname } = new URL(request.url);
+    requests.push(pathname);
+    const answer = answers.get(pathname);
+    if (answer === undefined) return new Response("not found", { status: 404 });
+    const type = pathname.endsWith(".json") ? "application/json" : "text/typescript";
+    return new Response(answer, { headers: { "content-type": type } });
+  });
+  return {
+    url: `http://127.0.0.1:${server.addr.port}/`,
+    requests,
+    [Symbol.asyncDispose]: () => server.shutdown(),
+  };
+}
+
+function splitName(full: string): { scope: string; name: string } {
+  const [scope, name] = full.slice(1).split("/");
+  return { scope, name };
+}
