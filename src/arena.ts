@@ -54,6 +54,16 @@ const NO_WINDOW = new ArrayBuffer(0);
  * | `offset`, `mark`, `rewind` | one or two nanoseconds |
  * | `allocZeroed` | `alloc`, and clearing what was used before |
  * | `realloc` | `alloc` when in place, else a copy |
+ *
+ * @example For a function that takes any allocator or scope
+ * ```ts
+ * import { BumpAlloc, ScratchArena } from "@bump/alloc";
+ * import { assert } from "@std/assert";
+ *
+ * using scratch = new BumpAlloc();
+ * using scope = scratch.scope();
+ * assert(scratch instanceof ScratchArena && scope instanceof ScratchArena);
+ * ```
  */
 export abstract class ScratchArena implements Scratch {
   // The fast path reads these. Positions count from the window's first byte.
@@ -326,6 +336,17 @@ export abstract class ScratchArena implements Scratch {
   /**
    * Does nothing, as in every bump allocator: memory comes back when the scope ends, or at `reset`. So that
    * code which frees what it allocated can be given any {@linkcode Scratch}.
+   *
+   * @example For code that frees what it allocated
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const bytes = scratch.alloc(16);
+   * scratch.free(bytes);
+   * assertEquals([bytes.length, scratch.used], [16, 16]);
+   * ```
    */
   free(view: ArrayBufferView): void {
     checkView(view, "free");
@@ -365,6 +386,17 @@ export abstract class ScratchArena implements Scratch {
    * shared region by anyone.
    *
    * @throws {RangeError} Some of the bytes were never allocated.
+   *
+   * @example Data at offsets
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const offset = scratch.offset(4);
+   * scratch.view(offset, 4).set([1, 2, 3, 4]);
+   * assertEquals([...scratch.view(offset + 1, 2)], [2, 3]);
+   * ```
    */
   view(offset: number, byteLength: number): Uint8Array<ArrayBuffer> {
     const start = offset - this.#base;
@@ -421,6 +453,23 @@ export abstract class ScratchArena implements Scratch {
    * stay usable and then alias new allocations. Prefer {@linkcode BumpScope}.
    *
    * @throws {RangeError} The mark is not one of this arena, or lies above the cursor.
+   *
+   * @example A temporary for each turn of a loop
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const mark = scratch.mark();
+   * let sum = 0;
+   * for (let i = 0; i < 100; i++) {
+   *   const row = scratch.allocArray(Float64Array, 1000);
+   *   row.fill(i);
+   *   sum += row[999];
+   *   scratch.rewind(mark);
+   * }
+   * assertEquals([sum, scratch.used], [4950, 0]);
+   * ```
    */
   rewind(mark: Mark): void {
     // No instanceof: it would cost as much as the rest. The owner is as good a proof.
@@ -478,6 +527,19 @@ export abstract class ScratchArena implements Scratch {
   /**
    * Whether `view` shows memory of this allocator, or of this scope, that was not taken back. Memory that
    * `rewind` took back still counts: its views are alive.
+   *
+   * @example Tell scratch memory from other memory
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const bytes = scratch.alloc(8);
+   * assertEquals(scratch.owns(bytes), true);
+   * assertEquals(scratch.owns(new Uint8Array(8)), false);
+   * scratch.reset();
+   * assertEquals(scratch.owns(bytes), false);
+   * ```
    */
   owns(view: ArrayBufferView): boolean {
     checkView(view, "look up the owner");
@@ -489,6 +551,19 @@ export abstract class ScratchArena implements Scratch {
    * The address of the first byte of `view`, by arithmetic: 20 times as fast as `Deno.UnsafePointer.of`.
    *
    * @throws {TypeError} The view is not memory of this allocator.
+   *
+   * @example An address in a struct
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const text = scratch.cstring("hello");
+   * const struct = scratch.allocView(8);
+   * struct.setBigUint64(0, scratch.addressOf(text), true); // char*
+   * const pointer = Deno.UnsafePointer.create(struct.getBigUint64(0, true))!;
+   * assertEquals(Deno.UnsafePointerView.getCString(pointer), "hello");
+   * ```
    */
   addressOf(view: ArrayBufferView): bigint {
     return toBigInt(this.#region.address + this.#baseOf(view, "take the address") + view.byteOffset);
@@ -498,6 +573,16 @@ export abstract class ScratchArena implements Scratch {
    * A pointer to the first byte of `view`, for FFI calls that take a `"pointer"`.
    *
    * @throws {TypeError} The view is not memory of this allocator.
+   *
+   * @example What an FFI call takes
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const pointer = scratch.pointerOf(scratch.cstring("hello"));
+   * assertEquals(new Deno.UnsafePointerView(pointer).getCString(), "hello");
+   * ```
    */
   pointerOf(view: ArrayBufferView): Deno.PointerObject {
     const region = this.#region;
@@ -981,7 +1066,29 @@ export abstract class ScratchArena implements Scratch {
   }
 }
 
-/** A nested lifetime, from {@linkcode BumpAlloc.scope} or {@linkcode BumpScope.scope}. */
+/**
+ * A nested lifetime, from {@linkcode BumpAlloc.scope} or {@linkcode BumpScope.scope}.
+ *
+ * @example Scopes in a scope
+ * ```ts
+ * import { BumpAlloc, type BumpScope } from "@bump/alloc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * // Each row is forgotten before the next.
+ * function sum(outer: BumpScope, rows: number): number {
+ *   let total = 0;
+ *   for (let i = 1; i <= rows; i++) {
+ *     using inner = outer.scope();
+ *     total += inner.copy(new Uint8Array([i, i])).reduce((a, b) => a + b);
+ *   }
+ *   return total;
+ * }
+ *
+ * using scratch = new BumpAlloc();
+ * using scope = scratch.scope();
+ * assertEquals(sum(scope, 3), 12);
+ * ```
+ */
 export class BumpScope extends ScratchArena implements Disposable, AsyncDisposable {
   private constructor() {
     super();
@@ -993,6 +1100,18 @@ export class BumpScope extends ScratchArena implements Disposable, AsyncDisposab
    *
    * @throws {ScopeError} A scope inside this one is open.
    * @throws {PinnedError} A pinned promise is still using the memory.
+   *
+   * @example Where `using` does not fit
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const scope = scratch.scope();
+   * const bytes = scope.alloc(10);
+   * scope.end();
+   * assertEquals(bytes.length, 0);
+   * ```
    */
   end(): void {
     endArena(this);

@@ -15,7 +15,18 @@ import { type BumpHooks, RegionHooks } from "./hooks.ts";
 import { Region, sharedRefusal } from "./region.ts";
 import { ABI } from "./native/symbols.ts";
 
-/** Options of {@linkcode BumpAlloc}. Sizes are bytes. */
+/**
+ * Options of {@linkcode BumpAlloc}. Sizes are bytes.
+ *
+ * @example Sixteen gigabytes whose first megabyte is in RAM at once
+ * ```ts
+ * import { BumpAlloc } from "@bump/alloc";
+ * import { assert } from "@std/assert";
+ *
+ * using scratch = new BumpAlloc({ size: 16 * 2 ** 30, prefault: 2 ** 20, hugePages: true });
+ * assert(scratch.stats().resident >= 2 ** 20);
+ * ```
+ */
 export interface BumpAllocOptions {
   /** Reserved address space, rounded up to whole pages; default 1 GiB. Costs no memory until it is used. */
   size?: number;
@@ -39,7 +50,20 @@ export interface BumpAllocOptions {
   transferable?: boolean;
 }
 
-/** Names a shared region; plain data, for `postMessage`. From {@linkcode BumpAlloc.share}. */
+/**
+ * Names a shared region; plain data, for `postMessage`. From {@linkcode BumpAlloc.share}.
+ *
+ * @example A handle is plain data
+ * ```ts
+ * import { BumpAlloc, type BumpHandle } from "@bump/alloc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using scratch = new BumpAlloc();
+ * const handle: BumpHandle = structuredClone(scratch.share()); // as postMessage does
+ * using attached = BumpAlloc.attach(handle);
+ * assertEquals(attached.address, scratch.address);
+ * ```
+ */
 export interface BumpHandle {
   /** Tells a handle from other data. */
   readonly type: "bump-alloc";
@@ -51,7 +75,20 @@ export interface BumpHandle {
   readonly key: number;
 }
 
-/** What {@linkcode BumpAlloc.stats} tells. All but the counts are bytes. */
+/**
+ * What {@linkcode BumpAlloc.stats} tells. All but the counts are bytes.
+ *
+ * @example A warning before the region is full
+ * ```ts
+ * import { BumpAlloc, type BumpStats } from "@bump/alloc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const isNearlyFull = ({ used, capacity }: BumpStats) => used > 0.9 * capacity;
+ * using scratch = BumpAlloc.withSize(65536);
+ * scratch.alloc(60_000);
+ * assertEquals(isNearlyFull(scratch.stats()), true);
+ * ```
+ */
 export interface BumpStats {
   /** Size of the region. */
   readonly capacity: number;
@@ -175,6 +212,19 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * the last one that is attached has gone.
    *
    * @throws {SharedError} The handle names no live region of this process.
+   *
+   * @example Two allocators on one region
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * using attached = BumpAlloc.attach(scratch.share()); // in real life: in another Worker
+   * const result = attached.alloc(3);
+   * result.set([1, 2, 3]);
+   * const offset = Number(attached.addressOf(result) - attached.address);
+   * assertEquals([...scratch.view(offset, 3)], [1, 2, 3]); // not copied
+   * ```
    */
   static attach(handle: BumpHandle): BumpAlloc {
     const { type, abi, control, key } = handle ?? {};
@@ -187,30 +237,91 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
     return new BumpAlloc(new Bound(region, settings, false, null) as BumpAllocOptions);
   }
 
-  /** Makes the region attachable by others in this process; see {@linkcode BumpAlloc.attach}. */
+  /**
+   * Makes the region attachable by others in this process; see {@linkcode BumpAlloc.attach}.
+   *
+   * @example Send a Worker the region
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   *
+   * using scratch = new BumpAlloc();
+   * const channel = new MessageChannel();
+   * channel.port1.postMessage(scratch.share()); // the other side calls BumpAlloc.attach(data)
+   * channel.port1.close();
+   * ```
+   */
   share(): BumpHandle {
     checkArena(this, "share");
     const { control, key } = this.#region.share();
     return { type: "bump-alloc", abi: ABI, control, key };
   }
 
-  /** Bytes of the region. */
+  /**
+   * Bytes of the region.
+   *
+   * @example Whole pages
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assert } from "@std/assert";
+   *
+   * using scratch = BumpAlloc.withSize(1);
+   * assert(scratch.capacity >= 4096);
+   * ```
+   */
   get capacity(): number {
     return this.#region.capacity;
   }
 
-  /** Bytes that are taken: allocations and their padding, native callers and, in a shared region, all others. */
+  /**
+   * Bytes that are taken: allocations and their padding, native callers and, in a shared region, all others.
+   *
+   * @example Padding counts
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * scratch.alloc(1);
+   * scratch.alloc(8); // begins at a multiple of 8
+   * assertEquals(scratch.used, 16);
+   * ```
+   */
   get used(): number {
     return arenaState(this).used;
   }
 
-  /** Bytes that are left; a request for exactly this many succeeds, alignment permitting. */
+  /**
+   * Bytes that are left; a request for exactly this many succeeds, alignment permitting.
+   *
+   * @example All that is left
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = BumpAlloc.withSize(65536);
+   * scratch.alloc(1000);
+   * scratch.alloc(scratch.remaining);
+   * assertEquals(scratch.remaining, 0);
+   * ```
+   */
   get remaining(): number {
     const state = arenaState(this);
     return state.closed ? 0 : this.#region.capacity - state.used;
   }
 
-  /** Address of the region's first byte. It changes when `reset` mends a region after a transfer. */
+  /**
+   * Address of the region's first byte. It changes when `reset` mends a region after a transfer.
+   *
+   * @example From an offset to an address
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const offset = scratch.offset(64);
+   * assertEquals(scratch.address + BigInt(offset), scratch.addressOf(scratch.view(offset, 64)));
+   * ```
+   */
   get address(): bigint {
     checkArena(this, "take the address");
     return BigInt(this.#region.address);
@@ -242,7 +353,19 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
     return this.#hooks ??= new RegionHooks(this, this.#region, this.#home !== null);
   }
 
-  /** Whether the allocator was closed. */
+  /**
+   * Whether the allocator was closed.
+   *
+   * @example After the end
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const scratch = new BumpAlloc();
+   * scratch.close();
+   * assertEquals(scratch.closed, true);
+   * ```
+   */
   get closed(): boolean {
     return arenaState(this).closed;
   }
@@ -287,6 +410,20 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * again.
    *
    * @param retain Bytes that stay resident; default 0.
+   *
+   * @example Give RAM back after a peak
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assert } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * {
+   *   using scope = scratch.scope();
+   *   scope.alloc(2 ** 24).fill(1);
+   * }
+   * scratch.trim(2 ** 20); // RAM was kept for the next scope; from now on a megabyte at most
+   * assert(scratch.stats().resident <= 2 ** 20);
+   * ```
    */
   trim(retain: number = 0): void {
     checkSize(retain, "trim", "number of bytes to retain");
@@ -296,7 +433,21 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
     forgetNoted(this);
   }
 
-  /** Figures for monitoring. Takes microseconds to milliseconds, because `resident` asks for each page. */
+  /**
+   * Figures for monitoring. Takes microseconds to milliseconds, because `resident` asks for each page.
+   *
+   * @example What is used, and what is in RAM
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assert, assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * scratch.alloc(100_000).fill(1);
+   * const { used, resident, committed } = scratch.stats();
+   * assertEquals(used, 100_000);
+   * assert(resident >= used && resident <= committed);
+   * ```
+   */
   stats(): BumpStats {
     const { closed, used, position, depth, pins } = arenaState(this);
     const region = this.#region;
@@ -338,6 +489,17 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    *
    * @throws {PinnedError} A pinned promise is still using the memory.
    * @throws {SharedError} This is the owner of a shared region, and others are attached.
+   *
+   * @example Where `using` does not fit
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const scratch = new BumpAlloc();
+   * const bytes = scratch.alloc(10);
+   * scratch.close();
+   * assertEquals(bytes.length, 0);
+   * ```
    */
   close(): void {
     if (arenaState(this).closed) return;

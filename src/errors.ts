@@ -7,7 +7,19 @@
 
 import { formatBytes } from "./format.ts";
 
-/** What an {@linkcode OutOfMemoryError} knows about the request that did not fit. All are bytes. */
+/**
+ * What an {@linkcode OutOfMemoryError} knows about the request that did not fit. All are bytes.
+ *
+ * @example What the error tells
+ * ```ts
+ * import { BumpAlloc, type OutOfMemoryDetails, OutOfMemoryError } from "@bump/alloc";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * using scratch = BumpAlloc.withSize(65536);
+ * const details: OutOfMemoryDetails = assertThrows(() => scratch.alloc(100_000), OutOfMemoryError);
+ * assertEquals(details.requested - details.capacity, 34464);
+ * ```
+ */
 export interface OutOfMemoryDetails {
   /** Bytes that were asked for. */
   requested: number;
@@ -58,7 +70,17 @@ export class OutOfMemoryError extends RangeError {
   }
 }
 
-/** The operating system refused to reserve the address space of a region. */
+/**
+ * The operating system refused to reserve the address space of a region.
+ *
+ * @example More than a machine can address
+ * ```ts
+ * import { BumpAlloc, ReserveError } from "@bump/alloc";
+ * import { assertThrows } from "@std/assert";
+ *
+ * assertThrows(() => BumpAlloc.withSize(2 ** 52), ReserveError, "Cannot reserve 4 PiB of address space");
+ * ```
+ */
 export class ReserveError extends Error {
   /** `errno` on POSIX, `GetLastError()` on Windows. */
   readonly code: number;
@@ -71,7 +93,22 @@ export class ReserveError extends Error {
   }
 }
 
-/** The operating system refused to make reserved memory usable (or to give it back). */
+/**
+ * The operating system refused to make reserved memory usable (or to give it back).
+ *
+ * @example The system has no memory left
+ * ```ts
+ * import { BumpAlloc, CommitError } from "@bump/alloc";
+ *
+ * using scratch = new BumpAlloc();
+ * try {
+ *   scratch.alloc(1000);
+ * } catch (error) {
+ *   if (!(error instanceof CommitError)) throw error;
+ *   console.error(error.message); // Cannot allocate 1000 B: out of memory …
+ * }
+ * ```
+ */
 export class CommitError extends Error {
   /** `errno` on POSIX, `GetLastError()` on Windows. */
   readonly code: number;
@@ -84,7 +121,19 @@ export class CommitError extends Error {
   }
 }
 
-/** The allocator, scope or lease was closed, ended or returned before. */
+/**
+ * The allocator, scope or lease was closed, ended or returned before.
+ *
+ * @example An allocator after its end
+ * ```ts
+ * import { BumpAlloc, ClosedError } from "@bump/alloc";
+ * import { assertThrows } from "@std/assert";
+ *
+ * const scratch = new BumpAlloc();
+ * scratch.close();
+ * assertThrows(() => scratch.alloc(8), ClosedError, "Cannot allocate: the allocator is closed");
+ * ```
+ */
 export class ClosedError extends Error {
   /** Made by the allocator; `what` is what was to be done, `owner` what is closed. */
   constructor(what: string, owner: string) {
@@ -96,6 +145,19 @@ export class ClosedError extends Error {
 /**
  * The window under the allocator was transferred away, and its memory with it. {@linkcode
  * BumpAlloc.reset} mends the allocator.
+ *
+ * @example A transfer takes the memory along
+ * ```ts
+ * import { BumpAlloc, DetachedError } from "@bump/alloc";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * using scratch = new BumpAlloc();
+ * const bytes = scratch.alloc(8);
+ * structuredClone(bytes, { transfer: [bytes.buffer] });
+ * assertThrows(() => scratch.alloc(8), DetachedError);
+ * scratch.reset();
+ * assertEquals(scratch.alloc(8).length, 8);
+ * ```
  */
 export class DetachedError extends Error {
   /** Made by the allocator; `what` is what was to be done. */
@@ -110,7 +172,19 @@ export class DetachedError extends Error {
   }
 }
 
-/** A parent was used while one of its scopes is open, or scopes were ended out of order. */
+/**
+ * A parent was used while one of its scopes is open, or scopes were ended out of order.
+ *
+ * @example The innermost scope allocates
+ * ```ts
+ * import { BumpAlloc, ScopeError } from "@bump/alloc";
+ * import { assertThrows } from "@std/assert";
+ *
+ * using scratch = new BumpAlloc();
+ * using _scope = scratch.scope();
+ * assertThrows(() => scratch.alloc(8), ScopeError);
+ * ```
+ */
 export class ScopeError extends Error {
   /** Made by the allocator; `what` is what was to be done. */
   constructor(what: string) {
@@ -119,7 +193,19 @@ export class ScopeError extends Error {
   }
 }
 
-/** Memory was to be taken back while a pinned promise may still use it. Nothing has changed. */
+/**
+ * Memory was to be taken back while a pinned promise may still use it. Nothing has changed.
+ *
+ * @example Memory in use is not taken back
+ * ```ts
+ * import { BumpAlloc, PinnedError } from "@bump/alloc";
+ * import { assertThrows } from "@std/assert";
+ *
+ * await using scratch = new BumpAlloc();
+ * scratch.pin(crypto.subtle.digest("SHA-256", scratch.allocZeroed(64)));
+ * assertThrows(() => scratch.reset(), PinnedError);
+ * ```
+ */
 export class PinnedError extends Error {
   /** Made by the allocator; `what` is what was to be done. */
   constructor(what: string, pins: number) {
@@ -131,7 +217,19 @@ export class PinnedError extends Error {
   }
 }
 
-/** A pool has as many leases out as its `limit` allows. */
+/**
+ * A pool has as many leases out as its `limit` allows.
+ *
+ * @example One lease too many
+ * ```ts
+ * import { BumpPool, PoolFullError } from "@bump/alloc";
+ * import { assertThrows } from "@std/assert";
+ *
+ * using pool = new BumpPool({ limit: 1 });
+ * using _scratch = pool.lease();
+ * assertThrows(() => pool.lease(), PoolFullError);
+ * ```
+ */
 export class PoolFullError extends Error {
   /** Leases that the pool allows at once. */
   readonly limit: number;
@@ -147,7 +245,20 @@ export class PoolFullError extends Error {
   }
 }
 
-/** A shared region: the handle is stale or forged, or the call is refused while others are attached. */
+/**
+ * A shared region: the handle is stale or forged, or the call is refused while others are attached.
+ *
+ * @example A handle whose region is gone
+ * ```ts
+ * import { BumpAlloc, SharedError } from "@bump/alloc";
+ * import { assertThrows } from "@std/assert";
+ *
+ * const scratch = new BumpAlloc();
+ * const handle = scratch.share();
+ * scratch.close();
+ * assertThrows(() => BumpAlloc.attach(handle), SharedError);
+ * ```
+ */
 export class SharedError extends Error {
   /** Made by the allocator. */
   constructor(message: string) {

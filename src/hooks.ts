@@ -18,6 +18,17 @@ import type { Region } from "./region.ts";
  * **Threads.** The callbacks are C: a library may call them from any thread.
  *
  * **Cost.** About that of `malloc`; the first use of a family takes some microseconds.
+ *
+ * @example A Lua state in scratch memory
+ * ```ts
+ * import { BumpAlloc, type BumpHooks } from "@bump/alloc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * // lua_newstate(alloc, ud)
+ * const lua = ({ lua }: BumpHooks) => [lua.alloc, lua.ud];
+ * using scratch = new BumpAlloc();
+ * assertEquals(lua(scratch.hooks).length, 2);
+ * ```
  */
 export interface BumpHooks {
   /** `zalloc`, `zfree` and `opaque` of a `z_stream`, before `deflateInit2_` or `inflateInit2_`. */

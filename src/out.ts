@@ -1,7 +1,19 @@
 import { describe } from "./check.ts";
 import { ClosedError } from "./errors.ts";
 
-/** The types of an out-parameter, and what `value` then is. */
+/**
+ * The types of an out-parameter, and what `value` then is.
+ *
+ * @example A 64-bit integer is a bigint
+ * ```ts
+ * import { BumpAlloc, type OutValues } from "@bump/alloc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using scratch = new BumpAlloc();
+ * const count: OutValues["usize"] = scratch.out("usize").value;
+ * assertEquals(count, 0n);
+ * ```
+ */
 export interface OutValues {
   /** `int8_t`. */
   i8: number;
@@ -33,10 +45,35 @@ export interface OutValues {
   pointer: Deno.PointerValue;
 }
 
-/** The type of an out-parameter: the scalars of Deno's FFI. */
+/**
+ * The type of an out-parameter: the scalars of Deno's FFI.
+ *
+ * @example An out-parameter of any type
+ * ```ts
+ * import { BumpAlloc, type OutType } from "@bump/alloc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const types: OutType[] = ["i32", "f64", "bool"];
+ * using scratch = new BumpAlloc();
+ * assertEquals(types.map((type) => scratch.out(type).value), [0, 0, false]);
+ * ```
+ */
 export type OutType = keyof OutValues;
 
-/** The memory of one out-parameter, from {@linkcode Scratch.out}; zero at first. */
+/**
+ * The memory of one out-parameter, from {@linkcode Scratch.out}; zero at first.
+ *
+ * @example An in-out parameter
+ * ```ts
+ * import { BumpAlloc, type Out } from "@bump/alloc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using scratch = new BumpAlloc();
+ * const length: Out<"u32"> = scratch.out("u32");
+ * length.value = 256; // the size of a buffer; the function writes how much of it is used
+ * assertEquals(length.view.byteLength, 4);
+ * ```
+ */
 export interface Out<T extends OutType> {
   /** To pass where the function takes a `"buffer"`. */
   readonly view: OutView;
@@ -44,7 +81,19 @@ export interface Out<T extends OutType> {
   value: OutValues[T];
 }
 
-/** One element of the type, in scratch memory. */
+/**
+ * One element of the type, in scratch memory.
+ *
+ * @example What a call is given
+ * ```ts
+ * import { BumpAlloc, type OutView } from "@bump/alloc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using scratch = new BumpAlloc();
+ * const view: OutView = scratch.out("f64").view;
+ * assertEquals(view.byteLength, 8);
+ * ```
+ */
 export type OutView =
   | Int8Array<ArrayBuffer>
   | Uint8Array<ArrayBuffer>

@@ -3,7 +3,19 @@ import { checkSize } from "./check.ts";
 import { formatBytes } from "./format.ts";
 import { Slots } from "./slots.ts";
 
-/** Options of {@linkcode BumpPool}. Sizes are bytes; `window`, `hugePages`, … hold for each lease. */
+/**
+ * Options of {@linkcode BumpPool}. Sizes are bytes; `window`, `hugePages`, … hold for each lease.
+ *
+ * @example A hundred requests at once; the others wait
+ * ```ts
+ * import { BumpPool, type BumpPoolOptions } from "@bump/alloc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const options: BumpPoolOptions = { limit: 100, size: 16 * 2 ** 20, whenFull: "wait" };
+ * using pool = new BumpPool(options);
+ * assertEquals(pool.stats().limit, 100);
+ * ```
+ */
 export interface BumpPoolOptions extends Omit<BumpAllocOptions, "prefault"> {
   /** Address space of each lease, rounded up to whole pages; default 64 MiB. Costs no memory until it is used. */
   size?: number;
@@ -15,7 +27,20 @@ export interface BumpPoolOptions extends Omit<BumpAllocOptions, "prefault"> {
   retain?: number;
 }
 
-/** What {@linkcode BumpPool.stats} tells, for metrics. */
+/**
+ * What {@linkcode BumpPool.stats} tells, for metrics.
+ *
+ * @example Metrics
+ * ```ts
+ * import { BumpPool, type BumpPoolStats } from "@bump/alloc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const metrics = ({ leased, waiting, lost }: BumpPoolStats) => ({ leased, waiting, lost });
+ * using pool = new BumpPool();
+ * using _scratch = pool.lease();
+ * assertEquals(metrics(pool.stats()), { leased: 1, waiting: 0, lost: 0 });
+ * ```
+ */
 export interface BumpPoolStats {
   /** Most leases at once; a count. */
   readonly limit: number;
@@ -155,19 +180,54 @@ export class BumpPool implements Disposable {
    * Gives pages of idle allocators back to the operating system now: for a quiet time after a burst.
    *
    * @param retain Bytes of each that stay resident; default: as the option says.
+   *
+   * @example After a burst
+   * ```ts
+   * import { BumpPool } from "@bump/alloc";
+   * import { assert } from "@std/assert";
+   *
+   * using pool = new BumpPool();
+   * await Promise.all([1, 2, 3].map(() => pool.use((scratch) => void scratch.alloc(100_000).fill(1))));
+   * pool.trim(0);
+   * assert(pool.stats().idleResident < 3 * 2 ** 16);
+   * ```
    */
   trim(retain: number = this.#retain): void {
     if (retain !== Infinity) checkSize(retain, "trim", "number of bytes to retain");
     this.#slots.trim(retain);
   }
 
-  /** Figures for metrics. Asks the operating system about each idle allocator: some microseconds for each. */
+  /**
+   * Figures for metrics. Asks the operating system about each idle allocator: some microseconds for each.
+   *
+   * @example Leases that are out
+   * ```ts
+   * import { BumpPool } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using pool = new BumpPool();
+   * await pool.use(() => assertEquals(pool.stats().leased, 1));
+   * assertEquals(pool.stats().leased, 0);
+   * ```
+   */
   stats(): BumpPoolStats {
     const { counts, reserved, idleResident } = this.#slots;
     return { limit: this.#limit, ...counts, reserved, idleResident };
   }
 
-  /** Whether the pool was closed. */
+  /**
+   * Whether the pool was closed.
+   *
+   * @example After the end
+   * ```ts
+   * import { BumpPool } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const pool = new BumpPool();
+   * pool.close();
+   * assertEquals(pool.closed, true);
+   * ```
+   */
   get closed(): boolean {
     return this.#slots.closed;
   }
@@ -175,6 +235,17 @@ export class BumpPool implements Disposable {
   /**
    * Releases the memory. Leases that are still out go on working, and release theirs when they are closed; calls of
    * `use` that wait are rejected with a {@linkcode ClosedError}. Closing twice is fine.
+   *
+   * @example A lease outlives its pool
+   * ```ts
+   * import { BumpPool } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const pool = new BumpPool();
+   * using scratch = pool.lease();
+   * pool.close();
+   * assertEquals(scratch.alloc(10).length, 10);
+   * ```
    */
   close(): void {
     dropped.unregister(this);

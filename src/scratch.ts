@@ -6,7 +6,19 @@
 
 import type { Out, OutType } from "./out.ts";
 
-/** A typed array type that {@linkcode Scratch.allocArray} can make: `Float64Array`, `BigInt64Array`, … */
+/**
+ * A typed array type that {@linkcode Scratch.allocArray} can make: `Float64Array`, `BigInt64Array`, …
+ *
+ * @example A function over any type of numbers
+ * ```ts
+ * import { BumpAlloc, type TypedArrayConstructor } from "@bump/alloc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using scratch = new BumpAlloc();
+ * const pair = <T>(type: TypedArrayConstructor<T>): T => scratch.allocArray(type, 2);
+ * assertEquals(pair(Float32Array).byteLength, 8);
+ * ```
+ */
 export interface TypedArrayConstructor<T> {
   /** Bytes of one element; also the alignment of the array. */
   readonly BYTES_PER_ELEMENT: number;
@@ -14,7 +26,20 @@ export interface TypedArrayConstructor<T> {
   new (buffer: ArrayBuffer, byteOffset: number, length: number): T;
 }
 
-/** A position of the cursor, from {@linkcode Scratch.mark} for {@linkcode Scratch.rewind}. */
+/**
+ * A position of the cursor, from {@linkcode Scratch.mark} for {@linkcode Scratch.rewind}.
+ *
+ * @example How much was allocated since
+ * ```ts
+ * import { BumpAlloc, type Mark } from "@bump/alloc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using scratch = new BumpAlloc();
+ * const before: Mark = scratch.mark();
+ * scratch.alloc(100);
+ * assertEquals(scratch.mark().offset - before.offset, 100);
+ * ```
+ */
 export interface Mark {
   /** Offset of the cursor, in bytes from the region's first byte. */
   readonly offset: number;
@@ -29,6 +54,22 @@ export interface Mark {
  * A size is a safe integer from 0 on, an alignment a power of two up to the capacity, both in bytes.
  * Any other number is a `RangeError`, any other type a `TypeError`; what does not fit is an
  * `OutOfMemoryError`. After an error nothing has moved.
+ *
+ * @example A function that allocates wherever its caller likes
+ * ```ts
+ * import { BumpAlloc, type Scratch } from "@bump/alloc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * function squares(scratch: Scratch, count: number): Float64Array {
+ *   const result = scratch.allocArray(Float64Array, count);
+ *   for (let i = 0; i < count; i++) result[i] = i * i;
+ *   return result;
+ * }
+ *
+ * using scratch = new BumpAlloc();
+ * using scope = scratch.scope();
+ * assertEquals([...squares(scope, 4)], [0, 1, 4, 9]);
+ * ```
  */
 export interface Scratch {
   /** `byteLength` uninitialised bytes whose address is a multiple of `align` (default 8). */

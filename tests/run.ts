@@ -75,5 +75,5 @@ await run([
 ]);
 if (args.length === 0) {
   const documents = ["mod.ts", "src/", "README.md", ...guides()];
-  await run(["test", "-A", "--doc", "--preload=tests/preload.ts", ...map, ...documents]);
+  await run(["test", "-A", "--doc", "--parallel", "--preload=tests/preload.ts", ...map, ...documents]);
 }

@@ -1,0 +1,50 @@
+// That the documentation is whole: what has no example is not documented.
+import { assertEquals } from "@std/assert";
+
+const ROOT = new URL("..", import.meta.url);
+
+interface JsDoc {
+  readonly tags?: readonly { readonly kind: string; readonly doc?: string }[];
+}
+
+interface Declaration {
+  readonly kind: string;
+  readonly jsDoc?: JsDoc;
+  readonly def?: {
+    readonly methods?: readonly { readonly name: string; readonly accessibility?: string; readonly jsDoc?: JsDoc }[];
+  };
+}
+
+interface DocumentedSymbol {
+  readonly name: string;
+  readonly declarations: readonly Declaration[];
+}
+
+/** Whether there is an example that `deno test --doc` runs. */
+function hasExample(jsDoc: JsDoc | undefined): boolean {
+  return (jsDoc?.tags ?? []).some(({ kind, doc }) => kind === "example" && /^```ts$/m.test(doc ?? ""));
+}
+
+Deno.test("each export, and each method of its classes, has an example that the tests run", async () => {
+  const { exports } = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
+  const entries: string[] = typeof exports === "string" ? [exports] : Object.values(exports);
+  const lacking: string[] = [];
+  let seen = 0;
+  for (const entry of entries) {
+    const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["doc", "--json", entry], cwd: ROOT }).output();
+    const { nodes } = JSON.parse(new TextDecoder().decode(stdout)) as {
+      nodes: Record<string, { readonly symbols: readonly DocumentedSymbol[] }>;
+    };
+    for (const { name, declarations } of Object.values(nodes).flatMap(({ symbols }) => symbols)) {
+      seen++;
+      if (!declarations.some(({ jsDoc }) => hasExample(jsDoc))) lacking.push(name);
+      for (const method of declarations.flatMap(({ kind, def }) => kind === "class" ? def?.methods ?? [] : [])) {
+        // `using` calls the ones named by symbols.
+        if (method.name.startsWith("[") || method.accessibility === "private") continue;
+        if (!hasExample(method.jsDoc)) lacking.push(`${name}.${method.name}`);
+      }
+    }
+  }
+  assertEquals(lacking, []);
+  assertEquals(seen > 20, true);
+});
