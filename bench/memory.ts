@@ -1,0 +1,82 @@
+/**
+ * `deno task bench:memory`: what memory costs that is used for the first time, what stays resident, and what a large
+ * reservation does to the garbage collector. Each measurement is a process of its own.
+ *
+ * @module
+ */
+import { Bench } from "./lib/measure.ts";
+
+const bench = new Bench("memory", { rounds: 5, quickRounds: 1 });
+const MIB = 2 ** 20;
+
+interface Child {
+  readonly value: number;
+  /** Memory of the process at its end, in bytes. */
+  readonly resident: number;
+  readonly anonymous: number;
+  /** How often the engine collected its whole heap. */
+  readonly collections: number;
+}
+
+function run(what: string, amount: number): Child {
+  const script = new URL("./memory_child.ts", import.meta.url).pathname;
+  const flags = ["--no-check", "-A", "--import-map", "tests/offline/import_map.json", "--v8-flags=--trace-gc"];
+  const { success, stdout, stderr } = new Deno.Command(Deno.execPath(), {
+    args: ["run", ...flags, script, what, String(amount)],
+    cwd: new URL("..", import.meta.url),
+  }).outputSync();
+  const [trace, printed] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes).trimEnd().split("\n"));
+  if (!success) throw new Error(printed.join("\n"));
+  const collections = trace.filter((line) => line.includes("Mark-Compact")).length;
+  return { ...JSON.parse(printed.at(-1)!), collections };
+}
+
+const byteLength = bench.quick ? 64 * MIB : 1024 * MIB;
+const fills = `first fill of ${byteLength / MIB} MiB`;
+if (bench.wants(fills)) {
+  const pages = Deno.build.os === "linux" ? hugePages() : "unknown";
+  const note = `huge pages here: ${pages}`;
+  const [huge, small, warm, plain] = await bench.inTurn(
+    ["huge pages", "small pages", "warm", "plain"].map((way) => [way, () => run(`fill ${way}`, byteLength).value]),
+    { warmUp: 0, rounds: Math.min(3, bench.rounds) }, // a round is ten seconds
+  );
+  for (const { name, samples } of [huge, small, warm]) {
+    bench.compared("ms", {
+      what: name === "warm" ? `fill of ${byteLength / MIB} MiB that were used before` : fills,
+      own: [name === "warm" ? "alloc" : `alloc, ${name}`, samples],
+      peers: [["new Uint8Array", plain.samples, name === "huge pages" ? { atLeast: 4 } : {}]],
+    }, { note: name === "huge pages" ? note : undefined });
+  }
+}
+
+const memory: Record<string, Child[]> = { nothing: [], reserved: [] };
+for (let round = 0; round < bench.rounds; round++) {
+  for (const [way, children] of Object.entries(memory)) children.push(run(`memory ${way}`, MIB));
+}
+// The rest of the resident memory is clean pages of files, above all those of Deno's own executable that any FFI call needs.
+for (const kind of ["anonymous", "resident"] as const) {
+  const more = memory.reserved.map((child, round) => (child[kind] - memory.nothing[round][kind]) / MIB);
+  bench.value(`1 GiB reserved, 1 MiB written: ${kind} memory, more than without`, "MiB", more, { atMost: 3 });
+}
+
+const objects = bench.quick ? 1_000_000 : 6_000_000;
+const churn = (way: string) => [way, () => run(`churn ${way}`, objects).collections] as const;
+const [with16, without, whole] = await bench.inTurn([churn("reserved"), churn("nothing"), churn("one buffer")], {
+  warmUp: 0,
+});
+bench.compared("full collections", {
+  what: `${objects} objects made`,
+  own: ["16 GiB reserved", with16.samples],
+  peers: [["nothing reserved", without.samples, { atMost: 1.1 }], ["one ArrayBuffer over 16 GiB", whole.samples]],
+});
+bench.finish();
+
+/** Whether the kernel gives huge pages to those who ask, in its own words. */
+function hugePages(): string {
+  try {
+    const text = Deno.readTextFileSync("/sys/kernel/mm/transparent_hugepage/enabled");
+    return /\[(\w+)\]/.exec(text)![1];
+  } catch {
+    return "not in this kernel";
+  }
+}
