@@ -18,6 +18,8 @@ export interface Lease {
 interface OlderWindow {
   readonly buffer: ArrayBuffer;
   readonly base: number;
+  /** Offset past its last byte: a buffer that was transferred away does not tell its length any more. */
+  readonly end: number;
   readonly depth: number;
 }
 
@@ -61,9 +63,10 @@ export class Region {
   readonly transferable: boolean;
   readonly #poison: boolean;
   readonly leases: Lease[] = [];
-  /** Current window of each level (0 is the allocator, 1 its scope, …), and its offset. */
+  /** Current window of each level (0 is the allocator, 1 its scope, …), its offset, and the offset past its last byte. */
   readonly buffers: (ArrayBuffer | null)[] = [null];
   readonly bases: number[] = [0];
+  readonly #ends: number[] = [0];
   /** The window that the next scope of a level starts with: fresh, and seen by nobody. */
   readonly #spares: (ArrayBuffer | null)[] = [];
   readonly #spareBases: number[] = [];
@@ -317,7 +320,9 @@ export class Region {
     if (again !== null) return again;
     let buffer = this.#spares[depth] ?? null;
     let base = this.#spareBases[depth];
+    let windowEnd: number;
     if (buffer !== null && former === null && base <= start && end <= base + buffer.byteLength) {
+      windowEnd = base + buffer.byteLength;
       this.#spares[depth] = null;
     } else {
       base = start - start % WINDOW_ALIGN;
@@ -325,11 +330,13 @@ export class Region {
         former === null ? this.window : Math.max(this.window, 2 * former.byteLength),
         Math.max(MAX_STEP, this.window),
       );
-      buffer = this.makeWindow(base, Math.min(Math.max(end, base + step), lease.end) - base);
+      windowEnd = Math.min(Math.max(end, base + step), lease.end);
+      buffer = this.makeWindow(base, windowEnd - base);
     }
-    if (former !== null) this.#older.push({ buffer: former, base: this.bases[depth], depth });
+    if (former !== null) this.#shelve(former, depth);
     this.buffers[depth] = buffer;
     this.bases[depth] = base;
+    this.#ends[depth] = windowEnd;
     return buffer;
   }
 
@@ -337,8 +344,12 @@ export class Region {
   shelve(depth: number): void {
     const buffer = this.buffers[depth] ?? null;
     if (buffer === null) return;
-    this.#older.push({ buffer, base: this.bases[depth], depth });
+    this.#shelve(buffer, depth);
     this.buffers[depth] = null;
+  }
+
+  #shelve(buffer: ArrayBuffer, depth: number): void {
+    this.#older.push({ buffer, base: this.bases[depth], end: this.#ends[depth], depth });
   }
 
   /** How far, in a window, a block of lease `index` may reach. */
@@ -362,13 +373,15 @@ export class Region {
   #reopen(depth: number, start: number, end: number): ArrayBuffer | null {
     const older = this.#older;
     for (let i = older.length - 1; i >= 0; i--) {
-      const { buffer, base } = older[i];
-      if (older[i].depth !== depth || start < base || end > base + buffer.byteLength) continue;
+      const window = older[i];
+      const { buffer, base } = window;
+      if (window.depth !== depth || start < base || end > base + buffer.byteLength) continue;
+      older.splice(i, 1);
       const former = this.buffers[depth] ?? null;
-      if (former === null) older.splice(i, 1);
-      else older[i] = { buffer: former, base: this.bases[depth], depth };
+      if (former !== null) this.#shelve(former, depth);
       this.buffers[depth] = buffer;
       this.bases[depth] = base;
+      this.#ends[depth] = window.end;
       return buffer;
     }
     return null;
@@ -383,8 +396,8 @@ export class Region {
       ) return w;
     }
     const base = offset - offset % WINDOW_ALIGN;
-    const most = Math.max(offset + byteLength, base + MAX_STEP);
-    const made = { buffer: this.makeWindow(base, Math.min(end, most) - base), base, depth };
+    const windowEnd = Math.min(end, Math.max(offset + byteLength, base + MAX_STEP));
+    const made = { buffer: this.makeWindow(base, windowEnd - base), base, end: windowEnd, depth };
     this.#older.push(made);
     return made;
   }
@@ -402,8 +415,11 @@ export class Region {
 
   /** Whether a window of the level, or of one around it, was transferred away: it may show what comes next. */
   isStolen(depth: number): boolean {
-    for (let i = 0; i <= depth; i++) if (this.buffers[i]?.detached) return true;
-    return this.#older.some((window) => window.depth <= depth && window.buffer.detached);
+    for (let i = 0; i <= depth; i++) {
+      const buffer = this.buffers[i] ?? null;
+      if (buffer !== null && isDetached(buffer)) return true;
+    }
+    return this.#older.some((window) => window.depth <= depth && isDetached(window.buffer));
   }
 
   /** Ends all windows of a level: every view of them has length 0 from now on. */
@@ -412,51 +428,49 @@ export class Region {
     const buffer = this.buffers[depth] ?? null;
     if (buffer === null) return;
     this.buffers[depth] = null;
-    if (buffer.detached) {
-      this.#noteStolen(this.bases[depth]);
+    const former = this.#spares[depth] ?? null;
+    if (!this.transferable) {
+      // It cannot be detached: the next use of the level aliases the same window.
+      this.#spares[depth] = buffer;
+      if (former !== null) this.#undetachable.push(former);
     } else {
-      const former = this.#spares[depth] ?? null;
-      if (this.transferable) {
-        // transfer() keeps the memory, detaches the views and costs a third of a new window.
-        this.#spares[depth] = buffer.transfer();
-        former?.transfer(0);
-      } else {
-        // It cannot be detached: the next use of the level aliases the same window.
-        this.#spares[depth] = buffer;
-        if (former !== null) this.#undetachable.push(former);
-      }
-      this.#spareBases[depth] = this.bases[depth];
+      // It keeps the memory, detaches the views and costs a third of a new window.
+      const fresh = transferred(buffer);
+      if (fresh === null) return this.#noteStolen(this.#ends[depth]);
+      this.#spares[depth] = fresh;
+      if (former !== null) detach(former);
     }
+    this.#spareBases[depth] = this.bases[depth];
   }
 
   /** Ends the older windows of a level and makes its first one current, to be the next spare. */
   #dropOlder(depth: number): void {
     const older = this.#older;
     for (let i = older.length - 1; i >= 0; i--) {
-      let { buffer, base } = older[i];
+      let { buffer, base, end } = older[i];
       if (older[i].depth !== depth) continue;
       older.splice(i, 1);
       const current = this.buffers[depth] ?? null;
-      if (current === null || (base < this.bases[depth] && !buffer.detached)) {
+      if (current === null || (base < this.bases[depth] && !isDetached(buffer))) {
+        const formerEnd = this.#ends[depth];
         this.buffers[depth] = buffer;
-        const formerBase = this.bases[depth];
         this.bases[depth] = base;
+        this.#ends[depth] = end;
         if (current === null) continue;
         buffer = current;
-        base = formerBase;
+        end = formerEnd;
       }
-      if (buffer.detached) this.#noteStolen(base);
-      else if (this.transferable) buffer.transfer(0);
-      else this.#undetachable.push(buffer);
+      if (!this.transferable) this.#undetachable.push(buffer);
+      else if (!detach(buffer)) this.#noteStolen(end);
     }
   }
 
   /** Windows that no option lets us detach, kept so that their memory outlives their views. */
   readonly #undetachable: ArrayBuffer[] = [];
 
-  /** A stolen window does not tell its length any more: it ended within its lease. */
-  #noteStolen(base: number): void {
-    const end = this.leases.find((lease) => base < lease.end)?.end ?? this.cursor;
+  /** Somebody sees a window that ends at `windowEnd`, now and later: it was transferred away, or cannot be detached. */
+  #noteStolen(windowEnd: number): void {
+    const end = this.leases.find((lease) => windowEnd <= lease.end)?.end ?? windowEnd;
     if (end > this.stolenEnd) this.stolenEnd = end;
   }
 
@@ -466,7 +480,7 @@ export class Region {
     if (to <= from) return;
     const bytes = Deno.UnsafePointerView.getArrayBuffer(this.#base, to - from, from) as ArrayBuffer;
     new Uint8Array(bytes).fill(value);
-    bytes.transfer(0);
+    detach(bytes);
   }
 
   // ---- the end ---------------------------------------------------------------------------------
@@ -551,7 +565,8 @@ export class Region {
   #dropSpares(): void {
     if (!this.transferable) return;
     for (let depth = 0; depth < this.#spares.length; depth++) {
-      this.#spares[depth]?.transfer(0);
+      const spare = this.#spares[depth] ?? null;
+      if (spare !== null) detach(spare);
       this.#spares[depth] = null;
     }
   }
@@ -615,20 +630,20 @@ export class Region {
     if (this.#released || this.isHooked) return;
     const windows = this.#undetachable.splice(0);
     for (let depth = 0; depth < this.buffers.length; depth++) {
-      this.#collectWindow(windows, this.buffers[depth], this.bases[depth]);
+      this.#collectWindow(windows, this.buffers[depth], this.#ends[depth]);
       this.buffers[depth] = null;
     }
-    for (const window of this.#older.splice(0)) this.#collectWindow(windows, window.buffer, window.base);
+    for (const window of this.#older.splice(0)) this.#collectWindow(windows, window.buffer, window.end);
     if (this.transferable) this.#dropSpares();
     else for (const spare of this.#spares) if (spare) windows.push(spare);
     this.#spares.length = 0;
     this.#releaseAfter(windows, then);
   }
 
-  #collectWindow(windows: ArrayBuffer[], buffer: ArrayBuffer | null, base: number): void {
+  #collectWindow(windows: ArrayBuffer[], buffer: ArrayBuffer | null, end: number): void {
     if (buffer === null) return;
-    if (buffer.detached) {
-      this.#noteStolen(base);
+    if (isDetached(buffer)) {
+      this.#noteStolen(end);
       return;
     }
     // Nobody would notice a transfer from now on, so that none may happen any more.
@@ -677,6 +692,37 @@ function carveControl(place: Place, capacity: number): Deno.PointerObject {
   const control = library().bump_carve(place.parent.control, place.offset, capacity, errorBytes);
   if (control === null) throw new ReserveError(capacity, systemCode(errorCell[0]));
   return control;
+}
+
+// What keeps a view from outliving its memory is taken once: neither a patched prototype nor a buffer's own property gets
+// in between.
+const { apply } = Reflect;
+const transfer = ArrayBuffer.prototype.transfer;
+const detachedGetter = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, "detached")!.get!;
+const NOTHING: never[] = [];
+const ZERO_LENGTH = [0];
+
+function isDetached(buffer: ArrayBuffer): boolean {
+  return apply(detachedGetter, buffer, NOTHING);
+}
+
+/** The same memory in a new buffer, the views of the old one detached; null when somebody took it or marked it untransferable. */
+function transferred(buffer: ArrayBuffer): ArrayBuffer | null {
+  try {
+    return apply(transfer, buffer, NOTHING);
+  } catch {
+    return null;
+  }
+}
+
+/** False when somebody took the buffer or marked it untransferable. */
+function detach(buffer: ArrayBuffer): boolean {
+  try {
+    apply(transfer, buffer, ZERO_LENGTH);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** System errors come as `SYSTEM - e`. */
