@@ -46,3 +46,16 @@ testWith(libxml2, "libxml2: a full region is XML_ERR_NO_MEMORY", async () => {
   const { setup, parsed, error } = await runChild("libxml2_child.ts", "full") as Report;
   assertEquals({ setup, parsed, error }, { setup: 0, parsed: false, error: 2 });
 });
+
+const curl = load("libcurl.so.4", {});
+testWith(curl, "curl: a transfer in the process's arena", () => compare("curl_child.ts", 10_000));
+testWith(curl, "curl: a full region is CURLE_OUT_OF_MEMORY", async () => {
+  const { setup, options, performed, escaped, parts } = await runChild("curl_child.ts", "full") as Report;
+  assertEquals({ setup, options, performed, escaped, parts }, {
+    setup: 0,
+    options: [27, 0],
+    performed: 27,
+    escaped: null,
+    parts: [],
+  });
+});

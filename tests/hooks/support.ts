@@ -8,6 +8,9 @@ export interface Library<S extends Deno.ForeignLibraryInterface> {
   readonly missing: string | null;
 }
 
+/** Where `deno task yyjson` puts the library that Debian 12 does not have. */
+export const YYJSON_BUILT = new URL("../../.cache/yyjson/libyyjson.so.0", import.meta.url);
+
 /** Loads a library, which stays loaded; where it is not installed its tests are ignored, and say so. */
 export function load<const S extends Deno.ForeignLibraryInterface>(file: string, symbols: S): Library<S> {
   try {

@@ -1,0 +1,44 @@
+/**
+ * `deno task yyjson`: builds yyjson for its tests, where no package of the system has it. Its source comes with an npm
+ * package, inside a C++ namespace, which the compiler is told to leave out. Needs npm, tar and clang or g++.
+ *
+ * @module
+ */
+import { fileURLToPath } from "node:url";
+import { YYJSON_BUILT } from "./support.ts";
+
+const PACKAGE = "duckdb@1.4.4";
+const FOLDER = "package/src/duckdb/third_party/yyjson";
+
+async function run(command: string, ...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await new Deno.Command(command, { args }).output();
+  if (code !== 0) throw new Error(`${command} failed: ${new TextDecoder().decode(stderr)}`);
+  return new TextDecoder().decode(stdout).trim();
+}
+
+async function isThere(command: string): Promise<boolean> {
+  return await run(command, "--version").then(() => true, () => false);
+}
+
+const folder = await Deno.makeTempDir();
+try {
+  const archive = await run("npm", "pack", PACKAGE, "--silent", "--pack-destination", folder);
+  await run("tar", "-xzf", `${folder}/${archive}`, "-C", folder, FOLDER);
+  // A header of the package's that yyjson does not need.
+  await Deno.mkdir(`${folder}/duckdb/common`, { recursive: true });
+  await Deno.writeTextFile(`${folder}/duckdb/common/fast_mem.hpp`, "");
+  const source = `${folder}/${FOLDER}/yyjson.cpp`;
+  const header = `${folder}/${FOLDER}/include/yyjson.hpp`;
+  for (const path of [source, header]) {
+    const code = await Deno.readTextFile(path);
+    await Deno.writeTextFile(path, code.replace(/^namespace \w+ \{$/m, 'extern "C" {'));
+  }
+  await Deno.mkdir(new URL(".", YYJSON_BUILT), { recursive: true });
+  const [compiler, ...own] = await isThere("clang-19") ? ["clang-19", "-nostdinc++"] : ["g++"];
+  const flags = ["-x", "c++", "-O2", "-w", "-fPIC", "-shared", "-fno-exceptions", "-fno-rtti"];
+  const paths = [`-I${folder}`, `-I${folder}/${FOLDER}/include`];
+  await run(compiler, ...own, ...flags, ...paths, source, "-o", fileURLToPath(YYJSON_BUILT));
+  console.log(`yyjson, from ${PACKAGE}: ${fileURLToPath(YYJSON_BUILT)}`);
+} finally {
+  await Deno.remove(folder, { recursive: true });
+}
