@@ -254,6 +254,60 @@ Deno.test("yyjson: the callbacks of the struct allocate, grow and free", () => {
   assertEquals(realloc.call(context, null, 0n, 10n), null);
 });
 
+Deno.test("callbacks that were taken before a reset serve after it; after close each gives NULL and frees nothing", () => {
+  const scratch = BumpAlloc.withSize(MIB);
+  const { zlib, zstd, lua, yyjson, pcre2, freetype, expat } = scratch.hooks;
+  const record = new Deno.UnsafePointerView(yyjson.struct);
+  const memory = new Deno.UnsafePointerView(freetype.memory);
+  const suite = new Deno.UnsafePointerView(expat.suite);
+  type Argument = bigint | number | Deno.PointerValue;
+  const call = (callback: Deno.PointerValue, ...args: Argument[]) =>
+    new Deno.UnsafeFnPointer(callback as never, {
+      parameters: args.map((arg) => ({ bigint: "usize", number: "u32" } as const)[typeof arg as "bigint"] ?? "pointer"),
+      result: "pointer",
+    }).call(...args as never[]) as Deno.PointerValue;
+  const alloc: Record<string, () => Deno.PointerValue> = {
+    zlib: () => call(zlib.zalloc, zlib.opaque, 10, 10),
+    zstd: () => call(zstd.customAlloc, zstd.opaque, 100n),
+    lua: () => call(lua.alloc, lua.ud, null, 0n, 100n),
+    yyjson: () => call(record.getPointer(0), record.getPointer(24), 100n),
+    pcre2: () => call(pcre2.malloc, 100n, pcre2.data),
+    freetype: () => call(memory.getPointer(8), freetype.memory, 100n),
+    expat: () => call(suite.getPointer(0), 100n),
+  };
+  const free: Record<string, (block: Deno.PointerValue) => void> = {
+    zlib: (block) => call(zlib.zfree, zlib.opaque, block),
+    zstd: (block) => call(zstd.customFree, zstd.opaque, block),
+    lua: (block) => call(lua.alloc, lua.ud, block, 100n, 0n),
+    yyjson: (block) => call(record.getPointer(16), record.getPointer(24), block),
+    pcre2: (block) => call(pcre2.free, block, pcre2.data),
+    freetype: (block) => call(memory.getPointer(16), freetype.memory, block),
+    expat: (block) => call(suite.getPointer(16), block),
+  };
+  const blocks: Record<string, Deno.PointerValue> = {};
+  for (let round = 0; round < 2; round++) {
+    for (const name in alloc) {
+      blocks[name] = alloc[name]();
+      assert(isInside(scratch, blocks[name]), name);
+      patterned(bytesAt(blocks[name], 100), 1);
+    }
+    scratch.reset();
+    assertEquals(scratch.used, 0);
+  }
+  // Blocks from before the reset are no live ones: freeing them late leaves what is there now alone.
+  const later = patterned(scratch.alloc(10_000), 2);
+  const used = scratch.used;
+  for (const name in free) if (name !== "lua") free[name](blocks[name]);
+  assertEquals(scratch.used, used);
+  assert(patternHolds(later, 2));
+  scratch.close();
+  for (const name in alloc) {
+    assertEquals(alloc[name](), null, name);
+    free[name](blocks[name]);
+    free[name](null);
+  }
+});
+
 Deno.test("expat: 16 regions of a Worker have a suite; closing one makes room for another", () => {
   const open = Array.from({ length: 16 }, () => BumpAlloc.withSize(4096));
   const suites = open.map((scratch) => Deno.UnsafePointer.value(scratch.hooks.expat.suite));
