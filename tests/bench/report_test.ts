@@ -1,0 +1,37 @@
+import { assert, assertEquals } from "@std/assert";
+import type { Results } from "../../bench/lib/measure.ts";
+import { isReached, spreadOf } from "../../bench/lib/measure.ts";
+import { renderReport } from "../../bench/lib/table.ts";
+
+const spread = (median: number) => ({ median, lower: median * 0.9, upper: median * 1.1 });
+const results: Results = {
+  bench: "sample",
+  quick: false,
+  machine: { cpu: "a processor", cores: 2, memoryGiB: 24, system: "linux", deno: "2.9.6", v8: "15.0" },
+  figures: [{
+    what: "allocate 64 B",
+    unit: "ns",
+    rounds: 3,
+    name: "alloc",
+    spread: spread(16),
+    peers: [
+      { name: "new Uint8Array", spread: spread(160), ratio: spread(10), atLeast: 20 },
+      { name: "view of a buffer", spread: spread(12), ratio: spread(1.33), atMost: 1.05 },
+    ],
+  }, { what: "reset", unit: "ns", rounds: 3, spread: spread(900), atMost: 1000 }],
+};
+
+Deno.test("The report says what was asked, what was missed, and where a peer wins", () => {
+  const lines = renderReport([results]).split("\n").filter((line) => line.startsWith("| "));
+  assertEquals(lines.length, 4);
+  assert(lines[1].includes(">= 20 | 10 × (9 to 11), missed | 16 / 160 ns |  |"), lines[1]);
+  assert(lines[2].includes("missed") && lines[2].includes("the other wins"), lines[2]);
+  assert(lines[3].includes("<= 1000 | 900 ns (810 to 990) |"), lines[3]);
+});
+
+Deno.test("Quartiles, and what counts as reached", () => {
+  assertEquals(spreadOf([5, 1, 3, 2, 4]), { lower: 2, median: 3, upper: 4 });
+  assertEquals(isReached({ atLeast: 4 }, 3.9), false);
+  assertEquals(isReached({ atMost: 1.05 }, 1.05), true);
+  assertEquals(isReached({}, 7), true);
+});
