@@ -1,0 +1,131 @@
+/** Results as SVG, light and dark. */
+import { parse, View } from "vega";
+import { compile, type TopLevelSpec } from "vega-lite";
+import type { Results } from "./measure.ts";
+
+// Okabe and Ito's colours, which everyone can tell apart; marks differ as well.
+const COLOURS = {
+  light: ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555"],
+  dark: ["#56b4e9", "#e69f00", "#2bc79a", "#cc79a7", "#f0e442", "#d55e00", "#bbbbbb"],
+};
+const INK = { light: "#24292f", dark: "#e6edf3" };
+const PAPER = { light: "#ffffff", dark: "#0d1117" };
+const GRID = { light: "#d8dee4", dark: "#30363d" };
+
+/** The SVG texts by name. Plots whose results are missing are left out. */
+export async function renderPlots(all: readonly Results[]): Promise<Record<string, string>> {
+  const specs = { "allocation": allocation(all), "server": server(all) };
+  const texts: Record<string, string> = {};
+  for (const [name, spec] of Object.entries(specs)) {
+    if (spec === null) continue;
+    for (const theme of ["light", "dark"] as const) texts[`${name}-${theme}`] = await render(spec, theme);
+  }
+  return texts;
+}
+
+async function render(spec: Record<string, unknown>, theme: "light" | "dark"): Promise<string> {
+  const ink = INK[theme];
+  const text = { labelColor: ink, titleColor: ink, labelFontSize: 13, titleFontSize: 13 };
+  const config = {
+    background: PAPER[theme],
+    font: "sans-serif",
+    padding: 16,
+    range: { category: COLOURS[theme] },
+    axis: { ...text, gridColor: GRID[theme], domainColor: ink, tickColor: ink },
+    legend: { ...text, symbolSize: 120, labelLimit: 0 },
+    header: text,
+    title: { color: ink, fontSize: 16, anchor: "start" },
+    view: { stroke: null },
+  };
+  const { spec: vega } = compile({ ...spec, config } as unknown as TopLevelSpec);
+  return await new View(parse(vega), { renderer: "none" }).toSVG();
+}
+
+/** Time by size, for all peers, on logarithmic axes. */
+function allocation(all: readonly Results[]): Record<string, unknown> | null {
+  const figures = all.find(({ bench }) => bench === "allocation")?.figures ?? [];
+  const values = figures.flatMap(({ what, name, spread, peers = [] }) => {
+    const size = sizeOf(what);
+    if (size === null) return [];
+    return [{ name, spread }, ...peers].map(({ name, spread }) => ({ size, way: name, ns: spread.median }));
+  });
+  if (values.length === 0) return null;
+  const sizes = [...new Set(values.map(({ size }) => size))];
+  const ways = [...new Set(values.map(({ way }) => way))];
+  return {
+    title: "Time of one allocation, by its size",
+    width: 560,
+    height: 380,
+    data: { values },
+    mark: { type: "line", point: { size: 90, filled: true }, strokeWidth: 2 },
+    encoding: {
+      x: {
+        field: "size",
+        type: "quantitative",
+        scale: { type: "log", base: 2 },
+        title: "size",
+        axis: {
+          values: sizes,
+          labelOverlap: false,
+          labelExpr: "datum.value < 1024 ? datum.value + ' B' : datum.value < 1048576 ? datum.value / 1024 + ' KiB'" +
+            " : datum.value / 1048576 + ' MiB'",
+        },
+      },
+      y: {
+        field: "ns",
+        type: "quantitative",
+        scale: { type: "log" },
+        title: "nanoseconds (median)",
+        axis: { format: "~s", tickCount: 6 },
+      },
+      color: { field: "way", type: "nominal", title: null, sort: ways },
+      shape: { field: "way", type: "nominal", title: null, sort: ways },
+    },
+  };
+}
+
+/** Bytes of "allocate 64 KiB". */
+function sizeOf(what: string): number | null {
+  const [, number, unit] = /^allocate (\d+) (B|KiB|MiB)$/.exec(what) ?? [];
+  return number === undefined ? null : Number(number) * { B: 1, KiB: 1024, MiB: 2 ** 20 }[unit]!;
+}
+
+/** Throughput, latency and memory of the server, for each size of its buffers. */
+function server(all: readonly Results[]): Record<string, unknown> | null {
+  const figures = all.find(({ bench }) => bench === "server")?.figures ?? [];
+  const values = figures.flatMap(({ what, unit, name, spread, peers = [] }) => {
+    const [, kibibytes, kind] = /of (\d+) KiB for each request: (.*)$/.exec(what) ?? [];
+    if (kind === undefined) return [];
+    const size = `${kibibytes} KiB`;
+    const title = unit === "/s" ? kind : `${kind}, ${unit}`;
+    return [{ name, spread }, ...peers].map(({ name, spread }) => ({ size, way: name, kind: title, ...spread }));
+  });
+  if (values.length === 0) return null;
+  const kinds = [...new Set(values.map(({ kind }) => kind))].filter((kind) => !kind.startsWith("median"));
+  const sizes = [...new Set(values.map(({ size }) => size))];
+  const x = { field: "size", type: "nominal", sort: sizes, title: "each of a request's four buffers" };
+  const color = { field: "way", type: "nominal", title: null };
+  const encoding = { x: { ...x, axis: { labelAngle: 0 } }, xOffset: { field: "way" }, color };
+  return {
+    title: "A server under load: a pool, and new arrays for each request",
+    data: { values },
+    hconcat: kinds.map((kind) => ({
+      title: kind,
+      width: 210,
+      height: 240,
+      transform: [{ filter: { field: "kind", equal: kind } }],
+      layer: [
+        { mark: "bar", encoding: { ...encoding, y: { field: "median", type: "quantitative", title: null } } },
+        {
+          mark: { type: "rule", color: "#888888", strokeWidth: 2 },
+          encoding: {
+            x: encoding.x,
+            xOffset: encoding.xOffset,
+            y: { field: "lower", type: "quantitative" },
+            y2: { field: "upper" },
+          },
+        },
+      ],
+    })),
+  };
+}
