@@ -1,0 +1,22 @@
+// Runs before the inspected program, in its realm.
+import { formatBytes } from "../../src/format.ts";
+import { renderSnapshots } from "./map.ts";
+import { peaks, watch } from "./record.ts";
+
+/** Allocators that are drawn; of more, the largest. */
+const MOST = 8;
+
+watch();
+globalThis.addEventListener("unload", () => {
+  const states = peaks();
+  const file = Deno.env.get("BUMP_INSPECT_OUT") ?? "bump.svg";
+  if (states.length === 0) {
+    console.error("No allocator of this checkout was used: nothing is drawn");
+    return;
+  }
+  Deno.writeTextFileSync(file, renderSnapshots(states.slice(0, MOST)));
+  console.error(
+    `${file}: ${Math.min(states.length, MOST)} of ${states.length} allocators at their peak, ` +
+      `the largest with ${formatBytes(states[0].used)}`,
+  );
+});

@@ -1,0 +1,221 @@
+/**
+ * Watches every allocator of a program: what is allocated where, in which scope, and the state at its peak.
+ *
+ * It wraps the methods of the classes from outside, so that the allocator itself pays nothing for being observable.
+ *
+ * @module
+ */
+
+import { arenaState, BumpScope, ScratchArena } from "../../src/arena.ts";
+import { BumpAlloc } from "../../src/bump_alloc.ts";
+import type { Region } from "../../src/region.ts";
+import { PAGE_SIZE, residentPages } from "./pages.ts";
+
+/** A run of bytes; offsets from the region's first one. */
+export interface Range {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** An open scope. */
+export interface ScopeRange extends Range {
+  /** The function that opened it, and where. */
+  readonly name: string;
+}
+
+/** A region at one moment. Sizes are bytes. */
+export interface Snapshot {
+  readonly capacity: number;
+  readonly used: number;
+  readonly committed: number;
+  /** Allocations in the order of their addresses; what lies between two of one lease is padding. */
+  readonly blocks: readonly Range[];
+  readonly padding: readonly Range[];
+  readonly leases: readonly Range[];
+  /** Outermost first. */
+  readonly scopes: readonly ScopeRange[];
+  /** For each page from offset 0 whether it is in RAM; null where the system does not tell. */
+  readonly resident: Uint8Array | null;
+  readonly pageSize: number;
+}
+
+interface Entry {
+  readonly blocks: Range[];
+  readonly scopes: { readonly scope: BumpScope; readonly name: string; readonly start: number }[];
+  peak: Snapshot | null;
+}
+
+const entries = new Map<Region, Entry>();
+
+function entryOf(region: Region): Entry {
+  let entry = entries.get(region);
+  if (entry === undefined) entries.set(region, entry = { blocks: [], scopes: [], peak: null });
+  return entry;
+}
+
+/** The state of an allocator now. */
+export function snapshot(allocator: ScratchArena): Snapshot {
+  const { region, used, position } = arenaState(allocator);
+  const { blocks, scopes } = entryOf(region);
+  const leases = region.leases.map(({ start, end }) => ({ start, end }));
+  const padding: Range[] = [];
+  let lease = 0;
+  let last = leases[0]?.start ?? 0;
+  for (const { start, end } of blocks) {
+    while (lease < leases.length - 1 && start >= leases[lease].end) last = leases[++lease].start;
+    if (start > last) padding.push({ start: last, end: start });
+    last = Math.max(last, end);
+  }
+  return {
+    capacity: region.capacity,
+    used,
+    committed: region.committed,
+    blocks: blocks.slice(),
+    padding,
+    leases,
+    scopes: scopes.map(({ name, start }) => ({ name, start, end: position })),
+    resident: residentPages(region.address, region.committed),
+    pageSize: PAGE_SIZE,
+  };
+}
+
+/** The states of all allocators when most of their memory was used, the largest first. */
+export function peaks(): Snapshot[] {
+  return [...entries.values()].flatMap(({ peak }) => peak ?? []).sort((a, b) => b.used - a.used);
+}
+
+function note(arena: ScratchArena, start: number, byteLength: number): void {
+  if (byteLength === 0) return;
+  const { blocks } = entryOf(arenaState(arena).region);
+  const last = blocks.at(-1);
+  // Further back lies only what a realloc left where it was.
+  if (last !== undefined && start < last.start) return;
+  if (last?.start === start) blocks.pop();
+  blocks.push({ start, end: start + byteLength });
+}
+
+function noteView(arena: ScratchArena, view: ArrayBufferView | null): void {
+  if (view === null || view.byteLength === 0) return;
+  note(arena, Number(arena.addressOf(view)) - arenaState(arena).region.address, view.byteLength);
+}
+
+/** Memory is about to be taken back: used bytes only grow in between, so that no peak is missed. */
+function beforeRelease(arena: ScratchArena): void {
+  const { closed, region, used } = arenaState(arena);
+  if (closed) return;
+  const entry = entryOf(region);
+  if (used > (entry.peak?.used ?? 0)) entry.peak = snapshot(arena);
+}
+
+function forget(region: Region, from: number): void {
+  const { blocks } = entryOf(region);
+  while (blocks.length > 0 && blocks[blocks.length - 1].start >= from) blocks.pop();
+}
+
+function afterEnd(scope: BumpScope, region: Region): void {
+  const { scopes } = entryOf(region);
+  const index = scopes.findIndex((entry) => entry.scope === scope);
+  if (index < 0) return;
+  forget(region, scopes[index].start);
+  scopes.length = index;
+}
+
+/** The caller's function and line, from a stack. */
+function callSite(): string {
+  const line = (new Error().stack ?? "").split("\n").slice(1).find((line) =>
+    !/tools\/inspect|\/src\/\w+\.ts/.test(line)
+  );
+  const found = /at (?:(?:async )?(.+?) \()?.*?([^/\\]+:\d+):\d+\)?$/.exec(line ?? "");
+  if (found === null) return "scope";
+  return found[1] === undefined ? found[2] : `${found[1]} (${found[2]})`;
+}
+
+// deno-lint-ignore no-explicit-any -- methods of any shape
+type Method = (...args: any[]) => any;
+
+function wrap(type: { prototype: object }, name: string | symbol, around: (original: Method) => Method): void {
+  const prototype = type.prototype as Record<string | symbol, Method>;
+  prototype[name] = around(prototype[name]);
+}
+
+/** Starts to watch: before the program makes its first allocator. */
+export function watch(): void {
+  for (
+    const name of ["alloc", "allocZeroed", "tryAlloc", "allocArray", "allocView", "copy", "realloc", "cstring"] as const
+  ) {
+    wrap(ScratchArena, name, (original) =>
+      function (this: ScratchArena, ...args) {
+        const view = original.apply(this, args);
+        noteView(this, view);
+        return view;
+      });
+  }
+  wrap(ScratchArena, "out", (original) =>
+    function (this: ScratchArena, ...args) {
+      const out = original.apply(this, args);
+      noteView(this, out.view);
+      return out;
+    });
+  wrap(ScratchArena, "offset", (original) =>
+    function (this: ScratchArena, byteLength, align) {
+      const offset = original.call(this, byteLength, align);
+      note(this, offset, byteLength);
+      return offset;
+    });
+  wrap(ScratchArena, "scope", (original) =>
+    function (this: ScratchArena) {
+      const scope = original.call(this) as BumpScope;
+      const { region, position } = arenaState(scope);
+      entryOf(region).scopes.push({ scope, name: callSite(), start: position });
+      return scope;
+    });
+  wrap(ScratchArena, "rewind", (original) =>
+    function (this: ScratchArena, mark) {
+      beforeRelease(this);
+      original.call(this, mark);
+      forget(arenaState(this).region, mark.offset);
+    });
+  for (const name of ["end", Symbol.dispose] as const) {
+    wrap(BumpScope, name, (original) =>
+      function (this: BumpScope) {
+        const { region } = arenaState(this);
+        beforeRelease(this);
+        original.call(this);
+        afterEnd(this, region);
+      });
+  }
+  wrap(BumpScope, Symbol.asyncDispose, (original) =>
+    async function (this: BumpScope) {
+      const { region } = arenaState(this);
+      beforeRelease(this);
+      await original.call(this);
+      afterEnd(this, region);
+    });
+  for (const name of ["reset", "close"] as const) {
+    wrap(BumpAlloc, name, (original) =>
+      function (this: BumpAlloc, ...args) {
+        const { region, closed } = arenaState(this);
+        beforeRelease(this);
+        original.apply(this, args);
+        if (closed) return;
+        forget(region, 0);
+        entryOf(region).scopes.length = 0;
+      });
+  }
+  // What is never taken back is seen at the end.
+  const known = new Set<WeakRef<ScratchArena>>();
+  const seen = new WeakSet<ScratchArena>();
+  for (const name of ["alloc", "allocZeroed", "tryAlloc", "allocArray", "allocView", "copy", "cstring", "offset"]) {
+    wrap(ScratchArena, name, (original) =>
+      function (this: ScratchArena, ...args) {
+        if (!seen.has(this)) known.add(new WeakRef(this)), seen.add(this);
+        return original.apply(this, args);
+      });
+  }
+  globalThis.addEventListener("unload", () => {
+    for (const reference of known) {
+      const arena = reference.deref();
+      if (arena !== undefined) beforeRelease(arena);
+    }
+  });
+}
