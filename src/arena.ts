@@ -12,6 +12,9 @@ import { utf8Length, writeLong, writeShort } from "./utf8.ts";
  */
 const MAX_POSITION = 2 ** 30;
 
+/** Above every position of a cursor that the fast path may move. */
+const NO_FLOOR = MAX_POSITION + 1;
+
 const DEFAULT_ALIGN = 8;
 
 /** Code units up to which a C string is written by a loop of our own. */
@@ -72,8 +75,11 @@ export abstract class ScratchArena implements Scratch {
   #limit = -1;
   /** As `#limit` for `offset`, which makes no view that would fail: -1 when the window may have been transferred away. */
   #sureLimit = -1;
-  /** Where the lease begins in the window, or 0: no mark leads below. What lies there is somebody else's. */
-  #floor = 0;
+  /**
+   * The fast path rewinds to here or above: where the scope or the lease begins in the window, or 0. What lies below
+   * is somebody else's. Above every position while the slow path must rewind.
+   */
+  #floor = NO_FLOOR;
   #buffer: ArrayBuffer = NO_WINDOW;
   /** All bytes of the window, once a C string was written there. */
   #bytes: Uint8Array | null = null;
@@ -474,21 +480,18 @@ export abstract class ScratchArena implements Scratch {
   rewind(mark: Mark): void {
     // No instanceof: it would cost as much as the rest. The owner is as good a proof.
     const { owner, offset, lease } = (mark ?? NO_MARK) as CursorMark;
-    if (owner === this && this.#limit >= 0 && !this.#poison) {
+    if (owner === this && lease === this.#lease) {
       const cursor = this.#cursor;
       const start = offset - this.#base;
-      if (lease === this.#lease && (start | 0) === start && start >= this.#floor && start <= cursor) {
+      if ((start | 0) === start && start >= this.#floor && start <= cursor) {
         if (cursor > this.#noted) this.#noteCursor();
         this.#cursor = start;
         this.#sureLimit = -1;
         return;
       }
     }
-    this.#checkUsable("rewind");
-    if (!(mark instanceof CursorMark) || mark.owner !== this) {
-      throw new TypeError("Cannot rewind: the mark is not one of this allocator or scope");
-    }
-    this.#rewindFar(mark);
+    // Not the mark itself: as long as no call takes it, V8 makes no object of it.
+    this.#rewindFar(owner, offset, lease);
   }
 
   /** Tells the region what was used before the cursor goes back. */
@@ -498,16 +501,21 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /** To another window or lease, or with poison. */
-  #rewindFar(mark: CursorMark): void {
+  #rewindFar(owner: unknown, markOffset: number, lease: number): void {
+    this.#checkUsable("rewind");
+    if (
+      owner !== this || !Number.isSafeInteger(markOffset) || !Number.isSafeInteger(lease) || lease < this.#startLease
+    ) {
+      throw new TypeError("Cannot rewind: the mark is not one of this allocator or scope");
+    }
     const region = this.#region;
     const position = this.#base + this.#cursor;
-    const later = mark.lease > this.#lease ||
-      (mark.lease === this.#lease && mark.offset > position);
+    const later = lease > this.#lease || (lease === this.#lease && markOffset > position);
     if (later) throw new RangeError("Cannot rewind: the mark is above the cursor; it was rewound past before");
     // A mark from before the first lease is at 0, and the lease may begin behind other allocators' bytes.
-    const offset = Math.max(mark.offset, region.leases[mark.lease]?.start ?? 0);
-    this.#reclaim(mark.lease, offset);
-    this.#lease = mark.lease;
+    const offset = Math.max(markOffset, this.#startOffset, region.leases[lease]?.start ?? 0);
+    this.#reclaim(lease, offset);
+    this.#lease = lease;
     const inside = offset >= this.#base && offset <= this.#base + this.#buffer.byteLength;
     if (!inside) {
       const buffer = region.reopenWindow(this.#depth, offset);
@@ -881,15 +889,16 @@ export abstract class ScratchArena implements Scratch {
     this.#cursor = position;
     this.#noted = 0;
     this.#sureLimit = -1;
-    this.#floor = Math.max(0, (this.#region.leases[this.#lease]?.start ?? 0) - this.#base);
-    this.#limit = position > MAX_POSITION || this.#zero
-      ? -1
-      : Math.min(this.#region.windowEnd(this.#lease, this.#base, this.#buffer), MAX_POSITION);
+    if (position > MAX_POSITION || this.#zero) return this.#block();
+    this.#limit = Math.min(this.#region.windowEnd(this.#lease, this.#base, this.#buffer), MAX_POSITION);
+    const lowest = Math.max(this.#startOffset, this.#region.leases[this.#lease]?.start ?? 0);
+    this.#floor = this.#poison || this.#limit < 0 ? NO_FLOOR : Math.max(0, lowest - this.#base);
   }
 
   /** Sends every request to the slow path. */
   #block(): void {
     this.#limit = this.#sureLimit = -1;
+    this.#floor = NO_FLOOR;
   }
 
   /** Lets `offset` in if the window is still there: a receiver's bytes could otherwise be given out after a rewind. */

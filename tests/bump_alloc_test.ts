@@ -357,6 +357,40 @@ Deno.test("mark and rewind stay within their own arena", () => {
   assertEquals(scratch.addressOf(view), scratch.address + 104n);
 });
 
+Deno.test("a changed mark never leads below its scope, nor out of the region", () => {
+  using scratch = new BumpAlloc();
+  const outer = scratch.alloc(100).fill(7);
+  using scope = scratch.scope();
+  for (const byteLength of [10, 3 * 2 ** 20]) {
+    scope.alloc(byteLength);
+    for (
+      const forged of [
+        { offset: 0 },
+        { offset: 1.5 },
+        { offset: NaN },
+        { offset: -8 },
+        { offset: 2 ** 40 },
+        {
+          offset: "0",
+        },
+        { lease: -1 },
+        { lease: 0.5 },
+        { lease: 7 },
+        { lease: undefined },
+      ]
+    ) {
+      try {
+        scope.rewind(Object.assign(scope.mark(), forged));
+      } catch (error) {
+        assert(error instanceof TypeError || error instanceof RangeError);
+      }
+      scope.alloc(50).fill(0);
+      assert(outer.every((byte) => byte === 7));
+      assert(scope.offset(1) >= 100);
+    }
+  }
+});
+
 Deno.test("pins: a synchronous end is refused, await using waits", async () => {
   const folder = await Deno.makeTempDir();
   try {
