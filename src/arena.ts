@@ -199,16 +199,23 @@ export abstract class ScratchArena implements Scratch {
    */
   allocArray<T>(type: TypedArrayConstructor<T>, length: number): T {
     const size = type?.BYTES_PER_ELEMENT;
-    if (typeof type !== "function" || typeof size !== "number") {
+    // A power of two up to eight: what a class says of itself must not move the cursor back.
+    if (typeof type !== "function" || !(size === 8 || size === 4 || size === 2 || size === 1)) {
       throw new TypeError("Cannot allocate: the type must be a typed array constructor");
     }
     if ((length | 0) === length && length > 0) {
       const start = (this.#cursor + 7) & -8;
       const end = start + length * size;
       if (end <= this.#limit && !this.#buffer.detached) {
-        const array = new type(this.#buffer, start, length);
+        const cursor = this.#cursor;
+        // Before the constructor runs, which may be a caller's and may allocate.
         this.#cursor = end;
-        return array;
+        try {
+          return new type(this.#buffer, start, length);
+        } catch (error) {
+          if (this.#cursor === end) this.#cursor = cursor;
+          throw error;
+        }
       }
     }
     checkSize(length, "allocate", "length");
@@ -293,7 +300,7 @@ export abstract class ScratchArena implements Scratch {
       );
     }
     const ours = view.buffer === this.#buffer;
-    if (ours && oldStart + oldLength === this.#cursor && oldLength > 0) {
+    if (ours && oldStart + oldLength === this.#cursor && oldLength > 0 && oldStart >= this.#startOffset - this.#base) {
       return this.#resizeLast(view, byteLength);
     }
     if (byteLength <= oldLength) {
@@ -428,7 +435,7 @@ export abstract class ScratchArena implements Scratch {
         `Cannot view ${formatBytes(byteLength)} at offset ${offset}: only offsets below ${end} are allocated`,
       );
     }
-    if (byteLength === 0) return new Uint8Array(NO_WINDOW);
+    if (byteLength === 0) return new Uint8Array(0);
     if (region.isStolen(this.#depth)) throw new DetachedError("view");
     const { buffer, base } = region.windowOver(this.#depth, offset, byteLength, end);
     return new Uint8Array(buffer, offset - base, byteLength);
@@ -693,9 +700,10 @@ export abstract class ScratchArena implements Scratch {
     }
     const mark = this.mark();
     try {
-      const array = this.allocArray(BigUint64Array, texts.length + 1);
-      for (let i = 0; i < texts.length; i++) array[i] = this.addressOf(this.cstring(texts[i]));
-      array[texts.length] = 0n;
+      const count = texts.length; // once: a getter among the texts may make more of them
+      const array = this.allocArray(BigUint64Array, count + 1);
+      for (let i = 0; i < count; i++) array[i] = this.addressOf(this.cstring(texts[i]));
+      array[count] = 0n;
       return array;
     } catch (error) {
       this.rewind(mark);
@@ -788,11 +796,16 @@ export abstract class ScratchArena implements Scratch {
   pin<T>(promise: Promise<T>): Promise<T> {
     this.#checkOpen("pin");
     if (typeof promise?.then !== "function") throw new TypeError("Cannot pin: a promise is needed");
-    const pins = this.#pins ??= new Set();
-    // The closure also keeps the allocator from being collected meanwhile.
-    const unpin = () => void pins.delete(settled);
-    const settled: Promise<unknown> = promise.then(unpin, unpin);
-    pins.add(settled);
+    this.#pins ??= new Set();
+    const unpin = async () => {
+      try {
+        await promise; // never goes on at once, whatever a thenable does
+      } catch { /* whoever has the promise handles it */ }
+      // `this` also keeps the allocator, and so the memory, from being collected meanwhile.
+      this.#pins!.delete(settled);
+    };
+    const settled: Promise<void> = unpin();
+    this.#pins.add(settled);
     return promise;
   }
 

@@ -1,5 +1,5 @@
 import { type BumpAlloc, type BumpAllocOptions, checkOptions } from "./bump_alloc.ts";
-import { checkSize } from "./check.ts";
+import { checkSize, describe } from "./check.ts";
 import { formatBytes } from "./format.ts";
 import { Slots } from "./slots.ts";
 
@@ -111,6 +111,9 @@ export class BumpPool implements Disposable {
    * @throws {ReserveError} The operating system refuses that much.
    */
   constructor(options: BumpPoolOptions = {}) {
+    if (options === null || typeof options !== "object") {
+      throw new TypeError(`Cannot make a pool: options must be an object, not ${describe(options)}`);
+    }
     const settings = checkOptions({ size: DEFAULT_SIZE, retain: DEFAULT_RETAIN, ...withoutUndefined(options) });
     const { limit = DEFAULT_LIMIT, whenFull = "wait" } = options;
     checkSize(limit, "make a pool", "limit");

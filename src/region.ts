@@ -748,6 +748,10 @@ function markSettledOnUnload(): void {
   if (listening) return;
   listening = true;
   globalThis.addEventListener("unload", () => {
-    for (const region of live) region.settle();
+    for (const region of live) {
+      try {
+        region.settle();
+      } catch { /* the permission was given up meanwhile: its memory then stays accessible */ }
+    }
   });
 }

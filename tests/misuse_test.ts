@@ -1,6 +1,6 @@
 /** What a caller may do to buffers, and what must hold all the same: nothing is read that is not mapped, nobody's bytes change. */
-import { assert, assertEquals } from "@std/assert";
-import { BumpAlloc } from "../mod.ts";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { BumpAlloc, BumpPool, ClosedError, PinnedError } from "../mod.ts";
 
 /** Bytes of the region that native code takes, so that the next lease does not continue the last one. */
 function takeNatively(scratch: BumpAlloc, byteLength: number): void {
@@ -87,6 +87,112 @@ Deno.test("neither a buffer's own property nor a patched prototype keeps a view 
     ArrayBuffer.prototype.transfer = transfer;
   }
   assertEquals(alive.length, 0);
+});
+
+Deno.test("a class whose constructor allocates or throws, or lies about its element's size, overlaps nothing", () => {
+  using scratch = new BumpAlloc();
+  const live = scratch.alloc(64).fill(1);
+  class Nested {
+    static readonly BYTES_PER_ELEMENT = 1;
+    readonly own: Uint8Array;
+    readonly nested: Uint8Array;
+    constructor(buffer: ArrayBuffer, offset: number, length: number) {
+      this.own = new Uint8Array(buffer, offset, length).fill(2);
+      this.nested = scratch.alloc(100).fill(3);
+    }
+  }
+  const { own, nested } = scratch.allocArray(Nested, 10);
+  scratch.alloc(200).fill(4);
+  assert(live.every((b) => b === 1) && own.every((b) => b === 2) && nested.every((b) => b === 3));
+  const { used } = scratch;
+  class Throws extends Uint8Array {
+    constructor() {
+      super(1);
+      throw new Error("mine");
+    }
+  }
+  assertThrows(() => scratch.allocArray(Throws, 100), Error, "mine");
+  for (const BYTES_PER_ELEMENT of [-8, 0, 0.1, 3, -1e9, NaN, Infinity, "8"]) {
+    const type = Object.assign(class {}, { BYTES_PER_ELEMENT });
+    assertThrows(() => scratch.allocArray(type as never, 10), TypeError, "typed array constructor");
+  }
+  assertEquals(scratch.used, used);
+});
+
+Deno.test("marks that were tampered with and views that lie lead below nothing", () => {
+  using scratch = new BumpAlloc();
+  const live = scratch.alloc(64).fill(1);
+  const tamper = (arena: Pick<BumpAlloc, "mark" | "rewind">, offset: unknown, lease: unknown = 0) =>
+    arena.rewind(Object.assign(arena.mark(), { offset, lease }));
+  using scope = scratch.scope();
+  scope.alloc(2 ** 21);
+  for (const wrong of [NaN, 1.5, "4", undefined]) {
+    assertThrows(() => tamper(scope, wrong), TypeError);
+    assertThrows(() => tamper(scope, 64, wrong ?? null), TypeError);
+  }
+  assertThrows(() => tamper(scope, 64, -1), TypeError);
+  tamper(scope, -5);
+  scope.alloc(64).fill(2);
+  const last = scope.alloc(8);
+  const whole = new Uint8Array(last.buffer, 0, last.byteOffset + 8);
+  scope.realloc(whole, 0);
+  scope.alloc(64).fill(3);
+  assert(live.every((byte) => byte === 1));
+});
+
+Deno.test("texts that change while they are written still end with NULL", () => {
+  using scratch = new BumpAlloc();
+  scratch.alloc(4096).fill(255);
+  scratch.reset();
+  const texts = ["a", "b"];
+  Object.defineProperty(texts, 0, {
+    get() {
+      texts.push("more");
+      return "a";
+    },
+  });
+  assertEquals(scratch.cstringArray(texts).at(-1), 0n);
+});
+
+Deno.test("an empty view's buffer is nobody else's", () => {
+  using scratch = new BumpAlloc();
+  scratch.view(0, 0).buffer.transfer();
+  using other = new BumpAlloc();
+  assertEquals(other.view(0, 0).length, 0);
+});
+
+Deno.test("a thenable that settles at once does not stay pinned", async () => {
+  const scratch = new BumpAlloc();
+  const thenable = { then: (settle: (value: number) => void) => settle(1) };
+  scratch.pin(thenable as unknown as Promise<number>);
+  assertThrows(() => scratch.close(), PinnedError);
+  await new Promise((resolve) => setTimeout(resolve));
+  scratch.close();
+  assertThrows(() => scratch.alloc(1), ClosedError);
+});
+
+Deno.test("a pool's options must be an object", () => {
+  for (const wrong of [null, 5, "x"]) assertThrows(() => new BumpPool(wrong as never), TypeError, "options must be");
+});
+
+Deno.test("a program that gave its permission up ends well", async () => {
+  const program = `
+    import { BumpAlloc } from ${JSON.stringify(new URL("../mod.ts", import.meta.url).href)};
+    const scratch = new BumpAlloc();
+    scratch.alloc(8);
+    Deno.permissions.revokeSync({ name: "ffi" });
+    try { scratch.alloc(2 ** 24); } catch (error) { console.log(error.name, scratch.used); }`;
+  const { code, stdout } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "--quiet",
+      "--no-check",
+      "--no-config",
+      "--allow-ffi",
+      `data:text/typescript,${encodeURIComponent(program)}`,
+    ],
+  }).output();
+  assertEquals([code, new TextDecoder().decode(stdout).trim()], [0, "NotCapable 8"]);
 });
 
 declare const process: {
