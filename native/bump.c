@@ -19,7 +19,7 @@
 
 _Static_assert(sizeof(size_t) == 8 && sizeof(void *) == 8, "offsets, sizes and addresses share one width");
 
-#define ABI_VERSION 2u
+#define ABI_VERSION 3u
 #define MAGIC (UINT64_C(0xb0a11c0c5eed0000) + ABI_VERSION) /* xor the slot's address: a copy elsewhere is not alive */
 #define CHUNK_SIZE ((size_t)64 * 1024)
 #define SLOT_SIZE ((size_t)256)
@@ -34,6 +34,8 @@ _Static_assert(sizeof(size_t) == 8 && sizeof(void *) == 8, "offsets, sizes and a
 #define SEVERAL UINT64_MAX
 
 typedef struct chunk chunk_t;
+
+typedef struct { uint64_t start, end; } open_t; /* the latest lease that a reference took, nothing of it given back */
 
 struct bump {
   /* identity: what bump_attach copies before it trusts the address */
@@ -55,9 +57,11 @@ struct bump {
   _Atomic uint64_t kept;      /* stays mapped with its contents after the last close */
   _Atomic uint64_t lost;      /* stays accessible, contents need not */
   _Atomic uint64_t leased_by; /* who leased since it was settled */
+  _Atomic uint64_t stranded;  /* what bump_stranded says */
 
   /* slab */
   _Alignas(64) _Atomic uint64_t holder; /* thread of the creator's reference, 0 when it is gone */
+  open_t open;                          /* the creator's, while it holds */
   chunk_t *chunk;
   bump_t *next_free;
 };
@@ -80,6 +84,7 @@ _Static_assert(sizeof(struct chunk) <= SLOT_SIZE, "the header takes one slot");
 typedef struct {
   bump_t *bump;
   uint64_t thread;
+  open_t open;
 } held_t;
 
 /* This instance's own; other instances have theirs. Guarded by `lock`. */
@@ -279,20 +284,56 @@ static bool held_room(void) {
   const size_t size = instance.held_size == 0 ? CHUNK_SIZE / sizeof(held_t) : instance.held_size * 2;
   held_t *larger = os_map(size * sizeof(held_t));
   if (larger == NULL) return false;
-  for (size_t i = 0; i < instance.held_count; i++) {
-    larger[i].bump = instance.held[i].bump;
-    larger[i].thread = instance.held[i].thread;
-  }
+  for (size_t i = 0; i < instance.held_count; i++) larger[i] = instance.held[i];
   if (instance.held != NULL) os_unmap(instance.held, instance.held_size * sizeof(held_t));
   instance.held = larger;
   instance.held_size = size;
   return true;
 }
 
+static void strand(bump_t *bump, uint64_t from, uint64_t to) {
+  atomic_fetch_add_explicit(&bump->stranded, to - from, memory_order_relaxed);
+}
+
+/* Its latest lease stays behind: nobody knows how much of that was used. */
 static void held_remove(size_t index) {
-  const held_t *last = &instance.held[--instance.held_count];
-  instance.held[index].bump = last->bump;
-  instance.held[index].thread = last->thread;
+  held_t *held = &instance.held[index];
+  strand(held->bump, held->open.start, held->open.end);
+  *held = instance.held[--instance.held_count];
+}
+
+static void creator_remove(bump_t *bump) {
+  strand(bump, bump->open.start, bump->open.end);
+  set(&bump->holder, 0);
+}
+
+/* Where the latest lease is kept of a reference of this thread; NULL when it has none here. An allocator that
+ * shares its thread and its region with another one shares this, too. */
+static open_t *open_of(bump_t *bump) {
+  const uint64_t me = os_thread();
+  if (owns_slot(bump) && get(&bump->holder) == me) return &bump->open;
+  for (size_t i = 0; i < instance.held_count; i++) {
+    if (instance.held[i].bump == bump && instance.held[i].thread == me) return &instance.held[i].open;
+  }
+  return NULL;
+}
+
+/* Only a shared region can outlive a reference. */
+static void note_lease(bump_t *bump, uint64_t start, uint64_t end) {
+  if (get(&bump->key) == 0) return;
+  lock(&instance.lock);
+  open_t *open = open_of(bump);
+  if (open != NULL) *open = (open_t){start, end};
+  unlock(&instance.lock);
+}
+
+/* Its owner says itself what is left of it. */
+static void note_left(bump_t *bump, uint64_t end) {
+  if (get(&bump->key) == 0) return;
+  lock(&instance.lock);
+  open_t *open = open_of(bump);
+  if (open != NULL && open->end == end) *open = (open_t){0, 0};
+  unlock(&instance.lock);
 }
 
 /* `thread` 0: anyone's. */
@@ -306,7 +347,7 @@ static bool forget_from(bump_t *bump, uint64_t thread) {
   if (!owns_slot(bump)) return false; /* a forged address is not even read */
   const uint64_t holder = get(&bump->holder);
   if (holder == 0 || (thread != 0 && holder != thread)) return false;
-  set(&bump->holder, 0);
+  creator_remove(bump);
   return true;
 }
 
@@ -336,7 +377,7 @@ static bump_t *forget_next(uint64_t thread) {
       const uint64_t holder = get(&slot->holder);
       if (holder == 0 || (thread != 0 && holder != thread)) continue;
       found = slot;
-      set(&slot->holder, 0);
+      creator_remove(slot);
     }
   }
   unlock(&instance.lock);
@@ -480,6 +521,8 @@ static bump_t *begin(bump_t *slot, unsigned char *base, uint64_t capacity, uint3
   set(&slot->kept, 0);
   set(&slot->lost, 0);
   set(&slot->leased_by, SETTLED);
+  set(&slot->stranded, 0);
+  slot->open = (open_t){0, 0};
   set(&slot->key, 0);
   set(&slot->magic, magic_of(slot));
   set(&slot->holder, os_thread());
@@ -578,8 +621,7 @@ bump_t *bump_attach(double address, double key, int32_t *error) {
   else if (!retain(bump, wanted)) code = BUMP_STALE;
   else {
     held_t *held = &instance.held[instance.held_count++];
-    held->bump = bump;
-    held->thread = os_thread();
+    *held = (held_t){bump, os_thread(), {0, 0}};
   }
   unlock(&instance.lock);
   if (code != BUMP_OK) return refuse(error, code);
@@ -615,6 +657,7 @@ int32_t bump_renew(bump_t *bump, double keep) {
     set(&bump->kept, 0);
     set(&bump->lost, 0);
     set(&bump->leased_by, SETTLED);
+    set(&bump->stranded, 0);
   }
   readmit(bump);
   return error == 0 ? BUMP_OK : system_error(error);
@@ -658,6 +701,7 @@ int32_t bump_lease(bump_t *bump, double minimum, double preferred, double align,
   lease->start = (double)start;
   lease->end = (double)end;
   lease->fresh_from = (double)offset_max(start, offset_min(high, end));
+  note_lease(bump, start, end);
   return BUMP_OK;
 }
 
@@ -711,7 +755,10 @@ int32_t bump_unlease(bump_t *bump, double from, double to) {
   if (!offset_from_double(from, &start) || !offset_from_double(to, &end) || start > end || end > bump->capacity) {
     return BUMP_INVALID;
   }
-  return move_cursor(bump, end, start);
+  const bool given = move_cursor(bump, end, start);
+  if (!given) strand(bump, start, end);
+  note_left(bump, end);
+  return given;
 }
 
 int32_t bump_resize_last(bump_t *bump, void *block, size_t old_size, size_t new_size) {
@@ -733,6 +780,7 @@ int32_t bump_reset(bump_t *bump, double cursor) {
   if (!exclude(bump)) return BUMP_SHARED;
   uint64_t seen = get(&bump->cursor);
   while (target <= seen && !swap(&bump->cursor, &seen, target)) {}
+  if (target <= seen) set(&bump->stranded, 0);
   readmit(bump);
   return target <= seen ? BUMP_OK : BUMP_INVALID; /* back only: what is above was never committed */
 }
@@ -781,6 +829,8 @@ void *bump_base(bump_t *bump) { return alive(bump) ? bump->base : NULL; }
 double bump_capacity(bump_t *bump) { return alive(bump) ? (double)bump->capacity : (double)BUMP_STALE; }
 
 double bump_cursor(bump_t *bump) { return alive(bump) ? (double)get(&bump->cursor) : (double)BUMP_STALE; }
+
+double bump_stranded(bump_t *bump) { return alive(bump) ? (double)get(&bump->stranded) : (double)BUMP_STALE; }
 
 double bump_committed(bump_t *bump) { return alive(bump) ? (double)get(&bump->committed) : (double)BUMP_STALE; }
 

@@ -93,7 +93,8 @@ BUMP_API void *bump_alloc_zeroed(bump_t *bump, size_t size, size_t align);
 
 /* ---- pop --------------------------------------------------------------- */
 
-/* Gives [from, to) back when `to` is the cursor: 1 if it did, 0 if something was taken since. */
+/* Gives [from, to), the rest of a lease, back when `to` is the cursor: 1 if it did, 0 if something was taken since and
+ * the rest is stranded. */
 BUMP_API int32_t bump_unlease(bump_t *bump, double from, double to);
 
 /* Grows, shrinks or (new_size 0) frees the block in place when it is the last: 1 if it did, else 0. */
@@ -117,6 +118,9 @@ BUMP_API double bump_resident(bump_t *bump);  /* bytes of the region in RAM now 
 BUMP_API void *bump_base(bump_t *bump);       /* address of offset 0 */
 BUMP_API double bump_capacity(bump_t *bump);
 BUMP_API double bump_cursor(bump_t *bump);
+/* Bytes of leases that were given up and are nobody's until bump_reset. Of a reference that was dropped while it had an
+ * open lease they are all those of that lease, used or not. */
+BUMP_API double bump_stranded(bump_t *bump);
 BUMP_API double bump_committed(bump_t *bump); /* bytes from offset 0 */
 BUMP_API double bump_attached(bump_t *bump);  /* live references, anywhere */
 

@@ -100,6 +100,12 @@ export interface BumpStats {
   readonly peak: number;
   /** Leased from the native cursor by this allocator, and not used yet. */
   readonly unused: number;
+  /**
+   * Part of `used` that nobody uses and that comes back at `reset`: ends of leases that were too short for the request that
+   * came next, and what allocators of a shared region left of theirs when they were closed. One that ended
+   * without `close`, with its Worker, counts with the whole of its last lease.
+   */
+  readonly stranded: number;
   /** Usable without asking the operating system. */
   readonly committed: number;
   /** In RAM now. */
@@ -459,6 +465,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
         remaining: 0,
         peak: region.peak,
         unused: 0,
+        stranded: 0,
         committed: 0,
         resident: 0,
         orphaned,
@@ -474,6 +481,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
       remaining: capacity - used,
       peak: Math.max(region.peak, position, used),
       unused: region.cursor - used,
+      stranded: region.stranded,
       committed: region.committed,
       resident: region.resident,
       orphaned,

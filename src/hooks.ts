@@ -31,6 +31,16 @@ import type { Region } from "./region.ts";
  * ```
  */
 export interface BumpHooks {
+  /**
+   * `bump_alloc` of `native/bump.h`, for native code that knows it: any thread may call it, beside JavaScript in this Worker and
+   * in others.
+   */
+  readonly native: {
+    /** `void *bump_alloc(bump_t *bump, size_t size, size_t align)`: NULL when the region is full. */
+    readonly alloc: Deno.PointerObject;
+    /** The `bump_t *`. */
+    readonly bump: Deno.PointerObject;
+  };
   /** `zalloc`, `zfree` and `opaque` of a `z_stream`, before `deflateInit2_` or `inflateInit2_`. */
   readonly zlib: {
     /** An `alloc_func`. */
@@ -122,6 +132,11 @@ export class RegionHooks implements BumpHooks {
     this.#owner = owner;
     this.#region = region;
     this.#pooled = pooled;
+  }
+
+  get native(): BumpHooks["native"] {
+    const bump = this.#control();
+    return { alloc: callbacks().bump_alloc, bump };
   }
 
   get zlib(): BumpHooks["zlib"] {

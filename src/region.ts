@@ -182,6 +182,11 @@ export class Region {
     return this.#native.bump_committed(this.#control);
   }
 
+  /** What nobody uses of leases that were left. */
+  get stranded(): number {
+    return this.#native.bump_stranded(this.#control);
+  }
+
   get resident(): number {
     return Math.max(0, this.#native.bump_resident(this.#control));
   }
@@ -238,6 +243,11 @@ export class Region {
     if (code === BumpCode.FULL) return -1;
     if (code !== BumpCode.OK) this.#refuse(byteLength, code);
     this.leases.push({ start: grant[0], end: grant[1], dirty: grant[2] });
+    if (last >= 0) {
+      // Too short for this request, and there is a later lease now: the library notes what nobody uses.
+      const { start, end } = this.leases[last];
+      if (position < end) this.#native.bump_unlease(this.#control, Math.max(position, start), end);
+    }
     return this.leases.length - 1;
   }
 
@@ -293,13 +303,13 @@ export class Region {
     return index;
   }
 
-  /** Gives the part of the last lease above `position` back, when nobody took more since. */
+  /** Gives the leases above `position` back, where nobody took more since. */
   giveBack(index: number, position: number): void {
     if (this.isStolen(this.buffers.length)) return; // the receiver sees it
     for (let i = this.leases.length - 1; i >= index && i >= 0; i--) {
       const lease = this.leases[i];
       const from = i === index ? position : lease.start;
-      if (this.#native.bump_unlease(this.#control, from, lease.end) !== 1) return;
+      if (this.#native.bump_unlease(this.#control, from, lease.end) !== 1) continue; // the library notes it
       if (from === lease.start) this.leases.pop();
       else lease.end = from;
     }

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BumpAlloc, type BumpHandle, ClosedError, SharedError } from "../mod.ts";
+import { randomOf } from "./pattern.ts";
 import type { ShareRequest } from "./workers/share_worker.ts";
 
 /** A Worker that answers one request at a time. */
@@ -189,4 +190,92 @@ Deno.test("what an attached allocator leaves unused comes back or is reported", 
   other.close();
   // Nobody took more in between: the rest of the lease is back.
   assertEquals(owner.used, 100);
+});
+
+Deno.test("what an allocator leaves of its leases is bounded, and reported to all", async () => {
+  using owner = BumpAlloc.withSize(2 ** 26);
+  const handle = owner.share();
+  const first = BumpAlloc.attach(handle);
+  first.alloc(100);
+  owner.alloc(8); // so that the rest of the lease cannot come back
+  const { unused } = first.stats();
+  assert(unused > 0 && unused <= 65536);
+  first.close();
+  assertEquals(owner.stats().stranded, unused);
+
+  // With its Worker, without close: nobody knows how much of the lease was used.
+  const peer = new Peer();
+  await peer.ask({ kind: "attach", handle });
+  await peer.ask({ kind: "alloc", byteLength: 100, value: 1 });
+  owner.alloc(2 ** 20);
+  const before = owner.stats().stranded;
+  peer.worker.terminate();
+  await untilAttached(owner, 1);
+  const left = owner.stats().stranded - before;
+  assert(left > 0 && left <= 2 ** 20, `${left} bytes`);
+  owner.reset();
+  assertEquals([owner.used, owner.stats().stranded], [0, 0]);
+});
+
+Deno.test("leases grow with use up to a window, and a large request gets its own", () => {
+  using owner = BumpAlloc.withSize(2 ** 28);
+  using other = BumpAlloc.attach(owner.share());
+  const sizes: number[] = [];
+  for (let i = 0; i < 100_000; i++) {
+    const cursor = owner.stats().used;
+    other.alloc(512);
+    const grown = owner.stats().used - cursor;
+    if (grown > 0) sizes.push(grown);
+    if (sizes.length === 8) break;
+  }
+  assertEquals(sizes, [65536, 131072, 262144, 524288, 2 ** 20, 2 ** 20, 2 ** 20, 2 ** 20]);
+  const cursor = owner.stats().used;
+  other.alloc(5 * 2 ** 20);
+  const grown = owner.stats().used - cursor;
+  assert(grown <= 5 * 2 ** 20 && grown > 4 * 2 ** 20 - 2 ** 19, `${grown} bytes`);
+  other.close();
+});
+
+Deno.test("random handles are refused: numbers, addresses of every sort, freed regions", () => {
+  const random = randomOf(11);
+  const dead: BumpHandle[] = [];
+  for (let i = 0; i < 100; i++) {
+    const gone = BumpAlloc.withSize(65536);
+    dead.push(gone.share());
+    gone.close();
+  }
+  using owner = BumpAlloc.withSize(2 ** 20);
+  const handle = owner.share();
+  const word = () => random(2 ** 31) * 2 ** 22 + random(2 ** 22);
+  const controls = [
+    () => handle.control,
+    () => handle.control + 64 * (random(2048) - 1024),
+    () => handle.control + random(256),
+    () => Number(owner.address) + 64 * random(20_000),
+    () => dead[random(dead.length)].control,
+    () => 64 * random(2 ** 20),
+    () => 2 ** 47 + 64 * random(2 ** 20),
+    () => Number.MAX_SAFE_INTEGER - random(2 ** 20),
+    () => -word(),
+    word,
+    () => NaN,
+    () => Infinity,
+    () => 0.5 + random(1000),
+    () => "1" as unknown as number,
+  ];
+  const keys = [() => handle.key + 1, () => 0, () => -1, word, () => NaN, () => dead[random(dead.length)].key];
+  let refused = 0;
+  for (let i = 0; i < 20_000; i++) {
+    const control = controls[random(controls.length)]();
+    const key = keys[random(keys.length)]();
+    try {
+      BumpAlloc.attach({ ...handle, control, key });
+    } catch (error) {
+      assert(error instanceof SharedError || error instanceof TypeError, String(error));
+      refused++;
+    }
+  }
+  for (const old of dead) assertThrows(() => BumpAlloc.attach(old), SharedError);
+  assertEquals(refused, 20_000);
+  assertEquals(owner.stats().attached, 1);
 });

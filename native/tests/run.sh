@@ -30,6 +30,8 @@ build bump test_bump.c $library
 "$out/bump"
 build threads test_threads.c $library
 "$out/threads"
+build stress test_stress.c stress.c $library
+"$out/stress"
 build unload test_unload.c
 "$out/unload" "$out/libbump.so"
 build_hooks
@@ -52,6 +54,8 @@ echo "race:through_pipe" > "$out/tsan"
 build threads -fsanitize=thread test_threads.c $library
 # The longest history: without it the stack that the suppression names may be lost on a busy machine.
 TSAN_OPTIONS="history_size=7 halt_on_error=1 suppressions=$out/tsan" "$out/threads"
+build stress -fsanitize=thread test_stress.c stress.c $library
+TSAN_OPTIONS="history_size=7 halt_on_error=1 suppressions=$out/tsan" "$out/stress"
 build_hooks -fsanitize=thread
 TSAN_OPTIONS="history_size=7 halt_on_error=1" "$out/hooks"
 

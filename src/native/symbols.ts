@@ -19,7 +19,7 @@ export const BumpCode = {
 export const HUGE_PAGES = 1;
 
 /** The `bump_abi()` that this binding was written for. */
-export const ABI = 2;
+export const ABI = 3;
 
 /** The symbol table for `Deno.dlopen`. */
 export const symbols = {
@@ -123,6 +123,7 @@ export const symbols = {
   bump_base: { parameters: ["pointer"], result: "pointer" },
   bump_capacity: { parameters: ["pointer"], result: "f64" },
   bump_cursor: { parameters: ["pointer"], result: "f64" },
+  bump_stranded: { parameters: ["pointer"], result: "f64" },
   bump_committed: { parameters: ["pointer"], result: "f64" },
   bump_attached: { parameters: ["pointer"], result: "f64" },
 
@@ -130,8 +131,9 @@ export const symbols = {
   bump_expat_suite: { parameters: ["pointer"], result: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** The callbacks in `native/hooks.h` that are told their region: native libraries call them, JavaScript takes their addresses. */
+/** The functions that are told their region: native libraries call them, JavaScript takes their addresses. */
 export const callbackNames = [
+  "bump_alloc",
   "bump_zlib_alloc",
   "bump_zlib_free",
   "bump_zstd_alloc",

@@ -7,6 +7,8 @@ export interface StressRequest {
   seed: number;
   /** Blocks to allocate. */
   count: number;
+  /** Alignments are powers of two below `1 << alignBits`. */
+  alignBits: number;
 }
 
 /** Offsets, lengths: [offset, byteLength, offset, byteLength, …]. */
@@ -17,14 +19,14 @@ export interface StressAnswer {
 }
 
 globalThis.addEventListener("message", (event) => {
-  const { handle, seed, count } = (event as MessageEvent<StressRequest>).data;
+  const { handle, seed, count, alignBits } = (event as MessageEvent<StressRequest>).data;
   const allocator = BumpAlloc.attach(handle);
   const random = randomOf(seed);
   const blocks = new Float64Array(count * 2);
   const views: Uint8Array[] = [];
   for (let i = 0; i < count; i++) {
     const byteLength = 1 + random(random(100) === 0 ? 4000 : 96);
-    const view = allocator.alloc(byteLength, 1 << random(8));
+    const view = allocator.alloc(byteLength, 1 << random(alignBits));
     fillPattern(view, seed + i);
     blocks[2 * i] = Number(allocator.addressOf(view) - allocator.address);
     blocks[2 * i + 1] = byteLength;
