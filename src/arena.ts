@@ -318,6 +318,8 @@ export abstract class ScratchArena implements Scratch {
     const oldEnd = this.#cursor;
     const offset = this.#base + start;
     this.#region.noteUsed(this.#lease, this.#base + oldEnd);
+    // What is cut off is taken back.
+    if (this.#poison && byteLength < view.byteLength) view.fill(POISON, byteLength);
     if (byteLength === 0) {
       this.#seek(start);
       return new Uint8Array(this.#buffer, start, 0);
