@@ -14,6 +14,7 @@ import { formatBytes } from "./format.ts";
 import { type BumpHooks, RegionHooks } from "./hooks.ts";
 import { Region, sharedRefusal } from "./region.ts";
 import { ABI } from "./native/symbols.ts";
+import { canMarkUntransferable, MARKS_SINCE } from "./untransferable.ts";
 
 /**
  * Options of {@linkcode BumpAlloc}. Sizes are bytes.
@@ -45,7 +46,7 @@ export interface BumpAllocOptions {
   /**
    * Whether buffers may be transferred (`postMessage`, `structuredClone`, streams); default true. With
    * false the transfer itself throws. But then nothing can detach: after `reset` or the end of a scope old
-   * views alias new ones.
+   * views alias new ones. False needs Deno 2.9.4 or newer.
    */
   transferable?: boolean;
 }
@@ -562,6 +563,12 @@ export function checkOptions(options: BumpAllocOptions): Settings {
   checkSize(window, "make an allocator", "window");
   checkSize(prefault, "make an allocator", "prefault");
   if (retain !== Infinity) checkSize(retain, "make an allocator", "retain");
+  if (options.transferable === false && !canMarkUntransferable()) {
+    throw new Deno.errors.NotSupported(
+      `Cannot make an allocator with { transferable: false }: that needs Deno ${MARKS_SINCE} or newer, and this is ` +
+        Deno.version.deno,
+    );
+  }
   return {
     capacity: Math.max(size, 1),
     window: Math.max(window, 4096),

@@ -2,7 +2,7 @@ import { type BumpLibrary, library } from "./native/library.ts";
 import { BumpCode, HUGE_PAGES } from "./native/symbols.ts";
 import { CommitError, ReserveError, SharedError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
-import { markUntransferable } from "./untransferable.ts";
+import { canMarkUntransferable, markUntransferable } from "./untransferable.ts";
 
 /** A run of committed bytes that this allocator took from the native cursor. */
 export interface Lease {
@@ -657,7 +657,14 @@ export class Region {
       return;
     }
     // Nobody would notice a transfer from now on, so that none may happen any more.
-    if (this.transferable) markUntransferable(buffer);
+    if (this.transferable) {
+      if (!canMarkUntransferable()) {
+        // Then it counts as transferred: its memory stays, because its views may reach anywhere.
+        this.#noteStolen(end);
+        return;
+      }
+      markUntransferable(buffer);
+    }
     windows.push(buffer);
   }
 

@@ -11,6 +11,7 @@ import {
   ScopeError,
   SharedError,
 } from "../mod.ts";
+import { canMarkUntransferable } from "../src/untransferable.ts";
 import { fillPattern, patternHolds } from "./pattern.ts";
 
 const gc = (globalThis as { gc?: () => void }).gc;
@@ -271,11 +272,13 @@ Deno.test({
       return view;
     })();
     const waiting = pool.use((scratch) => scratch.alloc(10).length);
-    await collectUntil(() => pool.stats().lost === 3 && pool.stats().idle === 2);
+    // Where a transfer cannot be refused, a lost lease leaves its place for good, and another one serves.
+    const idle = canMarkUntransferable() ? 2 : 3;
+    await collectUntil(() => pool.stats().lost === 3 && pool.stats().idle === idle);
     assertEquals(await waiting, 10);
     // A view keeps the memory of a lost lease: nobody else gets it.
-    assertEquals(pool.stats(), { ...pool.stats(), lost: 3, leased: 0, idle: 2 });
-    for (let i = 0; i < 2; i++) pool.lease().alloc(2 ** 20).fill(255);
+    assertEquals(pool.stats(), { ...pool.stats(), lost: 3, leased: 0, idle });
+    for (let i = 0; i < idle; i++) pool.lease().alloc(2 ** 20).fill(255);
     assertThrows(() => pool.lease(), PoolFullError);
     assert(patternHolds(kept, 3));
   },

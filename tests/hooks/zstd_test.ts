@@ -86,13 +86,14 @@ testWith(zstd, "zstd: its own threads allocate from the arena", () => {
 });
 
 testWith(zstd, "zstd: its threads and JavaScript allocate from one region at the same time", async () => {
-  const { ZSTD_compress2 } = Deno.dlopen(zstd.file, {
+  const library = Deno.dlopen(zstd.file, {
     ZSTD_compress2: {
       parameters: ["pointer", "buffer", "usize", "buffer", "usize"],
       result: "usize",
       nonblocking: true,
     },
-  }).symbols;
+  });
+  const { ZSTD_compress2 } = library.symbols;
   const sources = repositorySources();
   await using scratch = new BumpAlloc({ window: 4096 }); // small leases: many meetings
   const output = Array.from({ length: 4 }, () => new Uint8Array(sources.length + 1024));
@@ -123,6 +124,7 @@ testWith(zstd, "zstd: its threads and JavaScript allocate from one region at the
   output.forEach((bytes, i) =>
     assertEquals(restore(unpacking, bytes.subarray(0, lengths[i]), sources.length), sources)
   );
+  library.close();
 });
 
 testWith(zstd, "zstd: a full region is its memory error", () => {
