@@ -2,10 +2,10 @@ import type { LoadableFile } from "./extract.ts";
 
 const MFD_CLOEXEC = 1;
 
+/** Called by their addresses, once each: that costs a tenth of what `Deno.dlopen` takes to compile a function. */
 const libcSymbols = {
-  memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
-  write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
-  // Bound when it is needed, because each function takes a tenth of a millisecond.
+  memfd_create: { type: "pointer" },
+  write: { type: "pointer" },
   close: { type: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
@@ -15,28 +15,42 @@ const libcSymbols = {
  */
 export function memoryFile(bytes: Uint8Array<ArrayBuffer>): LoadableFile {
   const libc = openLibc();
-  const { memfd_create, write } = libc.symbols;
-  const fd = memfd_create(new TextEncoder().encode("bump_alloc\0"), MFD_CLOEXEC);
-  if (fd < 0) {
+  try {
+    const fd = writeMemoryFile(libc.symbols, bytes);
+    // glibc takes a path that it knows for the library that it knows, and descriptors are used again, so that no
+    // two copies may have the same. "/" and "/." mean nothing in a path: 32 random ones of them tell it from all others.
+    const bits = crypto.getRandomValues(new Uint32Array(1))[0].toString(2).padStart(32, "0");
+    const unique = bits.replaceAll("0", "/").replaceAll("1", "/.");
+    // The library closes the descriptor itself when it is loaded (native/memory_file.c): a Worker may be
+    // terminated before JavaScript gets to it.
+    return { path: `/proc/self/fd${unique}/${fd}`, remove: () => libc.close() };
+  } catch (error) {
     libc.close();
-    throw new Error("memfd_create failed");
+    throw error;
   }
+}
+
+/** The descriptor of a memory file with these bytes. */
+function writeMemoryFile(libc: LibcSymbols, bytes: Uint8Array<ArrayBuffer>): number {
+  const memfdCreate = native(libc.memfd_create, { parameters: ["buffer", "u32"], result: "i32" });
+  const write = native(libc.write, { parameters: ["i32", "buffer", "usize"], result: "isize" });
+  const fd = memfdCreate.call(new TextEncoder().encode("bump_alloc\0"), MFD_CLOEXEC);
+  if (fd < 0) throw new Error("memfd_create failed");
   for (let done = 0; done < bytes.length;) {
-    const count = Number(write(fd, bytes.subarray(done), BigInt(bytes.length - done)));
+    const count = Number(write.call(fd, bytes.subarray(done), BigInt(bytes.length - done)));
     if (count <= 0) {
-      new Deno.UnsafeFnPointer(libc.symbols.close as never, { parameters: ["i32"], result: "i32" }).call(fd);
-      libc.close();
+      native(libc.close, { parameters: ["i32"], result: "i32" }).call(fd);
       throw new Error("the library could not be written to memory");
     }
     done += count;
   }
-  // glibc takes a path that it knows for the library that it knows, and descriptors are used again, so that no
-  // two copies may have the same. "/" and "/." mean nothing in a path: 32 random ones of them tell it from all others.
-  const bits = crypto.getRandomValues(new Uint32Array(1))[0].toString(2).padStart(32, "0");
-  const unique = bits.replaceAll("0", "/").replaceAll("1", "/.");
-  // The library closes the descriptor itself when it is loaded (native/memory_file.c): a Worker may be
-  // terminated before JavaScript gets to it.
-  return { path: `/proc/self/fd${unique}/${fd}`, remove: () => libc.close() };
+  return fd;
+}
+
+type LibcSymbols = Deno.DynamicLibrary<typeof libcSymbols>["symbols"];
+
+function native<const T extends Deno.ForeignFunction>(address: unknown, type: T): Deno.UnsafeFnPointer<T> {
+  return new Deno.UnsafeFnPointer(address as Deno.PointerObject<T>, type);
 }
 
 /** glibc's name, then musl's. */
