@@ -2,7 +2,8 @@
  * `deno task bench:server`: the service of examples/server.ts and its twin on plain typed arrays under load, at 4 KiB,
  * 64 KiB and 1 MiB for each of the four buffers of a request.
  *
- * Each server is a process of its own. They are measured in turn, several rounds; the table gives medians.
+ * Each server is a process of its own. They are measured in turn, several rounds; the table gives medians. The memory of
+ * the last round's servers, from their first request on, is kept as it goes.
  *
  * @module
  */
@@ -15,17 +16,22 @@ const SECONDS = bench.quick ? 1 : 4;
 interface Result extends Load {
   /** Highest resident memory, bytes. */
   readonly peak: number;
+  /** Resident memory over time. */
+  readonly memory: readonly (readonly [seconds: number, byteLength: number])[];
 }
 
 async function measure(limit: number, plain: boolean): Promise<Result> {
   await using server = await Server.start(limit, plain);
-  if (!bench.quick) await server.load({ duration: 1 }); // compiles
-  const load = await server.load({ duration: SECONDS });
-  return { ...load, peak: server.memory("highest") };
+  const { result: load, samples: memory } = await server.sampled(async () => {
+    if (!bench.quick) await server.load({ duration: 1 }); // compiles
+    return await server.load({ duration: SECONDS });
+  });
+  return { ...load, peak: server.memory("highest"), memory };
 }
 
 console.log(`${CONNECTIONS} connections, bodies of 4 KiB, ${bench.rounds} rounds of ${SECONDS} s each\n`);
 for (const limit of [4096, 65536, 2 ** 20]) {
+  const buffers = `four buffers of ${limit / 1024} KiB for each request`;
   const pooled: Result[] = [];
   const plain: Result[] = [];
   for (let round = 0; round < bench.rounds; round++) {
@@ -34,7 +40,7 @@ for (const limit of [4096, 65536, 2 ** 20]) {
   }
   const report = (what: string, unit: string, of: (result: Result) => number, better: "less" | "more" = "less") =>
     bench.compared(unit, {
-      what: `four buffers of ${limit / 1024} KiB for each request: ${what}`,
+      what: `${buffers}: ${what}`,
       own: ["BumpPool", pooled.map(of)],
       peers: [["new Uint8Array", plain.map(of)]],
     }, { better });
@@ -42,5 +48,9 @@ for (const limit of [4096, 65536, 2 ** 20]) {
   report("median latency", "ms", (result) => result.p50);
   report("99 % latency", "ms", (result) => result.p99);
   report("peak memory", "MiB", (result) => result.peak / 2 ** 20);
+  for (const [name, results] of [["BumpPool", pooled], ["new Uint8Array", plain]] as const) {
+    const points = results.at(-1)!.memory.map(([seconds, byteLength]) => [seconds, byteLength / 2 ** 20] as const);
+    bench.series({ what: `${buffers}: memory over time`, unit: "MiB", name, points });
+  }
 }
 bench.finish();

@@ -60,6 +60,25 @@ export class Server {
     return resident(this.#child.pid, when);
   }
 
+  /**
+   * Samples resident memory in bytes, ten times a second and at both ends, while `run` does. A process that has no time to
+   * sample does it later: each sample says when it was, in seconds.
+   */
+  async sampled<T>(run: () => Promise<T>): Promise<{ result: T; samples: [seconds: number, byteLength: number][] }> {
+    const samples: [number, number][] = [];
+    const start = performance.now();
+    const sample = () => samples.push([(performance.now() - start) / 1000, this.memory("now")]);
+    sample();
+    const timer = setInterval(sample, 100);
+    try {
+      const result = await run();
+      sample();
+      return { result, samples };
+    } finally {
+      clearInterval(timer);
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#child.kill();
     await this.#child.status;

@@ -54,12 +54,21 @@ export interface Figure extends Asked {
   readonly note?: string;
 }
 
+/** How something went over time, in one way. */
+export interface Series {
+  readonly what: string;
+  readonly unit: string;
+  readonly name: string;
+  readonly points: readonly (readonly [seconds: number, value: number])[];
+}
+
 /** What a bench writes with `--json`. */
 export interface Results {
   readonly bench: string;
   readonly quick: boolean;
   readonly machine: Machine;
   readonly figures: readonly Figure[];
+  readonly series?: readonly Series[];
 }
 
 /** Where the figures were measured. */
@@ -104,6 +113,7 @@ export class Bench {
   readonly #only: string;
   readonly #json: string | undefined;
   readonly #figures: Figure[] = [];
+  readonly #series: Series[] = [];
   #headed = false;
 
   /** `rounds`: how often everything is measured; `quickRounds` with `--quick`. */
@@ -204,6 +214,11 @@ export class Bench {
     this.#row(what, "", asked, spread, unit, "");
   }
 
+  /** Keeps what was sampled over time, for the file and the plots. */
+  series(series: Series): void {
+    if (this.wants(series.what)) this.#series.push(series);
+  }
+
   #row(what: string, names: string, asked: Asked, measured: Spread, unit: string, times: string): void {
     if (!this.#headed) {
       console.log("| what | own / other | asked | measured | quartiles | own / other |\n|---|---|---|---|---|---|");
@@ -222,18 +237,21 @@ export class Bench {
   finish(): void {
     if (this.#json === undefined) return;
     const results: Results = { bench: this.#name, quick: this.quick, machine: machine(), figures: this.#figures };
-    Deno.writeTextFileSync(this.#json, stringify(results));
+    const series = this.#series.length > 0 ? this.#series : undefined;
+    Deno.writeTextFileSync(this.#json, stringify({ ...results, series }));
   }
 }
 
 /** Few digits, and one figure a line, so that a file says at a glance what has changed. */
 function stringify(results: Results): string {
   const round = (_: string, value: unknown) => typeof value === "number" ? Number(value.toPrecision(4)) : value;
-  const { figures, ...head } = results;
-  const lines = figures.map((figure) => `    ${JSON.stringify(figure, round)}`);
-  return `${
-    JSON.stringify({ ...head, figures: [] }, round, 2).replace(/\[\]\n\}$/, `[\n${lines.join(",\n")}\n  ]\n}`)
-  }\n`;
+  const members = Object.entries(results).filter(([, value]) => value !== undefined).map(([name, value]) => {
+    const text = Array.isArray(value)
+      ? `[\n${value.map((item) => `    ${JSON.stringify(item, round)}`).join(",\n")}\n  ]`
+      : JSON.stringify(value, round);
+    return `  ${JSON.stringify(name)}: ${text}`;
+  });
+  return `{\n${members.join(",\n")}\n}\n`;
 }
 
 /** Median and quartiles. */

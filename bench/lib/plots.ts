@@ -14,7 +14,7 @@ const GRID = { light: "#d8dee4", dark: "#30363d" };
 
 /** The SVG texts by name. Plots whose results are missing are left out. */
 export async function renderPlots(all: readonly Results[]): Promise<Record<string, string>> {
-  const specs = { "allocation": allocation(all), "server": server(all) };
+  const specs = { "allocation": allocation(all), "server": server(all), "memory": memory(all) };
   const texts: Record<string, string> = {};
   for (const [name, spec] of Object.entries(specs)) {
     if (spec === null) continue;
@@ -34,11 +34,18 @@ async function render(spec: Record<string, unknown>, theme: "light" | "dark"): P
     axis: { ...text, gridColor: GRID[theme], domainColor: ink, tickColor: ink },
     legend: { ...text, symbolSize: 120, labelLimit: 0 },
     header: text,
-    title: { color: ink, fontSize: 16, anchor: "start" },
+    title: { color: ink, fontSize: 16, anchor: "start", offset: 12 },
     view: { stroke: null },
   };
   const { spec: vega } = compile({ ...spec, config } as unknown as TopLevelSpec);
   return await new View(parse(vega), { renderer: "none" }).toSVG();
+}
+
+/** Panels beside each other, whose frames line up whatever is written at their axes; the space is for that. */
+const PANELS = { bounds: "flush", spacing: 70 };
+
+function panelTitle(text: string): Record<string, unknown> {
+  return { text, fontSize: 14, frame: "group" };
 }
 
 /** Time by size, for all peers, on logarithmic axes. */
@@ -75,8 +82,12 @@ function allocation(all: readonly Results[]): Record<string, unknown> | null {
         field: "ns",
         type: "quantitative",
         scale: { type: "log" },
-        title: "nanoseconds (median)",
-        axis: { format: "~s", tickCount: 6 },
+        title: "time (median)",
+        axis: {
+          tickCount: 6,
+          labelExpr: "datum.value < 1e3 ? datum.value + ' ns' : datum.value < 1e6 ? datum.value / 1e3 + ' µs'" +
+            " : datum.value / 1e6 + ' ms'",
+        },
       },
       color: { field: "way", type: "nominal", title: null, sort: ways },
       shape: { field: "way", type: "nominal", title: null, sort: ways },
@@ -108,9 +119,10 @@ function server(all: readonly Results[]): Record<string, unknown> | null {
   const encoding = { x: { ...x, axis: { labelAngle: 0 } }, xOffset: { field: "way" }, color };
   return {
     title: "A server under load: a pool, and new arrays for each request",
+    ...PANELS,
     data: { values },
     hconcat: kinds.map((kind) => ({
-      title: kind,
+      title: panelTitle(kind),
       width: 210,
       height: 240,
       transform: [{ filter: { field: "kind", equal: kind } }],
@@ -126,6 +138,36 @@ function server(all: readonly Results[]): Record<string, unknown> | null {
           },
         },
       ],
+    })),
+  };
+}
+
+/** Memory of the server as time goes by, for each size of its buffers. */
+function memory(all: readonly Results[]): Record<string, unknown> | null {
+  const series = all.find(({ bench }) => bench === "server")?.series ?? [];
+  const values = series.flatMap(({ what, name, points }) => {
+    const [, kibibytes] = /of (\d+) KiB for each request: memory over time$/.exec(what) ?? [];
+    if (kibibytes === undefined) return [];
+    return points.map(([seconds, mebibytes]) => ({ size: `${kibibytes} KiB`, way: name, seconds, mebibytes }));
+  });
+  if (values.length === 0) return null;
+  const sizes = [...new Set(values.map(({ size }) => size))];
+  return {
+    title: "Resident memory of the server under load, MiB, by the size of a request's four buffers",
+    ...PANELS,
+    data: { values },
+    hconcat: sizes.map((size) => ({
+      title: panelTitle(size),
+      width: 230,
+      height: 240,
+      transform: [{ filter: { field: "size", equal: size } }],
+      mark: { type: "line", strokeWidth: 2 },
+      encoding: {
+        x: { field: "seconds", type: "quantitative", title: "seconds", axis: { tickCount: 6 } },
+        y: { field: "mebibytes", type: "quantitative", title: null },
+        color: { field: "way", type: "nominal", title: null },
+        strokeDash: { field: "way", type: "nominal", title: null },
+      },
     })),
   };
 }
