@@ -2,7 +2,7 @@ import { checkAlign, checkSize, checkView, describe } from "./check.ts";
 import { ClosedError, DetachedError, OutOfMemoryError, PinnedError, ScopeError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
 import { checkOutType, makeOut, type Out, OUT_SIZE, type OutType } from "./out.ts";
-import { POISON, type Region, sharedRefusal, WINDOW_ALIGN } from "./region.ts";
+import { ignoreRevocation, POISON, type Region, sharedRefusal, WINDOW_ALIGN } from "./region.ts";
 import type { Mark, Scratch, TypedArrayConstructor } from "./scratch.ts";
 import { utf8Length, writeLong, writeShort } from "./utf8.ts";
 
@@ -962,7 +962,7 @@ export abstract class ScratchArena implements Scratch {
 
   #used(): number {
     const region = this.#region;
-    return region.cursor - region.unused(this.#lease, this.#base + this.#cursor);
+    return region.knownCursor - region.unused(this.#lease, this.#base + this.#cursor);
   }
 
   /** The innermost open arena. */
@@ -1058,11 +1058,12 @@ export abstract class ScratchArena implements Scratch {
       if (arena.#child !== null) throw new ScopeError("reset");
       arena.#checkPins("reset");
       if (arena.#region.shared && arena.#region.attached > 1) throw sharedRefusal("reset");
+      const cursor = arena.#region.noteNative(); // first: nothing has changed when it throws
       arena.#reclaim(0, arena.#region.leases[0]?.start ?? 0);
       arena.#region.dropWindows(0);
       arena.#buffer = NO_WINDOW;
       arena.#block();
-      arena.#region.rewindAll();
+      arena.#region.rewindAll(cursor);
       arena.#lease = 0;
       arena.#base = 0;
       arena.#cursor = 0;
@@ -1071,9 +1072,14 @@ export abstract class ScratchArena implements Scratch {
       if (arena.#closed) return false;
       arena.#checkPins("close");
       const last = arena.#innermost();
-      if (arena.#poison) last.#reclaim(0, arena.#region.leases[0]?.start ?? 0);
-      else last.#region.noteUsed(last.#lease, last.#base + last.#cursor);
-      if (arena.#region.shared) arena.#region.giveBack(last.#lease, last.#base + last.#cursor);
+      try {
+        if (arena.#poison) last.#reclaim(0, arena.#region.leases[0]?.start ?? 0);
+        else last.#region.noteUsed(last.#lease, last.#base + last.#cursor);
+        if (arena.#region.shared) arena.#region.giveBack(last.#lease, last.#base + last.#cursor);
+        if (arena.#region.isHooked) arena.#region.noteNative();
+      } catch (error) {
+        ignoreRevocation(error); // nobody sees these bytes any more, poisoned or not
+      }
       for (let a: ScratchArena | null = arena; a !== null; a = a.#child) a.#kill();
       return true;
     };

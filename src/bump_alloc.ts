@@ -515,7 +515,6 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
     const region = this.#region;
     if (this.#owner && region.shared && region.attached > 1) throw sharedRefusal("close");
     if (!closeArena(this)) return;
-    if (region.isHooked) region.noteNative();
     if (this.#home !== null) return this.#home.takeBack();
     dropped.unregister(region);
     region.release();

@@ -178,6 +178,16 @@ export class Region {
     return compiled === null ? frequently().bump_cursor(this.#control) : compiled.bump_cursor(this.#control);
   }
 
+  /** As `cursor`; what is known of it when the program has given the permission for FFI up. */
+  get knownCursor(): number {
+    try {
+      return this.cursor;
+    } catch (error) {
+      ignoreRevocation(error);
+      return this.leases.at(-1)?.end ?? 0;
+    }
+  }
+
   get committed(): number {
     return this.#native.bump_committed(this.#control);
   }
@@ -499,14 +509,13 @@ export class Region {
 
   /**
    * Takes all memory back after the windows of level 0 were dropped. Keeps the first lease when
-   * nothing but leases moved the native cursor; else the next allocation leases anew.
+   * nothing but leases moved the native cursor, which was at `cursor`; else the next allocation leases anew.
    */
-  rewindAll(): void {
+  rewindAll(cursor: number): void {
     if (this.stolenEnd > 0) {
       this.#renew();
       return;
     }
-    const cursor = this.noteNative();
     if (this.#poison && this.isHooked) this.#poisonNative(cursor);
     const first = this.leases[0];
     if (first === undefined || first.start !== 0) {
@@ -550,7 +559,7 @@ export class Region {
   /** Takes everything back, for the next lease of a pool. */
   recycle(): void {
     for (let depth = 0; depth < this.buffers.length; depth++) this.dropWindows(depth);
-    this.rewindAll();
+    this.rewindAll(this.noteNative());
     this.peak = 0;
     this.isHooked = false;
   }
@@ -691,7 +700,12 @@ export class Region {
     if (this.#released) return;
     this.#released = true;
     live.delete(this);
-    this.#native.bump_close(this.#control, this.stolenEnd);
+    try {
+      this.#native.bump_close(this.#control, this.stolenEnd);
+    } catch (error) {
+      // The memory then stays until the Worker ends, and no view of it is alive.
+      ignoreRevocation(error);
+    }
   }
 
   /** Tells the C library, at unload, whether it may unmap what windows showed. */
@@ -700,6 +714,11 @@ export class Region {
     for (let depth = 0; depth < this.buffers.length; depth++) if (this.isStolen(depth)) return;
     this.#native.bump_settle(this.#control);
   }
+}
+
+/** Throws unless the reason is that the program has given the permission for FFI up. */
+export function ignoreRevocation(error: unknown): void {
+  if (!(error instanceof Deno.errors.NotCapable)) throw error;
 }
 
 /** The refusal of what only the sole holder of a region may do. */

@@ -51,8 +51,13 @@ class Slot implements Home {
     const region = this.region;
     region.abandon(() => {
       if (!this.#slots.closed) {
-        if (region.stolenEnd > 0) this.place = this.#slots.movedPlace();
-        this.region = this.#carve();
+        try {
+          if (region.stolenEnd > 0) this.place = this.#slots.movedPlace();
+          this.region = this.#carve();
+        } catch {
+          // An error in a finalization callback would end the program.
+          return this.#slots.giveUp();
+        }
       }
       this.#slots.recovered(this);
     });
@@ -176,14 +181,17 @@ export class Slots {
       slot.region.recycle();
       slot.cool(used, this.#retain);
     } catch {
-      // The system refuses what is needed to use this memory again: another slot is made when one is needed.
       slot.region.release();
-      this.#count--;
-      this.#wake();
-      return;
+      return this.giveUp();
     }
     this.#idle.push(slot);
     this.#coolIdle();
+    this.#wake();
+  }
+
+  /** The system refuses what is needed to use a slot's memory again: another one is made when one is needed. */
+  giveUp(): void {
+    this.#count--;
     this.#wake();
   }
 

@@ -175,24 +175,78 @@ Deno.test("a pool's options must be an object", () => {
   for (const wrong of [null, 5, "x"]) assertThrows(() => new BumpPool(wrong as never), TypeError, "options must be");
 });
 
-Deno.test("a program that gave its permission up ends well", async () => {
+/** Runs a program that may give its permission up; what it wrote. */
+async function runProgram(body: string): Promise<string> {
   const program = `
-    import { BumpAlloc } from ${JSON.stringify(new URL("../mod.ts", import.meta.url).href)};
-    const scratch = new BumpAlloc();
-    scratch.alloc(8);
-    Deno.permissions.revokeSync({ name: "ffi" });
-    try { scratch.alloc(2 ** 24); } catch (error) { console.log(error.name, scratch.used); }`;
-  const { code, stdout } = await new Deno.Command(Deno.execPath(), {
+    import { BumpAlloc, BumpPool } from ${JSON.stringify(new URL("../mod.ts", import.meta.url).href)};
+    const revoke = () => Deno.permissions.revokeSync({ name: "ffi" });
+    const attempt = (call) => { try { return call() ?? "done"; } catch (error) { return error.name; } };
+    ${body}`;
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [
       "run",
       "--quiet",
       "--no-check",
       "--no-config",
       "--allow-ffi",
-      `data:text/typescript,${encodeURIComponent(program)}`,
+      "--v8-flags=--expose-gc",
+      `data:text/javascript,${encodeURIComponent(program)}`,
     ],
   }).output();
-  assertEquals([code, new TextDecoder().decode(stdout).trim()], [0, "NotCapable 8"]);
+  assertEquals(code, 0, new TextDecoder().decode(stderr));
+  return new TextDecoder().decode(stdout).trim();
+}
+
+Deno.test("a program that gave its permission up ends well", async () => {
+  const output = await runProgram(`
+    const scratch = new BumpAlloc();
+    scratch.alloc(8);
+    revoke();
+    console.log(attempt(() => scratch.alloc(2 ** 24)), scratch.used);`);
+  assertEquals(output, "NotCapable 8");
+});
+
+Deno.test("without the permission reset changes nothing, close ends every view, and an allocator leaks nothing", async () => {
+  const output = await runProgram(`
+    const allocators = [{}, { poison: true }].map((options) => new BumpAlloc(options));
+    const views = allocators.map((scratch) => scratch.alloc(100).fill(1));
+    const pool = new BumpPool();
+    const leased = pool.lease().alloc(10);
+    const lease = pool.lease();
+    lease.alloc(10);
+    revoke();
+    const { rss } = Deno.memoryUsage();
+    console.log(attempt(() => new BumpAlloc({ prefault: 2 ** 28 })), Deno.memoryUsage().rss - rss < 2 ** 27);
+    for (const scratch of allocators) console.log(attempt(() => scratch.reset()), scratch.used);
+    console.log(views.every((view) => view.length === 100 && view.every((byte) => byte === 1)));
+    for (const scratch of allocators) console.log(attempt(() => scratch.close()), scratch.closed);
+    console.log(attempt(() => lease.close()), attempt(() => pool.close()), leased.length);
+    console.log(views.map((view) => view.length));`);
+  assertEquals(output.split("\n"), [
+    "NotCapable true",
+    "NotCapable 100",
+    "NotCapable 100",
+    "true",
+    "done true",
+    "done true",
+    "done done 10",
+    "[ 0, 0 ]",
+  ]);
+});
+
+Deno.test("a lost lease whose memory cannot be had again does not end the program", async () => {
+  const output = await runProgram(`
+    const pool = new BumpPool();
+    (() => pool.lease().alloc(10))();
+    (() => new BumpAlloc().alloc(10))();
+    await new Promise((resolve) => setTimeout(resolve));
+    revoke();
+    for (let i = 0; i < 20; i++) {
+      gc();
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    console.log("alive");`);
+  assertEquals(output, "alive");
 });
 
 declare const process: {
