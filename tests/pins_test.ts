@@ -1,0 +1,188 @@
+/**
+ * Memory that real I/O and native code write to: as long as it is pinned nothing takes it back, and no byte is wrong. Each
+ * kind of work ends when the test says so, not after a time.
+ */
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { BumpAlloc, BumpPool, type BumpScope, PinnedError } from "../mod.ts";
+import { fillPattern, patternHolds } from "./pattern.ts";
+
+/** Less than a pipe, and a socket's buffers, take at once. */
+const LENGTH = 60_000;
+const ID = 77;
+const EXPECTED = new Uint8Array(LENGTH);
+fillPattern(EXPECTED, ID);
+
+/** Something that fills a view with the pattern after `go` was called. */
+interface Work extends AsyncDisposable {
+  /** Begins, and settles when the view is full. */
+  start(view: Uint8Array<ArrayBuffer>): Promise<void>;
+  go(): Promise<void>;
+}
+
+/** Calls `read` until the view is full. */
+async function readFully(view: Uint8Array, read: (rest: Uint8Array) => Promise<number | null>): Promise<void> {
+  for (let done = 0; done < view.length;) {
+    const count = await read(view.subarray(done)) ?? 0;
+    if (count <= 0) throw new Error("the data ends early");
+    done += count;
+  }
+}
+
+const LIBC = {
+  pipe: { parameters: ["buffer"], result: "i32" },
+  write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
+  read: { parameters: ["i32", "buffer", "usize"], result: "isize", nonblocking: true },
+  close: { parameters: ["i32"], result: "i32" },
+} as const;
+
+function openLibc(): Deno.DynamicLibrary<typeof LIBC> | null {
+  for (const name of ["libc.so.6", "libSystem.B.dylib", `libc.musl-${Deno.build.arch}.so.1`]) {
+    try {
+      return Deno.dlopen(name, LIBC);
+    } catch { /* another system's name */ }
+  }
+  return null;
+}
+
+const libc = openLibc();
+
+const WORKS: Record<string, () => Promise<Work>> = {
+  // deno-lint-ignore require-await -- as the others
+  "a nonblocking FFI call": async () => {
+    const { pipe, write, read, close } = libc!.symbols;
+    const ends = new Int32Array(2);
+    assertEquals(pipe(new Uint8Array(ends.buffer)), 0);
+    const [from, to] = ends;
+    return {
+      start: (view) =>
+        readFully(view, async (rest) => Number(await read(from, rest as Uint8Array<ArrayBuffer>, BigInt(rest.length)))),
+      // deno-lint-ignore require-await -- as the others
+      go: async () => assertEquals(Number(write(to, EXPECTED, BigInt(LENGTH))), LENGTH),
+      // deno-lint-ignore require-await -- as the others
+      [Symbol.asyncDispose]: async () => ends.forEach((end) => close(end)),
+    };
+  },
+  "a read from a socket": async () => {
+    using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const accepting = listener.accept();
+    const sender = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
+    const receiver = await accepting;
+    return {
+      start: (view) => readFully(view, (rest) => receiver.read(rest)),
+      go: async () => {
+        for (let done = 0; done < LENGTH;) done += await sender.write(EXPECTED.subarray(done));
+      },
+      // deno-lint-ignore require-await -- as the others
+      [Symbol.asyncDispose]: async () => {
+        sender.close();
+        receiver.close();
+      },
+    };
+  },
+  "a read from a file": async () => {
+    const path = await Deno.makeTempFile();
+    await Deno.writeFile(path, EXPECTED);
+    const file = await Deno.open(path);
+    return {
+      start: (view) => readFully(view, (rest) => file.read(rest)),
+      go: async () => {}, // it runs already
+      [Symbol.asyncDispose]: async () => {
+        file.close();
+        await Deno.remove(path);
+      },
+    };
+  },
+};
+
+/** An arena, and the synchronous ends that a pin inside must refuse. */
+interface Place {
+  readonly arena: BumpAlloc | BumpScope;
+  readonly refused: readonly (() => void)[];
+}
+
+/** Works on a view under a pin, while every synchronous end is tried. The caller's `await using` waits for the work. */
+function workPinned({ arena, refused }: Place, work: Work, checked: (bytesAreRight: boolean) => void): void {
+  const before = arena.alloc(1000);
+  fillPattern(before, 1);
+  const view = arena.alloc(LENGTH);
+  const place = arena.addressOf(view);
+  const working = work.start(view).then(() => checked(patternHolds(view, ID) && patternHolds(before, 1)));
+  assertEquals(arena.pin(working), working);
+  const mark = arena.mark().offset;
+  for (const end of refused) assertThrows(end, PinnedError, "pinned");
+  assertEquals([view.length, before.length, arena.addressOf(view), arena.mark().offset], [LENGTH, 1000, place, mark]);
+  assert(patternHolds(before, 1));
+  // Nothing has ended: it goes on allocating, elsewhere.
+  const after = arena.alloc(1000);
+  assert(arena.addressOf(after) >= place + BigInt(LENGTH));
+}
+
+/** Whoever has the memory next: nothing may write there any more. */
+function isQuiet(arena: BumpAlloc | BumpScope): () => boolean {
+  const next = arena.alloc(2 * LENGTH);
+  fillPattern(next, 5);
+  return () => patternHolds(next, 5);
+}
+
+for (const [name, start] of Object.entries(WORKS)) {
+  const needsLibc = name.includes("FFI") && libc === null;
+  Deno.test({
+    name: `pins: ${name} keeps an allocator, a scope and a lease; every byte is right${
+      needsLibc ? " (skipped: no libc with pipe and read)" : ""
+    }`,
+    ignore: needsLibc,
+    async fn() {
+      const seen: boolean[] = [];
+      const checked = (bytesAreRight: boolean) => void seen.push(bytesAreRight);
+      {
+        await using work = await start();
+        await using scratch = new BumpAlloc();
+        workPinned({ arena: scratch, refused: [() => scratch.close(), () => scratch.reset()] }, work, checked);
+        await work.go();
+      }
+      using scratch = new BumpAlloc();
+      {
+        await using work = await start();
+        await using scope = scratch.scope();
+        workPinned({ arena: scope, refused: [() => scope.end(), () => scratch.close()] }, work, checked);
+        await work.go();
+      }
+      assertEquals(scratch.used, 0);
+      const quiet = isQuiet(scratch);
+
+      using pool = new BumpPool({ limit: 1 });
+      {
+        await using work = await start();
+        await using lease = pool.lease();
+        workPinned({ arena: lease, refused: [() => lease.close(), () => lease.reset()] }, work, checked);
+        await work.go();
+      }
+      {
+        await using work = await start();
+        const using = pool.use((lease) => workPinned({ arena: lease, refused: [() => lease.close()] }, work, checked));
+        const next = pool.use((lease) => seen.length === 4 && isQuiet(lease)()); // waits for the one lease
+        await work.go();
+        await using;
+        assert(await next, "the lease went on before its pin had settled");
+      }
+      assert(quiet());
+      assertEquals(seen, [true, true, true, true]);
+    },
+  });
+}
+
+Deno.test("pins: work that fails lets go of the memory, and its error is its caller's", async () => {
+  const scratch = new BumpAlloc();
+  {
+    using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const accepting = listener.accept();
+    using _sender = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
+    const receiver = await accepting;
+    const reading = scratch.pin(receiver.read(scratch.alloc(10)));
+    assertThrows(() => scratch.close(), PinnedError);
+    receiver.close();
+    await assertRejects(() => reading);
+  }
+  await Promise.resolve();
+  scratch.close();
+});
