@@ -48,6 +48,10 @@ interface Level {
    * may notice only when it needs a new one.
    */
   stolen: boolean;
+  /** The window that it allocates from, as far as its last allocation tells. */
+  window: ArrayBuffer | null;
+  /** Whether that very window was transferred away: then every request must be refused. */
+  lost: boolean;
   /** Positions to return to, with the number of the last block before each. */
   readonly marks: { mark: Mark; lastId: number }[];
   readonly pins: Set<Pin>;
@@ -61,7 +65,7 @@ interface Tower {
 }
 
 function level(arena: BumpAlloc | BumpScope): Level {
-  return { arena, blocks: [], others: [], stolen: false, marks: [], pins: new Set() };
+  return { arena, blocks: [], others: [], stolen: false, window: null, lost: false, marks: [], pins: new Set() };
 }
 
 /** All that take a view's whole buffer away. Each gives the receiver's buffer. */
@@ -109,6 +113,7 @@ const KINDS: readonly ((arena: BumpAlloc | BumpScope, byteLength: number) => Uin
   },
 ];
 const ZEROED = 2;
+const OFFSET = 3;
 
 class Model {
   readonly pool: BumpPool;
@@ -168,6 +173,8 @@ class Model {
   alloc(level: Level, byteLength: number, kind: number): void {
     const view = orRefused(level, () => KINDS[kind](level.arena, byteLength));
     if (view === null) return;
+    // The view of an offset may be one of another window.
+    level.window = kind === OFFSET ? null : view.buffer;
     this.fresh(view, this.options.zero || kind === ZEROED);
     this.add(level, view);
   }
@@ -182,6 +189,7 @@ class Model {
     const kept = Math.min(view.length, byteLength);
     const moved = orRefused(top, () => top.arena.realloc(view, byteLength));
     if (moved === null) return;
+    if (byteLength > view.length) top.window = moved.buffer;
     assertEquals(moved.length, byteLength);
     assert(kept === 0 || patternHolds(moved.subarray(0, kept), id), "realloc lost bytes");
     this.fresh(moved.subarray(kept));
@@ -206,6 +214,7 @@ class Model {
     for (const { view } of together) assertEquals(view.length, 0);
     owner.blocks = owner.blocks.filter((block) => !together.includes(block));
     for (const level of tower.levels.slice(depth)) level.stolen = true;
+    if (buffer === owner.window) owner.lost = true;
     const received = await receiving;
     for (const { start, length, id } of places) {
       this.received.push({ view: new Uint8Array(received, start, length), id });
@@ -251,6 +260,8 @@ class Model {
     else if (isPinned([ended])) return void assertThrows(() => scope.end(), PinnedError);
     else scope.end();
     levels.pop();
+    // Its parent goes on behind what was transferred, in another window.
+    if (ended.stolen) levels.at(-1)!.window = null;
     die(ended);
   }
 
@@ -282,7 +293,11 @@ function isPinned(levels: readonly Level[]): boolean {
 }
 
 /** `null` when a full region, or a transferred window, is the reason that there is nothing. */
-function orRefused<T>({ stolen }: Level, call: () => T): T | null {
+function orRefused<T>({ stolen, lost }: Level, call: () => T): T | null {
+  if (lost) {
+    assertThrows(call, DetachedError);
+    return null;
+  }
   try {
     return call();
   } catch (error) {
@@ -412,6 +427,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }
     for (const block of top.blocks) if (block.id % 100_000 > last.lastId) top.others.push(block.view);
     top.blocks = top.blocks.filter(({ id }) => id % 100_000 <= last.lastId);
+    top.window = null; // another one may have been opened again
   }),
   fc.nat(SIZE).map((retain): Step => (model) => model.pool.trim(retain)),
   onTower(fc.tuple(fc.nat(SIZE)), (_, { base }, retain) => base.trim(retain)),
