@@ -1,9 +1,9 @@
 /**
- * `deno task bench:scopes`: what comes back and how fast: marks, scopes, reset; arrays, and buffers that grow.
+ * `deno task bench:scopes`: what comes back and how fast: marks, scopes, reset, a pool's leases; arrays, and buffers that grow.
  *
  * @module
  */
-import { BumpAlloc } from "../mod.ts";
+import { BumpAlloc, BumpPool } from "../mod.ts";
 import { Bench, STEADY } from "./lib/measure.ts";
 
 const bench = new Bench("scopes", { rounds: 11 });
@@ -50,6 +50,12 @@ await bench.time("a scope with one block of 64 B", (count) => {
     scope.end();
   }
 }, { asked: { atMost: 800 } });
+await bench.time("a scope with using, one block of 64 B", (count) => {
+  for (let i = 0; i < count; i++) {
+    using scope = scratch.scope();
+    scope.alloc(64);
+  }
+});
 for (const [name, byteLength] of [["64 B", 64], ["512 MiB", 2 ** 29]] as const) {
   await bench.time(`alloc of ${name} and reset, which detaches it`, (count) => {
     for (let i = 0; i < count; i++) {
@@ -58,6 +64,38 @@ for (const [name, byteLength] of [["64 B", 64], ["512 MiB", 2 ** 29]] as const) 
     }
   }, { asked: { atMost: 1000 } });
 }
+await bench.time("an allocator, one block of 64 B, and close", (count) => {
+  for (let i = 0; i < count; i++) {
+    const own = new BumpAlloc();
+    own.alloc(64);
+    own.close();
+  }
+});
+
+const pool = new BumpPool({ limit: 4 });
+const leased = { asked: { atMost: 1500 } };
+await bench.time("a pool's lease, one block of 64 B, and close", (count) => {
+  for (let i = 0; i < count; i++) {
+    const lease = pool.lease();
+    lease.alloc(64);
+    lease.close();
+  }
+}, leased);
+await bench.time("a pool's lease with using, one block of 64 B", (count) => {
+  for (let i = 0; i < count; i++) {
+    using lease = pool.lease();
+    lease.alloc(64);
+  }
+}, leased);
+const uses = bench.quick ? 1000 : 20_000;
+const [{ samples }] = await bench.inTurn([["pool.use", async () => {
+  const start = performance.now();
+  for (let i = 0; i < uses; i++) await pool.use((lease) => void lease.alloc(64));
+  return (performance.now() - start) * 1e6 / uses;
+}]]);
+bench.value("a pool's use, one block of 64 B, awaited", "ns", samples);
+pool.close();
+
 await bench.compare({
   what: "an array of 100 numbers",
   own: ["allocArray(Float64Array)", (count) => {
