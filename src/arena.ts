@@ -783,6 +783,9 @@ export abstract class ScratchArena implements Scratch {
    * Keeps the memory in use until `promise` settles: for I/O or a nonblocking FFI call that works on it.
    * `await using` waits for it; a synchronous end throws a `PinnedError` and changes nothing.
    *
+   * Without a pin nothing notices that such work still runs: when the memory ends it goes on at the same address, where
+   * others' bytes are then, or after `close` nothing at all, which ends the process. `rewind` heeds no pin.
+   *
    * @returns The same promise.
    *
    * @example Write a file from scratch memory

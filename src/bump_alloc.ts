@@ -132,8 +132,12 @@ export interface BumpStats {
  * program ends.
  *
  * **Guarantees.** No two live allocations overlap; every address is a multiple of the alignment; a
- * failed request changes nothing. **Not guaranteed**: that the bytes are zero (see `allocZeroed`),
- * nor anything about a view used after {@linkcode BumpAlloc.rewind}.
+ * failed request changes nothing. No view, used in JavaScript, touches memory that is not mapped.
+ *
+ * **Not guaranteed**: that the bytes are zero (see `allocZeroed`); anything about a view used after
+ * {@linkcode BumpAlloc.rewind}; and what I/O or native code does that is still at work when its memory ends. It
+ * holds the address, so that it writes into what is allocated next, or, after `close`, ends the process.
+ * {@linkcode BumpAlloc.pin} and `await using` prevent that.
  *
  * **Cost.** Reserving costs no memory: only pages that are touched use RAM.
  *
