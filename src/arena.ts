@@ -259,10 +259,10 @@ export abstract class ScratchArena implements Scratch {
    */
   copy<T extends ArrayBufferView>(source: T): T {
     checkView(source, "copy");
-    const byteLength = source.byteLength;
+    const bytes = bytesOf(source, "copy");
+    const byteLength = bytes.length;
     const start = this.#take(byteLength, undefined, "copy");
-    new Uint8Array(this.#buffer, start, byteLength)
-      .set(new Uint8Array(source.buffer, source.byteOffset, byteLength));
+    new Uint8Array(this.#buffer, start, byteLength).set(bytes);
     const type = viewType(source);
     const elements = byteLength / (type.BYTES_PER_ELEMENT ?? 1);
     return new type(this.#buffer, start, elements) as unknown as T;
@@ -287,39 +287,43 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   realloc(view: Uint8Array, byteLength: number): Uint8Array<ArrayBuffer> {
-    if (!(view instanceof Uint8Array)) {
+    if (typedArrayName.call(view) !== "Uint8Array") {
       throw new TypeError("Cannot reallocate: the view must be a Uint8Array");
     }
     checkSize(byteLength, "reallocate");
     this.#checkUsable("reallocate");
-    const oldStart = view.byteOffset;
-    const oldLength = view.byteLength;
-    if (view.buffer !== this.#buffer && this.#region.baseOf(view.buffer, 0) < 0) {
+    const buffer = arrayBuffer.call(view) as ArrayBuffer;
+    const oldStart = arrayByteOffset.call(view);
+    const oldLength = arrayByteLength.call(view);
+    if (buffer !== this.#buffer && this.#region.baseOf(buffer, 0) < 0) {
       throw new TypeError(
         "Cannot reallocate: the view is not memory of this allocator (or was taken back)",
       );
     }
-    const ours = view.buffer === this.#buffer;
-    if (ours && oldStart + oldLength === this.#cursor && oldLength > 0 && oldStart >= this.#startOffset - this.#base) {
-      return this.#resizeLast(view, byteLength);
+    if (
+      buffer === this.#buffer && oldStart + oldLength === this.#cursor && oldLength > 0 &&
+      oldStart >= this.#startOffset - this.#base
+    ) {
+      return this.#resizeLast(oldStart, byteLength);
     }
     if (byteLength <= oldLength) {
-      return new Uint8Array(view.buffer as ArrayBuffer, oldStart, byteLength);
+      return new Uint8Array(buffer, oldStart, byteLength);
     }
     const start = this.#take(byteLength, undefined, "reallocate");
     const grown = new Uint8Array(this.#buffer, start, byteLength);
-    grown.set(view);
+    grown.set(new Uint8Array(buffer, oldStart, oldLength));
     return grown;
   }
 
-  /** The last block of the current window gets another length. */
-  #resizeLast(view: Uint8Array, byteLength: number): Uint8Array<ArrayBuffer> {
-    const start = view.byteOffset;
+  /** The last block of the current window, from `start` to the cursor, gets another length. */
+  #resizeLast(start: number, byteLength: number): Uint8Array<ArrayBuffer> {
     const oldEnd = this.#cursor;
+    const former = this.#buffer;
+    const kept = Math.min(byteLength, oldEnd - start);
     const offset = this.#base + start;
     this.#region.noteUsed(this.#lease, this.#base + oldEnd);
     // What is cut off is taken back.
-    if (this.#poison && byteLength < view.byteLength) view.fill(POISON, byteLength);
+    if (this.#poison) new Uint8Array(former, start + kept, oldEnd - start - kept).fill(POISON);
     if (byteLength === 0) {
       this.#seek(start);
       return new Uint8Array(this.#buffer, start, 0);
@@ -339,8 +343,7 @@ export abstract class ScratchArena implements Scratch {
       this.#zero = zero;
     }
     const grown = new Uint8Array(this.#buffer, grownStart, byteLength);
-    const kept = Math.min(byteLength, view.byteLength);
-    if (this.#base + grownStart !== offset) grown.set(view.subarray(0, kept));
+    if (this.#base + grownStart !== offset) grown.set(new Uint8Array(former, start, kept));
     if (zero) {
       this.#seek(this.#cursor);
       grown.fill(0, kept);
@@ -672,7 +675,7 @@ export abstract class ScratchArena implements Scratch {
       try {
         view = this.realloc(view, written + rest + 1);
       } catch (error) {
-        this.#resizeLast(view, 0);
+        this.#resizeLast(view.byteOffset, 0);
         throw error;
       }
       writeLong(text, read, view.subarray(written, -1));
@@ -879,12 +882,16 @@ export abstract class ScratchArena implements Scratch {
 
   /** An empty block: at the cursor, aligned downwards, so that it takes no space. */
   #takeNothing(align: number): number {
-    if (this.#buffer === NO_WINDOW) {
+    if (this.#buffer.byteLength === 0) {
       const region = this.#region;
       let index = Math.min(this.#lease, region.leases.length - 1);
       const position = this.#base + this.#cursor;
       if (index < 0 || position >= region.leases[index].end) index = region.extend(position, 1, 1);
-      if (index < 0) return 0; // everything is taken by others, and this arena never had any of it
+      if (index < 0) {
+        // Everything is taken by others. A buffer of its own: who gets the view may transfer it.
+        this.#buffer = new ArrayBuffer(0);
+        return 0;
+      }
       const lease = region.leases[index];
       const start = Math.max(Math.min(position, lease.end - 1), lease.start);
       this.#adopt(region.openWindow(this.#depth, index, start, 1));
@@ -1200,15 +1207,36 @@ interface ViewType {
 
 /** The built-in type of a view: that of a subclass, such as Node's `Buffer`, is its base. */
 function viewType(view: ArrayBufferView): ViewType {
-  if (view instanceof DataView) return DataView;
-  return (globalThis as unknown as Record<string, ViewType>)[typedArrayName.call(view)];
+  const name = typedArrayName.call(view);
+  return name === undefined ? DataView : (globalThis as unknown as Record<string, ViewType>)[name];
 }
 
-/** Name of a typed array's built-in type. */
-const typedArrayName = Object.getOwnPropertyDescriptor(
-  Object.getPrototypeOf(Uint8Array.prototype),
-  Symbol.toStringTag,
-)!.get as () => string;
+/** The bytes under a view, whatever it says of itself. */
+function bytesOf(view: ArrayBufferView, what: string): Uint8Array {
+  const isArray = typedArrayName.call(view) !== undefined;
+  const buffer = (isArray ? arrayBuffer : dataViewBuffer).call(view);
+  if (buffer instanceof ArrayBuffer && buffer.detached) {
+    throw new TypeError(`Cannot ${what}: the buffer of the source was transferred away`);
+  }
+  return isArray
+    ? new Uint8Array(buffer, arrayByteOffset.call(view), arrayByteLength.call(view))
+    : new Uint8Array(buffer, dataViewByteOffset.call(view), dataViewByteLength.call(view));
+}
+
+// The getters that a view's own property or a subclass cannot replace.
+const typedArrayPrototype = Object.getPrototypeOf(Uint8Array.prototype);
+/** Name of a typed array's built-in type; undefined for all else. */
+const typedArrayName = getter<string | undefined>(typedArrayPrototype, Symbol.toStringTag);
+const arrayBuffer = getter<ArrayBufferLike>(typedArrayPrototype, "buffer");
+const arrayByteOffset = getter<number>(typedArrayPrototype, "byteOffset");
+const arrayByteLength = getter<number>(typedArrayPrototype, "byteLength");
+const dataViewBuffer = getter<ArrayBufferLike>(DataView.prototype, "buffer");
+const dataViewByteOffset = getter<number>(DataView.prototype, "byteOffset");
+const dataViewByteLength = getter<number>(DataView.prototype, "byteLength");
+
+function getter<T>(prototype: object, name: PropertyKey): () => T {
+  return Object.getOwnPropertyDescriptor(prototype, name)!.get as () => T;
+}
 
 /** `align - 1` for the alignments that the fast path serves, else -1. */
 function maskOf(align: number): number {

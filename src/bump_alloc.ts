@@ -8,7 +8,7 @@ import {
   ScratchArena,
   settlePins,
 } from "./arena.ts";
-import { checkSize, describe } from "./check.ts";
+import { checkFlag, checkSize, describe } from "./check.ts";
 import { SharedError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
 import { type BumpHooks, RegionHooks } from "./hooks.ts";
@@ -566,7 +566,12 @@ export function checkOptions(options: BumpAllocOptions): Settings {
   checkSize(window, "make an allocator", "window");
   checkSize(prefault, "make an allocator", "prefault");
   if (retain !== Infinity) checkSize(retain, "make an allocator", "retain");
-  if (options.transferable === false && !canMarkUntransferable()) {
+  const { hugePages = false, zero = false, poison = false, transferable = true } = options;
+  checkFlag(hugePages, "make an allocator", "hugePages");
+  checkFlag(zero, "make an allocator", "zero");
+  checkFlag(poison, "make an allocator", "poison");
+  checkFlag(transferable, "make an allocator", "transferable");
+  if (!transferable && !canMarkUntransferable()) {
     throw new Deno.errors.NotSupported(
       `Cannot make an allocator with { transferable: false }: that needs Deno ${MARKS_SINCE} or newer, and this is ` +
         Deno.version.deno,
@@ -577,10 +582,10 @@ export function checkOptions(options: BumpAllocOptions): Settings {
     window: Math.max(window, 4096),
     retain,
     prefault,
-    hugePages: options.hugePages === true,
-    zero: options.zero === true,
-    poison: options.poison === true,
-    transferable: options.transferable !== false,
+    hugePages,
+    zero,
+    poison,
+    transferable,
   };
 }
 

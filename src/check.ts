@@ -3,7 +3,7 @@ import { formatBytes } from "./format.ts";
 /** Throws unless `value` is a size: a safe integer from 0 on. `what` begins the message: "allocate". */
 export function checkSize(value: unknown, what: string, name = "size"): asserts value is number {
   if (typeof value !== "number") {
-    throw new TypeError(`Cannot ${what}: the ${name} must be a number of bytes, not ${describe(value)}`);
+    throw new TypeError(`Cannot ${what}: the ${name} must be a number, not ${describe(value)}`);
   }
   if (!Number.isSafeInteger(value) || value < 0) {
     const shown = Number.isSafeInteger(value) || !Number.isFinite(value) || value % 1 !== 0
@@ -13,10 +13,17 @@ export function checkSize(value: unknown, what: string, name = "size"): asserts 
   }
 }
 
+/** Throws unless `value` is a flag. `what` begins the message: "make an allocator". */
+export function checkFlag(value: unknown, what: string, name: string): asserts value is boolean {
+  if (typeof value !== "boolean") {
+    throw new TypeError(`Cannot ${what}: ${name} must be true or false, not ${describe(value)}`);
+  }
+}
+
 /** Throws unless `align` is a power of two up to `capacity`. */
 export function checkAlign(align: unknown, capacity: number, what: string): asserts align is number {
   if (typeof align !== "number") {
-    throw new TypeError(`Cannot ${what}: the alignment must be a number of bytes, not ${describe(align)}`);
+    throw new TypeError(`Cannot ${what}: the alignment must be a number, not ${describe(align)}`);
   }
   // A power of two has a base-2 logarithm that is an integer, exactly, over the whole safe range.
   if (!(align >= 1 && align <= capacity && Number.isInteger(Math.log2(align)) && Number.isInteger(align))) {
@@ -37,7 +44,7 @@ export function checkView(view: unknown, what: string): asserts view is ArrayBuf
 export function describe(value: unknown): string {
   if (value === null) return "null";
   if (value === undefined) return "undefined";
-  if (typeof value === "object") return `an object of type ${value.constructor?.name ?? "Object"}`;
+  if (typeof value === "object") return "an object";
   if (typeof value === "string") return "a string";
   return `a ${typeof value}`;
 }

@@ -121,7 +121,6 @@ export class BumpPool implements Disposable {
     if (whenFull !== "wait" && whenFull !== "throw") {
       throw new TypeError('Cannot make a pool: whenFull must be "wait" or "throw"');
     }
-    checkSize(limit * settings.capacity, "make a pool", "product of limit and size");
     this.#slots = new Slots(settings, limit);
     this.#limit = limit;
     this.#throws = whenFull === "throw";

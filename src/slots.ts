@@ -1,5 +1,6 @@
 import { type BumpAlloc, type Home, leaseAllocator, type Settings } from "./bump_alloc.ts";
 import { ClosedError, PoolFullError } from "./errors.ts";
+import { formatBytes } from "./format.ts";
 import { type Place, Region } from "./region.ts";
 import { library } from "./native/library.ts";
 
@@ -109,6 +110,11 @@ export class Slots {
     const unit = settings.hugePages ? HUGE_PAGE : page;
     // A page between two slots is never accessible: a native overrun faults.
     this.#stride = Math.ceil((capacity + page) / unit) * unit;
+    if (limit * this.#stride > Number.MAX_SAFE_INTEGER) {
+      throw new RangeError(
+        `Cannot make a pool: ${limit} allocators of ${formatBytes(capacity)} are more than addresses reach`,
+      );
+    }
     this.#reserve(limit);
   }
 

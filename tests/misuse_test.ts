@@ -249,6 +249,80 @@ Deno.test("a lost lease whose memory cannot be had again does not end the progra
   assertEquals(output, "alive");
 });
 
+Deno.test("an empty block of an allocator that has no byte of a full region is its own", () => {
+  using scratch = BumpAlloc.withSize(65536);
+  scratch.alloc(scratch.remaining);
+  const handle = scratch.share();
+  using attached = BumpAlloc.attach(handle);
+  attached.alloc(0).buffer.transfer();
+  assertEquals(attached.alloc(0).length, 0);
+  using scope = attached.scope();
+  assertEquals(scope.alloc(0).length, 0);
+  using other = BumpAlloc.attach(handle);
+  assertEquals(other.alloc(0).length, 0);
+  using unrelated = new BumpAlloc();
+  assertEquals([unrelated.alloc(8).length, other.used], [8, 65536]);
+});
+
+Deno.test("copy and realloc see a view's bytes, not what it says of itself", () => {
+  using scratch = new BumpAlloc();
+  const lying = { byteLength: { value: 2 ** 20 }, byteOffset: { value: 0 }, buffer: { value: new ArrayBuffer(3) } };
+  const source = Object.defineProperties(new Uint16Array([1, 2, 3]), lying);
+  assertEquals([...scratch.copy(source)], [1, 2, 3]);
+  const view = Object.defineProperties(new DataView(new Uint8Array([4, 5]).buffer, 1), lying);
+  Object.setPrototypeOf(view, Uint8Array.prototype);
+  assertEquals(DataView.prototype.getUint8.call(scratch.copy(view), 0), 5);
+  const live = scratch.alloc(64).fill(1);
+  const last = Object.defineProperties(scratch.alloc(16).fill(2), {
+    byteOffset: { value: live.byteOffset },
+    byteLength: { value: 80 },
+    subarray: { value: () => new Uint8Array(9) },
+    fill: { value: () => live.fill(0) },
+  });
+  assertEquals([...scratch.realloc(last, 2 ** 21).subarray(0, 16)], new Array(16).fill(2));
+  scratch.alloc(64).fill(3);
+  assert(live.every((byte) => byte === 1));
+  assertThrows(() => scratch.realloc(Object.create(Uint8Array.prototype), 8), TypeError, "must be a Uint8Array");
+});
+
+Deno.test("copy refuses a source whose buffer was transferred away", () => {
+  using scratch = new BumpAlloc();
+  const buffer = new ArrayBuffer(8);
+  const views = [new Uint8Array(buffer), new Float64Array(buffer), new DataView(buffer)];
+  buffer.transfer();
+  for (const view of views) assertThrows(() => scratch.copy(view), TypeError, "Cannot copy: the buffer of the source");
+  assertEquals(scratch.used, 0);
+});
+
+Deno.test("flags are true or false, and messages name the unit only where there is one", () => {
+  for (const name of ["hugePages", "zero", "poison", "transferable"]) {
+    for (const wrong of [1, 0, "yes", null, {}]) {
+      const options = { [name]: wrong };
+      assertThrows(() => new BumpAlloc(options), TypeError, `Cannot make an allocator: ${name} must be true or false`);
+      assertThrows(() => new BumpPool(options), TypeError, `${name} must be true or false`);
+    }
+    new BumpAlloc({ [name]: undefined }).close();
+  }
+  assertThrows(() => new BumpPool({ limit: "5" as never }), TypeError, "the limit must be a number, not a string");
+  using scratch = new BumpAlloc();
+  assertThrows(
+    () => scratch.allocArray(Int8Array, "5" as never),
+    TypeError,
+    "the length must be a number, not a string",
+  );
+});
+
+Deno.test("a pool that no address space can hold is a RangeError", () => {
+  for (
+    const [limit, size] of [[2 ** 40, 2 ** 20], [2, 2 ** 53 - 1], [1, 2 ** 53 - 1], [2 ** 53 - 1, 2 ** 53 - 1], [
+      2 ** 53 - 1,
+      1,
+    ]]
+  ) {
+    assertThrows(() => new BumpPool({ limit, size }), RangeError, `Cannot make a pool: ${limit} allocators of`);
+  }
+});
+
 declare const process: {
   getBuiltinModule(id: string): { markAsUntransferable(object: object): void };
 };
