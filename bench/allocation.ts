@@ -8,7 +8,7 @@ import { MemPool } from "@thi.ng/malloc";
 import { BumpAlloc } from "../mod.ts";
 import { type Asked, Bench, type Loop, STEADY } from "./lib/measure.ts";
 
-const bench = new Bench("allocation", { rounds: 11 });
+const bench = new Bench("allocation", { rounds: 11, quickRounds: 1 });
 const KIB = 1024;
 const MIB = 1024 * KIB;
 /** What all that bump have, before they start over. */
@@ -110,6 +110,8 @@ for (const size of [16, 64, KIB, 64 * KIB, MIB, 16 * MIB]) {
   }, { batch: fits, milliseconds: STEADY });
 }
 
+for (const size of [16, 64]) await besideNode(size);
+
 const atomicBump = compileAtomicBump();
 if (atomicBump !== null) {
   await bench.compare({
@@ -131,6 +133,43 @@ bench.finish();
 
 function sizeName(size: number): string {
   return size < KIB ? `${size} B` : size < MIB ? `${size / KIB} KiB` : `${size / MIB} MiB`;
+}
+
+/**
+ * `alloc` here, beside `new Uint8Array` in Node: up to 64 bytes Node keeps an array's bytes on the engine's own heap, which
+ * Deno does not.
+ */
+async function besideNode(size: number): Promise<void> {
+  const what = `${size} B, beside Node's arrays on its own heap`;
+  if (!bench.wants(what)) return;
+  const script = `
+    function loop(count) {
+      let view;
+      for (let i = 0; i < count; i++) view = new Uint8Array(${size});
+      return view;
+    }
+    loop(1e6);
+    gc();
+    const count = ${bench.quick ? 1e5 : 1e7};
+    const start = performance.now();
+    loop(count);
+    console.log((performance.now() - start) * 1e6 / count);`;
+  const measureNode = () => {
+    const { stdout } = new Deno.Command("node", { args: ["--expose-gc", "-e", script], stderr: "inherit" })
+      .outputSync();
+    return Number(new TextDecoder().decode(stdout));
+  };
+  try {
+    const options = { batch: 10_000, milliseconds: STEADY };
+    const [own, node] = await bench.inTurn([
+      ["alloc", bench.timer(ways(size, 10_000).alloc, options)],
+      ["new Uint8Array in Node", measureNode],
+    ]);
+    bench.compared("ns", { what, own: [own.name, own.samples], peers: [[node.name, node.samples]] });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    console.error("alloc is not measured beside Node's arrays: there is no Node here");
+  }
 }
 
 /** The C loop, where a C compiler is at hand. */

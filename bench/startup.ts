@@ -1,17 +1,24 @@
 /**
- * `deno task bench:startup`: what importing the module and the first allocation add to the run of an empty script. Whole
- * processes, started in turn, with everything in Deno's cache; medians.
+ * `deno task bench:startup`: what importing the module and the first allocation add to the run of an empty script, and
+ * what becomes of a process that uses one huge buffer once. Whole processes, started in turn, with everything in Deno's
+ * cache; medians.
  *
  * @module
  */
 import { Bench } from "./lib/measure.ts";
 
-const bench = new Bench("startup", { rounds: 61, quickRounds: 3 });
+const bench = new Bench("startup", { rounds: 61, quickRounds: 1 });
 const module = new URL("../mod.ts", import.meta.url).href;
+const importing = `import { BumpAlloc } from "${module}";`;
 const SCRIPTS = {
   "an empty script": "",
-  "import": `import { BumpAlloc } from "${module}"; void BumpAlloc;`,
-  "import and first allocation, written": `import { BumpAlloc } from "${module}"; new BumpAlloc().alloc(64)[0] = 1;`,
+  "import": `${importing} void BumpAlloc;`,
+  "import and first allocation, written": `${importing} new BumpAlloc().alloc(64)[0] = 1;`,
+};
+const HUGE = "2 ** 28";
+const HUGE_SCRIPTS = {
+  "import, alloc, fill": `${importing} new BumpAlloc().alloc(${HUGE}).fill(1);`,
+  "new Uint8Array, fill": `new Uint8Array(${HUGE}).fill(1);`,
 };
 
 function milliseconds(script: string): number {
@@ -26,18 +33,29 @@ function milliseconds(script: string): number {
 }
 
 const folder = Deno.makeTempDirSync();
-try {
-  const ways = Object.entries(SCRIPTS).map(([name, text], i) => {
-    const file = `${folder}/script${i}.ts`;
+/** Each script as a way to be measured. */
+function ways(scripts: Record<string, string>): (readonly [string, () => number])[] {
+  return Object.entries(scripts).map(([name, text]) => {
+    const file = `${folder}/${name.replaceAll(/\W/g, "_")}.ts`;
     Deno.writeTextFileSync(file, text);
-    return [name, () => milliseconds(file)] as const;
+    return [name, () => milliseconds(file)];
   });
-  const [empty, ...others] = await bench.inTurn(ways, { warmUp: 2 }); // they fill the caches
+}
+
+try {
+  const warmUp = bench.quick ? 1 : 2; // they fill the caches
+  const [empty, ...others] = await bench.inTurn(ways(SCRIPTS), { warmUp });
   bench.value(empty.name, "ms", empty.samples);
   for (const { name, samples } of others) {
     const more = samples.map((time, round) => time - empty.samples[round]);
     bench.value(`${name}: more than the empty script`, "ms", more, name === "import" ? {} : { atMost: 6 });
   }
+  const [own, peer] = await bench.inTurn(ways(HUGE_SCRIPTS), { warmUp: 1, rounds: Math.min(9, bench.rounds) });
+  bench.compared("ms", {
+    what: "a whole process that fills 256 MiB once",
+    own: [own.name, own.samples],
+    peers: [[peer.name, peer.samples]],
+  });
 } finally {
   Deno.removeSync(folder, { recursive: true });
 }

@@ -139,7 +139,7 @@ export class Bench {
   async compare(comparison: Comparison<Loop>, options: LoopOptions = {}): Promise<void> {
     const { what, own, peers } = comparison;
     if (!this.wants(what)) return;
-    const ways = await this.inTurn([own, ...peers].map(([name, loop]) => [name, this.#timer(loop, options)]));
+    const ways = await this.inTurn([own, ...peers].map(([name, loop]) => [name, this.timer(loop, options)]));
     this.compared("ns", {
       what,
       own: [ways[0].name, ways[0].samples],
@@ -150,12 +150,12 @@ export class Bench {
   /** Measures a loop alone, in nanoseconds for each of `count`: where the figure that is asked is a time. */
   async time(what: string, loop: Loop, options: LoopOptions & { asked?: Asked } = {}): Promise<void> {
     if (!this.wants(what)) return;
-    const [{ samples }] = await this.inTurn([[what, this.#timer(loop, options)]]);
+    const [{ samples }] = await this.inTurn([[what, this.timer(loop, options)]]);
     this.value(what, "ns", samples, options.asked);
   }
 
-  /** Measures a loop once, in nanoseconds for each of its count. */
-  #timer(loop: Loop, { batch = 1, milliseconds = 50 }: LoopOptions): () => number {
+  /** A way for {@linkcode Bench.inTurn}: measures a loop once, in nanoseconds for each of its count. */
+  timer(loop: Loop, { batch = 1, milliseconds = 50 }: LoopOptions): () => number {
     const count = countFor(loop, batch, this.quick ? 3 : milliseconds);
     const short = Math.ceil(count / 10 / batch) * batch;
     return () => {
