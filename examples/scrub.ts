@@ -51,14 +51,13 @@ export function scrub(memory: Memory, text: Uint8Array, limit: number): Uint8Arr
   let from = 0;
   let end = 0;
   for (let i = 0; i < count; i++) {
-    output.set(text.subarray(from, starts[i]), end);
-    end += starts[i] - from;
-    output.set(MASK, end);
-    end += MASK.length;
-    from = runEnd(kinds, starts[i], length);
+    // Byte by byte: the pieces are short, and `set` needs a view of each.
+    while (from < starts[i]) output[end++] = text[from++];
+    for (let j = 0; j < MASK.length; j++) output[end++] = MASK[j];
+    from = runEnd(kinds, from, length);
   }
-  output.set(text.subarray(from), end);
-  return output.subarray(0, end + length - from);
+  while (from < length) output[end++] = text[from++];
+  return output.subarray(0, end);
 }
 
 /** Where the run of anything but spaces and signs ends that begins at `start`. */
