@@ -47,6 +47,7 @@ for (const limit of [4096, 65536, 2 ** 20]) {
   report("requests per second", "/s", (result) => result.rate, "more");
   report("median latency", "ms", (result) => result.p50);
   report("99 % latency", "ms", (result) => result.p99);
+  report("processor time for each request", "ms", (result) => result.cpu);
   report("peak memory", "MiB", (result) => result.peak / 2 ** 20);
   for (const [name, results] of [["BumpPool", pooled], ["new Uint8Array", plain]] as const) {
     const points = results.at(-1)!.memory.map(([seconds, byteLength]) => [seconds, byteLength / 2 ** 20] as const);

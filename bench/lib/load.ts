@@ -1,6 +1,6 @@
 /** Starts the service of examples/server.ts in a process of its own and puts load on it: for the benches. */
 import autocannon from "autocannon";
-import { resident } from "./measure.ts";
+import { cpuTime, resident } from "./measure.ts";
 
 /** What is uploaded: 4 KiB of text with something to hide in it. */
 const BODY = "2026-11-24 10:00:00 INFO ann@example.org logged in from 0123456789, session 42\n".repeat(52).slice(
@@ -18,6 +18,8 @@ export interface Load {
   /** Milliseconds. */
   readonly p50: number;
   readonly p99: number;
+  /** Milliseconds of processor time that the server took for each request, all its threads together. */
+  readonly cpu: number;
 }
 
 /** A running server. */
@@ -43,6 +45,7 @@ export class Server {
 
   /** So many seconds of load, or so many requests. */
   async load(amount: { duration: number } | { amount: number }): Promise<Load> {
+    const before = cpuTime(this.#child.pid);
     const result = await autocannon({
       url: this.#url,
       method: "POST",
@@ -52,7 +55,8 @@ export class Server {
     });
     const failed = result.errors + result.non2xx;
     if (failed > 0) throw new Error(`${failed} requests failed`);
-    return { rate: result.requests.average, p50: result.latency.p50, p99: result.latency.p99 };
+    const cpu = (cpuTime(this.#child.pid) - before) / result.requests.total;
+    return { rate: result.requests.average, p50: result.latency.p50, p99: result.latency.p99, cpu };
   }
 
   /** Resident memory in bytes, now or at its highest; 0 where the system does not tell. */

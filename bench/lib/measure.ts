@@ -283,6 +283,14 @@ export function resident(pid: number | "self" = "self", when: "now" | "highest" 
   return Number(field.exec(Deno.readTextFileSync(`/proc/${pid}/status`))![1]) * 1024;
 }
 
+/** Milliseconds of processor time that a process has taken, in user code and in the system; 0 where the system does not tell. */
+export function cpuTime(pid: number): number {
+  if (Deno.build.os !== "linux") return 0;
+  // Behind the name, which may hold anything: fields 14 and 15 of the line, in ticks of 10 ms on every Linux.
+  const fields = Deno.readTextFileSync(`/proc/${pid}/stat`).split(")").at(-1)!.trim().split(" ");
+  return 10 * (Number(fields[11]) + Number(fields[12]));
+}
+
 /** Milliseconds. */
 function elapsed(loop: Loop, count: number): number {
   const start = performance.now();
