@@ -1,4 +1,4 @@
-import { type BumpLibrary, compiled, frequently, library } from "./native/library.ts";
+import { type BumpLibrary, library } from "./native/library.ts";
 import { BumpCode, HUGE_PAGES } from "./native/symbols.ts";
 import { CommitError, ReserveError, SharedError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
@@ -175,7 +175,7 @@ export class Region {
 
   /** Offset of the native cursor. */
   get cursor(): number {
-    return compiled === null ? frequently().bump_cursor(this.#control) : compiled.bump_cursor(this.#control);
+    return this.#native.bump_cursor(this.#control);
   }
 
   /** As `cursor`; what is known of it when the program has given the permission for FFI up. */
@@ -220,7 +220,7 @@ export class Region {
 
   /** A pointer to an address. */
   pointer(address: number): Deno.PointerObject {
-    return compiled === null ? frequently().bump_pointer(address)! : compiled.bump_pointer(address)!;
+    return this.#native.bump_pointer(address)!;
   }
 
   // ---- leases ----------------------------------------------------------------------------------
@@ -263,9 +263,7 @@ export class Region {
 
   #lease(minimum: number, align: number): number {
     const preferred = Math.max(minimum, this.#step);
-    const code = compiled === null
-      ? frequently().bump_lease(this.#control, minimum, preferred, align, grantBytes)
-      : compiled.bump_lease(this.#control, minimum, preferred, align, grantBytes);
+    const code = this.#native.bump_lease(this.#control, minimum, preferred, align, grantBytes);
     if (code === BumpCode.OK) {
       const most = this.#shared ? this.window : MAX_STEP;
       this.#step = Math.min(Math.max(this.#step * 2, this.#step), Math.max(most, this.window));
@@ -549,9 +547,7 @@ export class Region {
   }
 
   #resetCursor(cursor: number): void {
-    const code = compiled === null
-      ? frequently().bump_reset(this.#control, cursor)
-      : compiled.bump_reset(this.#control, cursor);
+    const code = this.#native.bump_reset(this.#control, cursor);
     if (code === BumpCode.SHARED) throw sharedRefusal("reset");
     if (code !== BumpCode.OK) throw new CommitError("reset", systemCode(code));
   }

@@ -16,21 +16,20 @@ export type ProcessCallbacks = Readonly<
 type Name = keyof typeof symbols;
 
 /**
- * What programs call again and again, of what no copy of the library has in variables of its own. A call by address takes
- * 2 µs, a compiled one 13 ns; but compiling these takes some milliseconds, more than all else before the first allocation.
+ * What every allocator calls. `Deno.dlopen` compiles each function that it binds, about 0.1 ms each; the others are
+ * bound by their address when they are first called.
  */
-const frequent = {
-  bump_lease: symbols.bump_lease,
-  bump_cursor: symbols.bump_cursor,
-  bump_reset: symbols.bump_reset,
-  bump_pointer: symbols.bump_pointer,
-} as const satisfies Partial<typeof symbols>;
-
-/** The frequent functions, compiled. */
-export type FrequentFunctions = Deno.DynamicLibrary<typeof frequent>["symbols"];
-
-/** So many calls by address are cheaper than compiling. */
-const CALLS_BY_ADDRESS = 200;
+const EAGER: readonly Name[] = [
+  "bump_abi",
+  "bump_create",
+  "bump_close",
+  "bump_lease",
+  "bump_base",
+  "bump_capacity",
+  "bump_cursor",
+  "bump_reset",
+  "bump_pointer",
+];
 
 let loaded: { functions: BumpLibrary; callbacks: Callbacks } | undefined;
 
@@ -44,36 +43,17 @@ export function callbacks(): Callbacks {
   return (loaded ??= open()).callbacks;
 }
 
-/**
- * The frequent functions once a program has called them often, `null` before: then `frequently()` has them. Whoever
- * calls them has a line for each of the two, so that V8 sees one function in each and makes the call a direct one.
- */
-export let compiled: FrequentFunctions | null = null;
-
-let calls = 0;
-
-/** The frequent functions as long as they are not compiled. */
-export function frequently(): FrequentFunctions {
-  if (++calls === CALLS_BY_ADDRESS) compile();
-  return library();
-}
-
-/** In a copy of their own: not every system finds a loaded library again when its file is gone. */
-function compile(): void {
-  try {
-    compiled = loadLibrary(frequent);
-  } catch {
-    // No permission any more, or no descriptor: calls by address go on.
-  }
-}
-
 function open(): NonNullable<typeof loaded> {
   const names = Object.keys(symbols) as Name[];
-  const table: Record<string, Deno.ForeignStatic<"pointer">> = {};
-  for (const name of [...names, ...callbackNames]) table[name] = { type: "pointer" };
-  const addresses = loadLibrary(table) as Record<string, Deno.PointerObject>;
+  const table: Record<string, Deno.ForeignFunction | Deno.ForeignStatic<"pointer">> = {};
+  for (const name of names) table[name] = EAGER.includes(name) ? symbols[name] : { type: "pointer" };
+  for (const name of callbackNames) table[name] = { type: "pointer" };
+  const bound = loadLibrary(table) as Record<string, unknown>;
   const functions: Record<string, unknown> = {};
-  for (const name of names) bindLater(functions, name, addresses[name]);
+  for (const name of names) {
+    if (EAGER.includes(name)) functions[name] = bound[name];
+    else bindLater(functions, name, bound[name] as Deno.PointerObject);
+  }
   const { bump_abi } = functions as BumpLibrary;
   const abi = bump_abi();
   if (abi !== ABI) {
@@ -82,7 +62,7 @@ function open(): NonNullable<typeof loaded> {
         "rebuild the file that BUMP_ALLOC_LIB names, or unset it",
     );
   }
-  return { functions: functions as BumpLibrary, callbacks: addresses as Callbacks };
+  return { functions: functions as BumpLibrary, callbacks: bound as Callbacks };
 }
 
 let processLibrary: { callbacks: ProcessCallbacks; control: bigint } | undefined;

@@ -1,7 +1,5 @@
-import { BumpAlloc } from "@bump/alloc";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { extractToFile, extractToStableFile } from "../../src/native/extract.ts";
-import { compiled } from "../../src/native/library.ts";
 import { memoryFile } from "../../src/native/memory_file.ts";
 import { platform, prebuilt } from "../../src/native/prebuilt.ts";
 import { ABI, symbols } from "../../src/native/symbols.ts";
@@ -90,25 +88,6 @@ Deno.test("BUMP_ALLOC_LIB names another file; what fails says which", async () =
 Deno.test("there is a library for this platform", () => {
   assert(prebuilt !== null, `none for ${platform}`);
   assert(prebuilt.bytes().length > 4096);
-});
-
-Deno.test("frequent functions are compiled at last, and go on with the regions that there are", () => {
-  using before = BumpAlloc.withSize(1 << 24);
-  const kept = before.alloc(100).fill(7);
-  for (let i = 0; i < 300; i++) {
-    using scratch = BumpAlloc.withSize(1 << 20, { window: 4096 });
-    const bytes = scratch.alloc(20_000).fill(i);
-    assertEquals(Deno.UnsafePointer.value(scratch.pointerOf(bytes)), scratch.addressOf(bytes));
-    scratch.alloc(20_000);
-    scratch.reset();
-    assertEquals(scratch.used, 0);
-    assertEquals(bytes.length, 0);
-  }
-  assert(compiled !== null);
-  assert(kept.every((byte) => byte === 7));
-  assertEquals(before.used, 100);
-  before.reset();
-  assertEquals([before.used, kept.length, before.alloc(1 << 23).length], [0, 0, 1 << 23]);
 });
 
 /** Loads from a file and calls one function. */
