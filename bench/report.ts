@@ -1,10 +1,12 @@
 /**
- * `deno task bench:report`: runs every bench, writes what each measured to bench/results/NAME.json, and all of it as one table
- * to bench/results/README.md. `--quick` runs everything shortly; `--out FOLDER` writes somewhere else.
+ * `deno task bench:report`: runs every bench, writes what each measured to bench/results/NAME.json, all of it as one table
+ * to bench/results/README.md, and draws it into bench/results/plots. `--quick` runs everything shortly and leaves nothing
+ * behind, because it measures nothing; `--out FOLDER` writes somewhere else.
  *
  * @module
  */
 import { parseArgs } from "node:util";
+import { drawPlots } from "./lib/plots.ts";
 import { renderReport } from "./lib/table.ts";
 import type { Results } from "./lib/measure.ts";
 
@@ -26,7 +28,8 @@ const { values } = parseArgs({
   options: { quick: { type: "boolean", default: false }, out: { type: "string" } },
 });
 const root = new URL("..", import.meta.url);
-const folder = values.out ?? new URL("bench/results", root).pathname;
+const thrownAway = values.quick && values.out === undefined;
+const folder = values.out ?? (thrownAway ? Deno.makeTempDirSync() : new URL("bench/results", root).pathname);
 Deno.mkdirSync(folder, { recursive: true });
 
 const names = Object.keys(BENCHES);
@@ -49,7 +52,9 @@ for (const [i, name] of names.entries()) {
   expected += BENCHES[name];
 }
 Deno.writeTextFileSync(`${folder}/README.md`, renderReport(all));
+await drawPlots(folder);
 console.error(`${folder}/README.md written after ${minutes((performance.now() - begin) / 1000)}`);
+if (thrownAway) Deno.removeSync(folder, { recursive: true });
 if (failed.length > 0) {
   console.error(`These benches failed: ${failed.join(", ")}`);
   Deno.exit(1);

@@ -8,7 +8,7 @@ import { ParallelIndex, textOf } from "../examples/parallel_index.ts";
 import { Bench } from "./lib/measure.ts";
 import type { BurstRequest, ResultRequest } from "./workers_worker.ts";
 
-const bench = new Bench("workers", { rounds: 11 });
+const bench = new Bench("workers", { rounds: 11, quickRounds: 1 });
 const COUNT = 10_000;
 const BURSTS = bench.quick ? 20 : 400;
 

@@ -23,6 +23,17 @@ export async function renderPlots(all: readonly Results[]): Promise<Record<strin
   return texts;
 }
 
+/** Draws what the JSON files in a folder say into its folder plots. */
+export async function drawPlots(folder: string): Promise<void> {
+  const all = [...Deno.readDirSync(folder)].map(({ name }) => name).filter((name) => name.endsWith(".json")).sort()
+    .map((name): Results => JSON.parse(Deno.readTextFileSync(`${folder}/${name}`)));
+  Deno.mkdirSync(`${folder}/plots`, { recursive: true });
+  for (const [name, svg] of Object.entries(await renderPlots(all))) {
+    Deno.writeTextFileSync(`${folder}/plots/${name}.svg`, svg);
+    console.log(`${folder}/plots/${name}.svg`);
+  }
+}
+
 async function render(spec: Record<string, unknown>, theme: "light" | "dark"): Promise<string> {
   const ink = INK[theme];
   const text = { labelColor: ink, titleColor: ink, labelFontSize: 13, titleFontSize: 13 };
