@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BumpAlloc, type BumpHandle, ClosedError, SharedError } from "../mod.ts";
-import { randomOf } from "./pattern.ts";
+import { fillPattern, randomOf } from "./pattern.ts";
+import type { Handover } from "./workers/handover_worker.ts";
 import type { ShareRequest } from "./workers/share_worker.ts";
 
 /** A Worker that answers one request at a time. */
@@ -105,6 +106,39 @@ Deno.test("Atomics work on shared memory: a hand-over and a hand-back", async ()
   assertEquals((await peer.ask<number[]>({ kind: "read", offset, byteLength: 4 })).sort(), [0, 1]);
   assertThrows(() => Atomics.wait(cell, 0, 257), TypeError); // as documented: not for such memory
   peer.worker.terminate();
+  await untilAttached(owner, 1);
+});
+
+Deno.test("one block is handed over and back a thousand times: a flag in the region, and a bell to sleep on", async () => {
+  const FREE = 0, FULL = 1;
+  const rounds = 1000;
+  using owner = new BumpAlloc();
+  const block = { offset: owner.offset(4096), byteLength: 4096 };
+  const state = owner.allocArray(Int32Array, 1).fill(FREE);
+  const flag = Number(owner.addressOf(state) - owner.address);
+  const bells = new Int32Array(new SharedArrayBuffer(8));
+  const worker = new Worker(new URL("./workers/handover_worker.ts", import.meta.url), { type: "module" });
+  const answer = new Promise<number[]>((resolve, reject) => {
+    worker.onmessage = (event) => resolve(event.data);
+    worker.onerror = (event) => reject(new Error(event.message));
+  });
+  worker.postMessage({ handle: owner.share(), block, flag, bells, rounds } satisfies Handover);
+  const { used } = owner;
+  const view = owner.view(block.offset, block.byteLength);
+  for (let round = 0; round < rounds; round++) {
+    assertEquals(Atomics.load(state, 0), FREE);
+    if (round > 0) assert(view.every((byte) => byte === 255 - (round - 1) % 200)); // what the reader left
+    fillPattern(view, round);
+    Atomics.store(state, 0, FULL);
+    Atomics.add(bells, 0, 1);
+    Atomics.notify(bells, 0);
+    // A main thread that must go on answering waits without blocking.
+    const waiting = Atomics.waitAsync(bells, 1, round);
+    if (waiting.async) await waiting.value;
+  }
+  assertEquals(await answer, []);
+  assertEquals(owner.used, used); // the same block, each time
+  worker.terminate();
   await untilAttached(owner, 1);
 });
 
