@@ -1,0 +1,63 @@
+/**
+ * `deno task soak:workers`: a thousand Workers that attach to a shared region, allocate and fill, each terminated at a
+ * random moment, loading included. The owner's blocks and those of a Worker that stays are checked all along, and each
+ * step ends with a `reset`. Beside it a twin without this module: Workers that fill plain typed arrays.
+ *
+ * Fails when a byte is wrong, when a terminated Worker still holds the region, or when descriptors are lost that the
+ * twin's Workers do not lose. `--quick` for 60 Workers.
+ *
+ * @module
+ */
+import { Bench, spreadOf } from "./lib/measure.ts";
+import type { SoakStep } from "./soak_workers_child.ts";
+
+const bench = new Bench("soak_workers");
+const WORKERS = bench.quick ? 60 : 1000;
+const STEPS = bench.quick ? 3 : 20;
+
+/** Runs one kind in a process of its own. */
+async function soak(kind: "region" | "plain"): Promise<SoakStep[]> {
+  const child = new URL("./soak_workers_child.ts", import.meta.url).href;
+  const imports = new URL("../tests/offline/import_map.json", import.meta.url).href;
+  const { success, stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--v8-flags=--expose-gc", `--import-map=${imports}`, child, kind, `${WORKERS}`, `${STEPS}`],
+    stderr: "inherit",
+  }).output();
+  if (!success) throw new Error(`the Workers with ${kind} memory failed`);
+  return new TextDecoder().decode(stdout).trim().split("\n").map((line) => JSON.parse(line));
+}
+
+const region = await soak("region");
+const plain = await soak("plain");
+
+const mib = (bytes: number) => (bytes / 2 ** 20).toFixed(0);
+/** Descriptors that are open now and were not at the beginning, but for two of each Worker terminated in its loading. */
+const lost = ({ descriptors, loading }: SoakStep) => Math.max(0, descriptors - 2 * loading);
+
+console.log(
+  "| terminated | region: while loading | VmSize, MiB | VmRSS, MiB | descriptors | twin: while loading | VmSize | VmRSS | descriptors |",
+);
+console.log("|---|---|---|---|---|---|---|---|---|");
+for (let i = 0; i < region.length; i++) {
+  const cells = [region[i], plain[i]].map((step) =>
+    `${step.loading} | ${mib(step.size)} | ${mib(step.resident)} | ${step.descriptors}`
+  );
+  console.log(`| ${region[i].terminated} | ${cells.join(" | ")} |`);
+}
+console.log();
+const quarter = Math.ceil(STEPS / 4);
+for (const [name, steps] of [["region", region], ["twin", plain]] as const) {
+  for (const field of ["size", "resident"] as const) {
+    const bytes = steps.map((step) => step[field]);
+    const early = spreadOf(bytes.slice(quarter, 2 * quarter)).median;
+    const what = `${name}: ${field === "size" ? "VmSize" : "VmRSS"}, last quarter against the second`;
+    bench.value(what, "×", bytes.slice(-quarter).map((late) => late / early), name === "region" ? { atMost: 1.1 } : {});
+  }
+}
+const last = region.at(-1)!;
+console.log(
+  `\n${last.terminated} Workers terminated, ${last.blocks} blocks checked, none wrong; attached at the end: ${last.attached}`,
+);
+// Deno itself loses two descriptors for each Worker that is terminated while its modules wait in an `await`.
+if (lost(last) > 8) throw new Error(`${lost(last)} descriptors lost`);
+bench.finish();

@@ -1,0 +1,22 @@
+// A Worker to be terminated, for bench/soak_workers.ts: attaches, allocates and fills until then.
+import { BumpAlloc, type BumpHandle } from "../mod.ts";
+import { fillPattern, randomOf } from "../tests/pattern.ts";
+
+globalThis.addEventListener("message", (event) => {
+  const allocator = BumpAlloc.attach((event as MessageEvent<BumpHandle>).data);
+  const random = randomOf(Date.now());
+  const start = allocator.mark();
+  // Deno does not interrupt an endless loop: it ends a Worker that has come back to its event loop.
+  const burst = () => {
+    for (let i = 0; i < 500; i++) {
+      // Leases, large requests, and memory that is used again.
+      const view = allocator.alloc(1 + random(random(50) === 0 ? 200_000 : 2000), 1 << random(8));
+      fillPattern(view, i);
+    }
+    if (random(4) === 0) allocator.rewind(start);
+    setTimeout(burst);
+  };
+  burst();
+});
+
+(globalThis as unknown as Worker).postMessage("loaded");
