@@ -1,7 +1,13 @@
-// `deno task bench`: allocation by size, each way against the bare view.
+/**
+ * `deno task bench`: with Deno's own runner, allocation by size, each way against the bare view; `offset` against C; arrays,
+ * buffers that grow, scopes, reset; the first fill of a gigabyte; start-up.
+ *
+ * @module
+ */
 import { Buffer } from "node:buffer";
 import { MemPool } from "@thi.ng/malloc";
 import { BumpAlloc } from "../mod.ts";
+import { compileAtomicBump } from "./lib/atomic_bump.ts";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -73,3 +79,74 @@ Deno.bench({ name: "alloc, reset", group: "scope" }, () => {
   scratch.alloc(64);
   scratch.reset();
 });
+
+const group = "a thousand offsets";
+Deno.bench({ name: "a thousand offsets", group, baseline: true }, () => {
+  scratch.reset();
+  for (let i = 0; i < 1000; i++) scratch.offset(64);
+});
+const atomicBump = compileAtomicBump();
+if (atomicBump !== null) {
+  Deno.bench({ name: "a thousand atomic bumps in C", group }, () => void atomicBump(1000, 64, 2 ** 30));
+}
+
+// A thousand at a time: a reset costs as much as ten arrays.
+Deno.bench({ name: "a thousand allocArray(Float64Array, 100)", group: "array", baseline: true }, () => {
+  scratch.reset();
+  for (let i = 0; i < 1000; i++) scratch.allocArray(Float64Array, 100);
+});
+Deno.bench({ name: "a thousand new Float64Array(100)", group: "array" }, () => {
+  for (let i = 0; i < 1000; i++) new Float64Array(100);
+});
+
+Deno.bench({ name: "a buffer grows from 64 B to 64 KiB: realloc", group: "grow", baseline: true }, () => {
+  scratch.reset();
+  let bytes = scratch.alloc(64);
+  for (let size = 128; size <= 65536; size *= 2) bytes = scratch.realloc(bytes, size);
+});
+Deno.bench({ name: "a buffer grows from 64 B to 64 KiB: new Uint8Array and set", group: "grow" }, () => {
+  let bytes = new Uint8Array(64);
+  for (let size = 128; size <= 65536; size *= 2) {
+    const grown = new Uint8Array(size);
+    grown.set(bytes);
+    bytes = grown;
+  }
+});
+
+for (const [name, byteLength] of [["64 B", 64], ["512 MiB", 2 ** 29]] as const) {
+  Deno.bench({ name: `reset after alloc of ${name}`, group: "reset", baseline: byteLength === 64 }, () => {
+    scratch.alloc(byteLength);
+    scratch.reset();
+  });
+}
+
+// Each is several seconds on a machine whose page faults are dear.
+const once = { group: "first fill of 1 GiB", n: 2, warmup: 0 };
+Deno.bench({ name: "new Uint8Array(2 ** 30), fill", ...once, baseline: true }, () => {
+  new Uint8Array(2 ** 30).fill(1);
+});
+for (const hugePages of [true, false]) {
+  Deno.bench({ name: `new BumpAlloc({ hugePages: ${hugePages} }), alloc, fill`, ...once }, () => {
+    using fresh = new BumpAlloc({ size: 2 ** 30, hugePages });
+    fresh.alloc(2 ** 30).fill(1);
+  });
+}
+
+const module = new URL("../mod.ts", import.meta.url).href;
+const folder = Deno.makeTempDirSync();
+addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
+for (
+  const [name, text] of [
+    ["an empty script", ""],
+    ["import to first byte", `import { BumpAlloc } from "${module}"; new BumpAlloc().alloc(1)[0] = 1;`],
+  ]
+) {
+  const script = `${folder}/${name.replaceAll(" ", "_")}.ts`;
+  Deno.writeTextFileSync(script, text);
+  const start = { group: "start-up, a whole process", n: 20, warmup: 2, baseline: text === "" };
+  Deno.bench({ name, ...start }, () => {
+    const args = ["run", "--no-check", "--allow-ffi", script];
+    const { success } = new Deno.Command(Deno.execPath(), { args }).outputSync();
+    if (!success) throw new Error(`${script} failed`);
+  });
+}

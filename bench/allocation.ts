@@ -6,6 +6,7 @@
 import { Buffer } from "node:buffer";
 import { MemPool } from "@thi.ng/malloc";
 import { BumpAlloc } from "../mod.ts";
+import { compileAtomicBump } from "./lib/atomic_bump.ts";
 import { type Asked, Bench, type Loop, STEADY } from "./lib/measure.ts";
 
 const bench = new Bench("allocation", { rounds: 11, quickRounds: 1 });
@@ -169,24 +170,5 @@ async function besideNode(size: number): Promise<void> {
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
     console.error("alloc is not measured beside Node's arrays: there is no Node here");
-  }
-}
-
-/** The C loop, where a C compiler is at hand. */
-function compileAtomicBump(): ((count: number, size: number, capacity: number) => unknown) | null {
-  const folder = Deno.makeTempDirSync();
-  try {
-    const source = new URL("./atomic_bump.c", import.meta.url).pathname;
-    const args = ["-std=c11", "-O2", "-fPIC", "-shared", source, "-o", `${folder}/atomic_bump.so`];
-    const { success } = new Deno.Command("cc", { args }).outputSync();
-    if (!success) throw new Error("cc failed");
-    return Deno.dlopen(`${folder}/atomic_bump.so`, {
-      atomic_bump_loop: { parameters: ["u32", "u32", "f64"], result: "u64" },
-    }).symbols.atomic_bump_loop;
-  } catch (error) {
-    console.error(`offset is not measured against a C loop: ${(error as Error).message}`);
-    return null;
-  } finally {
-    Deno.removeSync(folder, { recursive: true });
   }
 }
