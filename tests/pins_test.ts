@@ -14,7 +14,7 @@ fillPattern(EXPECTED, ID);
 
 /** Something that fills a view with the pattern after `go` was called. */
 interface Work extends AsyncDisposable {
-  /** Begins, and settles when the view is full. */
+  /** Begins, and settles when the view is full; rejected when the data ends early. */
   start(view: Uint8Array<ArrayBuffer>): Promise<void>;
   go(): Promise<void>;
 }
@@ -59,7 +59,7 @@ const WORKS: Record<string, () => Promise<Work>> = {
       // deno-lint-ignore require-await -- as the others
       go: async () => assertEquals(Number(write(to, EXPECTED, BigInt(LENGTH))), LENGTH),
       // deno-lint-ignore require-await -- as the others
-      [Symbol.asyncDispose]: async () => ends.forEach((end) => close(end)),
+      [Symbol.asyncDispose]: async () => [to, from].forEach((end) => close(end)), // a read that waits ends with `to`
     };
   },
   "a read from a socket": async () => {
@@ -100,8 +100,12 @@ interface Place {
   readonly refused: readonly (() => void)[];
 }
 
-/** Works on a view under a pin, while every synchronous end is tried. The caller's `await using` waits for the work. */
+/**
+ * Works on a view under a pin, while every synchronous end is tried. The work goes on once the caller's block has been left, so
+ * that `await using` must wait for it.
+ */
 function workPinned({ arena, refused }: Place, work: Work, checked: (bytesAreRight: boolean) => void): void {
+  setTimeout(() => void work.go());
   const before = arena.alloc(1000);
   fillPattern(before, 1);
   const view = arena.alloc(LENGTH);
@@ -138,14 +142,12 @@ for (const [name, start] of Object.entries(WORKS)) {
         await using work = await start();
         await using scratch = new BumpAlloc();
         workPinned({ arena: scratch, refused: [() => scratch.close(), () => scratch.reset()] }, work, checked);
-        await work.go();
       }
       using scratch = new BumpAlloc();
       {
         await using work = await start();
         await using scope = scratch.scope();
         workPinned({ arena: scope, refused: [() => scope.end(), () => scratch.close()] }, work, checked);
-        await work.go();
       }
       assertEquals(scratch.used, 0);
       const quiet = isQuiet(scratch);
@@ -155,13 +157,11 @@ for (const [name, start] of Object.entries(WORKS)) {
         await using work = await start();
         await using lease = pool.lease();
         workPinned({ arena: lease, refused: [() => lease.close(), () => lease.reset()] }, work, checked);
-        await work.go();
       }
       {
         await using work = await start();
         const using = pool.use((lease) => workPinned({ arena: lease, refused: [() => lease.close()] }, work, checked));
         const next = pool.use((lease) => seen.length === 4 && isQuiet(lease)()); // waits for the one lease
-        await work.go();
         await using;
         assert(await next, "the lease went on before its pin had settled");
       }
