@@ -37,6 +37,8 @@ export let closeArena: (arena: ScratchArena) => boolean;
 /** Waits for the pinned promises of an arena and its scopes. */
 export let settlePins: (arena: ScratchArena) => Promise<void>;
 let newScope: () => BumpScope;
+/** Throws when `this` of a method is no arena. */
+let checkReceiver: (arena: ScratchArena, what: string) => void;
 
 /** How an arena treats memory. */
 export interface ArenaOptions {
@@ -125,19 +127,20 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   alloc(byteLength: number, align?: number): Uint8Array<ArrayBuffer> {
-    const mask = align === undefined ? 7 : maskOf(align);
-    if ((byteLength | 0) === byteLength && byteLength > 0 && mask >= 0) {
-      const start = (this.#cursor + mask) & ~mask;
-      const end = start + byteLength;
-      if (end <= this.#limit) {
-        try {
+    try {
+      const mask = align === undefined ? 7 : maskOf(align);
+      if ((byteLength | 0) === byteLength && byteLength > 0 && mask >= 0) {
+        const start = (this.#cursor + mask) & ~mask;
+        const end = start + byteLength;
+        if (end <= this.#limit) {
           const view = new Uint8Array(this.#buffer, start, byteLength);
           this.#cursor = end;
           return view;
-        } catch {
-          // The window was transferred away: the slow path says so.
         }
       }
+    } catch {
+      checkReceiver(this, "allocate");
+      // The window was transferred away, or an argument is no number: the slow path says so.
     }
     const start = this.#take(byteLength, align, "allocate");
     return new Uint8Array(this.#buffer, start, byteLength);
@@ -203,7 +206,7 @@ export abstract class ScratchArena implements Scratch {
     if (typeof type !== "function" || !(size === 8 || size === 4 || size === 2 || size === 1)) {
       throw new TypeError("Cannot allocate: the type must be a typed array constructor");
     }
-    if ((length | 0) === length && length > 0) {
+    if (typeof length === "number" && (length | 0) === length && length > 0) {
       const start = (this.#cursor + 7) & -8;
       const end = start + length * size;
       if (end <= this.#limit && !this.#buffer.detached) {
@@ -386,14 +389,19 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   offset(byteLength: number, align?: number): number {
-    const mask = align === undefined ? 7 : maskOf(align);
-    if ((byteLength | 0) === byteLength && byteLength > 0 && mask >= 0) {
-      const start = (this.#cursor + mask) & ~mask;
-      const end = start + byteLength;
-      if (end <= this.#sureLimit || (end <= this.#limit && this.#makeSure())) {
-        this.#cursor = end;
-        return this.#base + start;
+    try {
+      const mask = align === undefined ? 7 : maskOf(align);
+      if ((byteLength | 0) === byteLength && byteLength > 0 && mask >= 0) {
+        const start = (this.#cursor + mask) & ~mask;
+        const end = start + byteLength;
+        if (end <= this.#sureLimit || (end <= this.#limit && this.#makeSure())) {
+          this.#cursor = end;
+          return this.#base + start;
+        }
       }
+    } catch {
+      checkReceiver(this, "allocate");
+      // An argument is no number: the slow path says so.
     }
     const start = this.#take(byteLength, align, "allocate");
     return this.#base + start;
@@ -417,9 +425,9 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   view(offset: number, byteLength: number): Uint8Array<ArrayBuffer> {
-    const start = offset - this.#base;
+    const start = typeof offset === "number" && typeof byteLength === "number" ? offset - this.#base : -1;
     if (
-      typeof offset === "number" && (start | 0) === start && start >= 0 && (byteLength | 0) === byteLength &&
+      (start | 0) === start && start >= 0 && (byteLength | 0) === byteLength &&
       byteLength >= 0 &&
       start + byteLength <= this.#cursor && this.#limit >= 0 && !this.#buffer.detached
     ) {
@@ -1051,6 +1059,11 @@ export abstract class ScratchArena implements Scratch {
       arena.#block();
     };
     endArena = (arena) => arena.#endScope();
+    checkReceiver = (arena, what) => {
+      if (!(typeof arena === "object" && #cursor in arena)) {
+        throw new TypeError(`Cannot ${what}: this is no allocator or scope; make a BumpAlloc, or open a scope of one`);
+      }
+    };
     arenaState = (arena) => ({
       closed: arena.#closed,
       region: arena.#region,

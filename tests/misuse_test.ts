@@ -323,6 +323,30 @@ Deno.test("a pool that no address space can hold is a RangeError", () => {
   }
 });
 
+Deno.test("what is no number, and what is no allocator, is a TypeError that says so", () => {
+  using scratch = new BumpAlloc();
+  scratch.alloc(8);
+  const throwing = {
+    valueOf() {
+      throw new Error("mine");
+    },
+  };
+  for (const wrong of [8n, Symbol(), throwing, null, "8", {}] as never[]) {
+    for (const call of ["alloc", "offset", "allocZeroed", "tryAlloc", "allocView"] as const) {
+      assertThrows(() => scratch[call](wrong), TypeError, "Cannot allocate: the size must be a number");
+      assertThrows(() => scratch[call](8, wrong), TypeError, "Cannot allocate: the alignment must be a number");
+    }
+    assertThrows(() => scratch.allocArray(Int8Array, wrong), TypeError, "Cannot allocate: the length must be a number");
+    assertThrows(() => scratch.view(wrong, 1), TypeError, "Cannot view: the offset must be a number");
+    assertThrows(() => scratch.view(0, wrong), TypeError, "Cannot view: the size must be a number");
+  }
+  for (const wrong of [{}, undefined, Object.create(BumpAlloc.prototype)]) {
+    assertThrows(() => scratch.alloc.call(wrong, 8), TypeError, "make a BumpAlloc");
+    assertThrows(() => scratch.offset.call(wrong, 8), TypeError, "make a BumpAlloc");
+  }
+  assertEquals(scratch.used, 8);
+});
+
 declare const process: {
   getBuiltinModule(id: string): { markAsUntransferable(object: object): void };
 };
