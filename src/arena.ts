@@ -620,7 +620,7 @@ export abstract class ScratchArena implements Scratch {
   /** Offset of the window under a view of this arena or of one around it. */
   #baseOf(view: ArrayBufferView, what: string): number {
     const buffer = view?.buffer;
-    if (buffer === this.#buffer && buffer !== NO_WINDOW) return this.#base;
+    if (buffer === this.#buffer && buffer !== NO_WINDOW && ArrayBuffer.isView(view)) return this.#base;
     checkView(view, what);
     if (this.#closed) throw new ClosedError(what, this.#kind());
     const base = this.#region.baseOf(view.buffer, 0);

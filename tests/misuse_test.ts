@@ -347,6 +347,16 @@ Deno.test("what is no number, and what is no allocator, is a TypeError that says
   assertEquals(scratch.used, 8);
 });
 
+Deno.test("only a view has an address", () => {
+  using scratch = new BumpAlloc();
+  const { buffer } = scratch.alloc(8);
+  for (const byteOffset of ["5", 5, -1e9, {}, undefined]) {
+    const forged = { buffer, byteOffset, byteLength: 8 } as never;
+    assertThrows(() => scratch.addressOf(forged), TypeError, "Cannot take the address: a typed array or DataView");
+    assertThrows(() => scratch.pointerOf(forged), TypeError, "Cannot take the address: a typed array or DataView");
+  }
+});
+
 declare const process: {
   getBuiltinModule(id: string): { markAsUntransferable(object: object): void };
 };
