@@ -46,6 +46,9 @@ export interface ArenaOptions {
   readonly poison: boolean;
 }
 
+/** Who has it may construct a scope. */
+const SCOPE_KEY = {};
+
 /** What stands for the window of an arena that has none. */
 const NO_WINDOW = new ArrayBuffer(0);
 
@@ -1143,7 +1146,8 @@ export abstract class ScratchArena implements Scratch {
  * ```
  */
 export class BumpScope extends ScratchArena implements Disposable, AsyncDisposable {
-  private constructor() {
+  private constructor(key: typeof SCOPE_KEY) {
+    if (key !== SCOPE_KEY) throw new TypeError("Cannot construct a scope: make a BumpAlloc, and call its scope()");
     super();
   }
 
@@ -1182,7 +1186,7 @@ export class BumpScope extends ScratchArena implements Disposable, AsyncDisposab
   }
 
   static {
-    newScope = () => new BumpScope();
+    newScope = () => new BumpScope(SCOPE_KEY);
   }
 }
 

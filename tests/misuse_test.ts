@@ -1,6 +1,6 @@
 /** What a caller may do to buffers, and what must hold all the same: nothing is read that is not mapped, nobody's bytes change. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { BumpAlloc, BumpPool, ClosedError, PinnedError } from "../mod.ts";
+import { BumpAlloc, BumpPool, BumpScope, ClosedError, PinnedError } from "../mod.ts";
 
 /** Bytes of the region that native code takes, so that the next lease does not continue the last one. */
 function takeNatively(scratch: BumpAlloc, byteLength: number): void {
@@ -355,6 +355,12 @@ Deno.test("only a view has an address", () => {
     assertThrows(() => scratch.addressOf(forged), TypeError, "Cannot take the address: a typed array or DataView");
     assertThrows(() => scratch.pointerOf(forged), TypeError, "Cannot take the address: a typed array or DataView");
   }
+});
+
+Deno.test("a scope is not constructed", () => {
+  const type = BumpScope as unknown as new (key?: unknown) => BumpScope;
+  assertThrows(() => new type(), TypeError, "make a BumpAlloc");
+  assertThrows(() => new type({}), TypeError, "make a BumpAlloc");
 });
 
 declare const process: {
