@@ -3,8 +3,9 @@
  * random moment, loading included. The owner's blocks and those of a Worker that stays are checked all along, and each
  * step ends with a `reset`. Beside it a twin without this module: Workers that fill plain typed arrays.
  *
- * Fails when a byte is wrong, when a terminated Worker still holds the region, or when descriptors are lost that the
- * twin's Workers do not lose. `--quick` for 60 Workers.
+ * Fails when a byte is wrong, when a terminated Worker still holds the region, or when more descriptors are lost than the
+ * two that Deno loses for each Worker terminated while an imported module waits in a top-level `await` (the twin's modules
+ * wait too shortly to show it). `--quick` for 60 Workers.
  *
  * @module
  */
