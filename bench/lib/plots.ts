@@ -119,7 +119,8 @@ function server(all: readonly Results[]): Record<string, unknown> | null {
     const [, kibibytes, kind] = /of (\d+) KiB for each request: (.*)$/.exec(what) ?? [];
     if (kind === undefined) return [];
     const size = `${kibibytes} KiB`;
-    const title = unit === "/s" ? kind : `${kind}, ${unit}`;
+    const short = kind.replace(" for each request", ""); // panels are narrow
+    const title = unit === "/s" ? short : `${short}, ${unit}`;
     return [{ name, spread }, ...peers].map(({ name, spread }) => ({ size, way: name, kind: title, ...spread }));
   });
   if (values.length === 0) return null;
