@@ -983,7 +983,12 @@ export abstract class ScratchArena implements Scratch {
 
   #used(): number {
     const region = this.#region;
-    return region.knownCursor - region.unused(this.#lease, this.#base + this.#cursor);
+    return region.knownCursor - this.#unused();
+  }
+
+  /** Leased, and not used yet. */
+  #unused(): number {
+    return this.#region.unused(this.#lease, this.#base + this.#cursor);
   }
 
   /** The innermost open arena. */
@@ -1071,6 +1076,7 @@ export abstract class ScratchArena implements Scratch {
       closed: arena.#closed,
       region: arena.#region,
       used: arena.#closed ? 0 : arena.#innermost().#used(),
+      unused: arena.#closed ? 0 : arena.#innermost().#unused(),
       position: arena.#closed ? 0 : arena.#innermost().#base + arena.#innermost().#cursor,
       depth: arena.#closed ? 0 : arena.#innermost().#depth,
       pins: countPins(arena),
@@ -1211,6 +1217,7 @@ interface ArenaState {
   readonly closed: boolean;
   readonly region: Region;
   readonly used: number;
+  readonly unused: number;
   readonly position: number;
   readonly depth: number;
   readonly pins: number;

@@ -460,7 +460,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * ```
    */
   stats(): BumpStats {
-    const { closed, used, position, depth, pins } = arenaState(this);
+    const { closed, used, unused, position, depth, pins } = arenaState(this);
     const region = this.#region;
     const { capacity, orphaned } = region;
     if (closed) {
@@ -485,7 +485,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
       used,
       remaining: capacity - used,
       peak: Math.max(region.peak, position, used),
-      unused: region.cursor - used,
+      unused,
       stranded: region.stranded,
       committed: region.committed,
       resident: region.resident,
