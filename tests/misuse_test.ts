@@ -1,6 +1,7 @@
 /** What a caller may do to buffers, and what must hold all the same: nothing is read that is not mapped, nobody's bytes change. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BumpAlloc, BumpPool, BumpScope, ClosedError, PinnedError } from "../mod.ts";
+import { LOADING } from "./permissions.ts";
 
 /** Bytes of the region that native code takes, so that the next lease does not continue the last one. */
 function takeNatively(scratch: BumpAlloc, byteLength: number): void {
@@ -188,7 +189,7 @@ async function runProgram(body: string): Promise<string> {
       "--quiet",
       "--no-check",
       "--no-config",
-      "--allow-ffi",
+      ...LOADING,
       "--v8-flags=--expose-gc",
       `data:text/javascript,${encodeURIComponent(program)}`,
     ],

@@ -28,39 +28,57 @@ const MAX_NAMES = 16;
  * again by every later process whose bytes are the same.
  */
 export function extractToStableFile(bytes: Uint8Array<ArrayBuffer>): LoadableFile {
+  // Its folder is the temporary one, which only this call tells without --allow-env.
   const fresh = Deno.makeTempFileSync({ prefix: "bump_alloc_", suffix: ".dll" });
   try {
-    Deno.writeFileSync(fresh, bytes);
     const folder = fresh.slice(0, Math.max(fresh.lastIndexOf("\\"), fresh.lastIndexOf("/")) + 1);
     const name = `${folder}bump_alloc_${checksum(bytes)}`;
     for (let i = 0; i < MAX_NAMES; i++) {
       const path = `${name}${i === 0 ? "" : `_${i}`}.dll`;
-      const present = readIfThere(path);
-      if (present === null) {
-        // Renamed when complete, so that another process never sees half of it.
-        Deno.renameSync(fresh, path);
-        return { path, remove() {} };
-      }
-      if (equal(present, bytes)) {
-        Deno.removeSync(fresh);
-        return { path, remove() {} };
-      }
+      if (holds(path, bytes) || isMovedTo(path, fresh, bytes)) return { path, remove() {} };
     }
     throw new Error(`files with other contents have all names from ${name}.dll on; remove them`);
-  } catch (error) {
+  } finally {
     try {
       Deno.removeSync(fresh);
-    } catch { /* it was renamed, or never written */ }
+    } catch { /* it was renamed */ }
+  }
+}
+
+/** Whether `fresh`, with these bytes, is now what `path` names, or another process's file that has the same. */
+function isMovedTo(path: string, fresh: string, bytes: Uint8Array<ArrayBuffer>): boolean {
+  if (isThere(path)) return false;
+  Deno.writeFileSync(fresh, bytes);
+  try {
+    // Renamed when complete, so that another process never sees half of it.
+    Deno.renameSync(fresh, path);
+    return true;
+  } catch (error) {
+    // Another process was first, and Windows does not replace the file of a loaded library.
+    if (holds(path, bytes)) return true;
+    if (isThere(path)) return false;
     throw error;
   }
 }
 
-function readIfThere(path: string): Uint8Array | null {
+/** Whether there is anything by this name, a folder too. */
+function isThere(path: string): boolean {
   try {
-    return Deno.readFileSync(path);
+    Deno.lstatSync(path);
+    return true;
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    return !(error instanceof Deno.errors.NotFound);
+  }
+}
+
+/** Whether a file has exactly these bytes; what cannot be read, such as a folder, has not. */
+function holds(path: string, bytes: Uint8Array): boolean {
+  try {
+    return equal(Deno.readFileSync(path), bytes);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    return false;
   }
 }
 

@@ -101,8 +101,12 @@ function loadFailure(name: string, failures: unknown[]): Error {
   if (denied !== undefined) return denied as Error;
   const reasons = failures.map((error) => error instanceof Error ? error.message : String(error));
   return new Error(
-    `Cannot load ${name}: ${reasons.join("; ")}. On Linux it is loaded from memory, which needs /proc; else from a ` +
-      "temporary folder, which must be writable (--allow-write) and not mounted noexec",
+    `Cannot load ${name}: ${reasons.join("; ")}. ${
+      Deno.build.os === "windows"
+        ? "It is loaded from a file in the temporary folder, which TMP or TEMP names: it must exist and be writable"
+        : "On Linux it is loaded from memory, which needs /proc; else from a temporary folder, which must be writable " +
+          "(--allow-write) and not mounted noexec"
+    }`,
     { cause: failures.length === 1 ? failures[0] : new AggregateError(failures) },
   );
 }

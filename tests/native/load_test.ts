@@ -1,8 +1,9 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { extractToFile, extractToStableFile } from "../../src/native/extract.ts";
+import { extractToFile } from "../../src/native/extract.ts";
 import { memoryFile } from "../../src/native/memory_file.ts";
 import { platform, prebuilt } from "../../src/native/prebuilt.ts";
 import { ABI, symbols } from "../../src/native/symbols.ts";
+import { LOADING } from "../permissions.ts";
 
 const MOD = new URL("../../mod.ts", import.meta.url).href;
 const linux = Deno.build.os === "linux";
@@ -77,9 +78,9 @@ Deno.test("BUMP_ALLOC_LIB names another file; what fails says which", async () =
     assert(!wrong.success);
     assertStringIncludes(wrong.error, file);
     await Deno.writeFile(file, prebuilt!.bytes());
-    if (linux) await assertAllocates(flags, { BUMP_ALLOC_LIB: file });
+    await assertAllocates([...flags, ...LOADING], { BUMP_ALLOC_LIB: file });
     // Without --allow-env it is not looked at.
-    if (linux) await assertAllocates(["--allow-ffi"], { BUMP_ALLOC_LIB: "/does/not/exist.so" });
+    await assertAllocates([...LOADING], { BUMP_ALLOC_LIB: "/does/not/exist.so" });
   } finally {
     await Deno.remove(file);
   }
@@ -109,24 +110,6 @@ Deno.test({
     file.remove();
     assertEquals(existing(folder), false);
   },
-});
-
-Deno.test("the way for Windows: one stable file, compared byte for byte", () => {
-  const bytes = prebuilt!.bytes();
-  const first = extractToStableFile(bytes);
-  try {
-    assertEquals(extractToStableFile(bytes).path, first.path);
-    assertEquals(Deno.readFileSync(first.path), bytes);
-    // Other contents under that name: never loaded, never overwritten.
-    Deno.writeFileSync(first.path, new Uint8Array([1, 2, 3]));
-    const second = extractToStableFile(bytes);
-    assert(second.path !== first.path);
-    assertEquals(Deno.readFileSync(second.path), bytes);
-    assertEquals(Deno.readFileSync(first.path), new Uint8Array([1, 2, 3]));
-    Deno.removeSync(second.path);
-  } finally {
-    Deno.removeSync(first.path);
-  }
 });
 
 Deno.test({

@@ -1,0 +1,241 @@
+// How Windows gets its library: one file in the temporary folder, compared byte for byte, used again by later processes.
+// What is no peculiarity of Windows is tested everywhere.
+import { assert, assertEquals, assertNotEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { join } from "@std/path";
+import { extractToStableFile } from "../../src/native/extract.ts";
+import { prebuilt } from "../../src/native/prebuilt.ts";
+import { ABI, symbols } from "../../src/native/symbols.ts";
+
+const windows = Deno.build.os === "windows";
+const MOD = new URL("../../mod.ts", import.meta.url).href;
+const bytes = prebuilt!.bytes();
+
+/** What tells a process its temporary folder, on any system. */
+function temporary(folder: string): Record<string, string> {
+  return { TMPDIR: folder, TMP: folder, TEMP: folder };
+}
+
+/** Runs a test with a temporary folder of its own; its name is as users' names may be. */
+async function inFolder(test: (folder: string) => void | Promise<void>): Promise<void> {
+  const former = Object.keys(temporary("")).map((name) => [name, Deno.env.get(name)] as const);
+  const outer = await Deno.makeTempDir();
+  const folder = join(outer, "Zoë ユーザー #1");
+  await Deno.mkdir(folder);
+  for (const [name, value] of Object.entries(temporary(folder))) Deno.env.set(name, value);
+  try {
+    await test(folder);
+  } finally {
+    for (const [name, value] of former) value === undefined ? Deno.env.delete(name) : Deno.env.set(name, value);
+    await Deno.remove(outer, { recursive: true });
+  }
+}
+
+function names(folder: string): string[] {
+  return [...Deno.readDirSync(folder)].map((entry) => entry.name).sort();
+}
+
+function open(path: string): Deno.DynamicLibrary<{ bump_abi: typeof symbols.bump_abi }> {
+  return Deno.dlopen(path, { bump_abi: symbols.bump_abi });
+}
+
+/** Loads what was extracted, calls it, and unloads it. */
+function assertLoads(path: string): void {
+  const library = open(path);
+  assertEquals(library.symbols.bump_abi(), ABI);
+  library.close();
+}
+
+/** A program that allocates, in a process of its own. */
+async function allocate(
+  flags: string[],
+  env: Record<string, string>,
+  clearEnv = false,
+): Promise<{ out: string; error: string }> {
+  const code = `import { BumpAlloc } from ${JSON.stringify(MOD)};
+    using scratch = new BumpAlloc();
+    console.log(scratch.alloc(100).fill(1).length);`;
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "--quiet",
+      "--no-check",
+      "--no-prompt",
+      "--no-config",
+      ...flags,
+      "data:text/typescript," + encodeURIComponent(code),
+    ],
+    env: { NO_COLOR: "1", ...env },
+    clearEnv,
+    stdin: "null",
+  }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
+  return { out: text(stdout), error: text(stderr) };
+}
+
+Deno.test("the first load writes the file, the second finds it, and nothing else is left", () =>
+  inFolder((folder) => {
+    const { path } = extractToStableFile(bytes);
+    assertEquals(Deno.readFileSync(path), bytes);
+    assertLoads(path);
+    const { mtime } = Deno.statSync(path);
+    const library = open(path); // as another process that is still running has it
+    try {
+      assertEquals(extractToStableFile(bytes).path, path);
+      assertEquals(Deno.statSync(path).mtime, mtime);
+      assertEquals(names(folder).map((name) => join(folder, name)), [join(path)]);
+    } finally {
+      library.close();
+    }
+  }));
+
+const FOREIGN: Record<string, (path: string) => void> = {
+  "other bytes": (path) => Deno.writeFileSync(path, bytes.map((byte, i) => i === 5000 ? byte ^ 1 : byte)),
+  "half of the bytes": (path) => Deno.writeFileSync(path, bytes.subarray(0, bytes.length / 2)),
+  "the bytes and more": (path) => Deno.writeFileSync(path, new Uint8Array([...bytes, 0])),
+  "no bytes": (path) => Deno.writeFileSync(path, new Uint8Array()),
+  "a folder": (path) => Deno.mkdirSync(path),
+};
+
+for (const [what, make] of Object.entries(FOREIGN)) {
+  Deno.test(`${what} under its name: never loaded, never overwritten, another name is used and found again`, () =>
+    inFolder((folder) => {
+      const { path } = extractToStableFile(bytes);
+      Deno.removeSync(path);
+      make(path);
+      const before = Deno.statSync(path);
+      const second = extractToStableFile(bytes).path;
+      assertNotEquals(second, path);
+      assertEquals(Deno.readFileSync(second), bytes);
+      assertLoads(second);
+      assertEquals(extractToStableFile(bytes).path, second);
+      const { size, mtime, isDirectory } = Deno.statSync(path);
+      assertEquals([size, mtime, isDirectory], [before.size, before.mtime, before.isDirectory]);
+      assertEquals(names(folder).length, 2);
+    }));
+}
+
+Deno.test("other contents under all names: an error that says what to remove, and nothing more is left", () =>
+  inFolder((folder) => {
+    const paths: string[] = [];
+    for (let i = 0; i < 16; i++) {
+      const { path } = extractToStableFile(bytes);
+      paths.push(path);
+      Deno.writeFileSync(path, new Uint8Array([i]));
+    }
+    const error = assertThrows(() => extractToStableFile(bytes), Error);
+    assertStringIncludes(error.message, paths[0]);
+    assertStringIncludes(error.message, "remove them");
+    assertEquals(names(folder).length, 16);
+    Deno.removeSync(paths[7]);
+    assertEquals(extractToStableFile(bytes).path, paths[7]);
+  }));
+
+/** Runs a test in which something happens between the look for a file and the renaming to its name. */
+function beforeRenaming(happens: (path: string) => void, test: () => void): void {
+  const { renameSync } = Deno;
+  Deno.renameSync = (from, to) => {
+    happens(String(to));
+    renameSync(from, to);
+  };
+  try {
+    test();
+  } finally {
+    Deno.renameSync = renameSync;
+  }
+}
+
+Deno.test("another process writes and loads the file at the same moment: its file is used", () =>
+  inFolder((folder) => {
+    let loaded: ReturnType<typeof open> | undefined;
+    const other = (path: string) => {
+      Deno.writeFileSync(path, bytes);
+      loaded = open(path);
+    };
+    beforeRenaming(other, () => {
+      const { path } = extractToStableFile(bytes);
+      assertEquals(names(folder).map((name) => join(folder, name)), [join(path)]);
+      assertLoads(path);
+    });
+    loaded!.close();
+  }));
+
+Deno.test("a folder takes the name at the last moment: the next name is used", () =>
+  inFolder((folder) => {
+    let taken: string | undefined;
+    const other = (path: string) => {
+      if (taken === undefined) Deno.mkdirSync(taken = path);
+    };
+    beforeRenaming(other, () => {
+      const { path } = extractToStableFile(bytes);
+      assertNotEquals(path, taken);
+      assertLoads(path);
+      assertEquals(names(folder).length, 2);
+    });
+  }));
+
+Deno.test("what keeps the file from being renamed is said, and nothing is left", () =>
+  inFolder((folder) => {
+    const other = () => {
+      throw new Deno.errors.PermissionDenied("no renaming here");
+    };
+    beforeRenaming(other, () => {
+      assertThrows(() => extractToStableFile(bytes), Deno.errors.PermissionDenied, "no renaming here");
+    });
+    assertEquals(names(folder), []);
+  }));
+
+Deno.test({
+  name: "eight processes that start at once share one file",
+  ignore: !windows, // elsewhere the library is not loaded from there
+  fn: () =>
+    inFolder(async (folder) => {
+      const flags = ["--allow-ffi", "--allow-read", "--allow-write"];
+      const results = await Promise.all(Array.from({ length: 8 }, () => allocate(flags, {})));
+      for (const result of results) assertEquals(result, { out: "100", error: "" });
+      assertEquals(names(folder).length, 1, names(folder).join());
+    }),
+});
+
+Deno.test({
+  name: "on Windows a load needs --allow-ffi, --allow-read and --allow-write; what is missing is said",
+  ignore: !windows,
+  fn: () =>
+    inFolder(async () => {
+      assertEquals(await allocate(["--allow-ffi", "--allow-read", "--allow-write"], {}), { out: "100", error: "" });
+      const write = await allocate(["--allow-ffi", "--allow-read"], {});
+      assertStringIncludes(write.error, "NotCapable");
+      assertStringIncludes(write.error, "--allow-write");
+      const read = await allocate(["--allow-ffi", "--allow-write"], {});
+      assertStringIncludes(read.error, "NotCapable");
+      assertStringIncludes(read.error, "--allow-read");
+    }),
+});
+
+Deno.test({
+  name: "on Windows a temporary folder that is missing, or is none, is an error that says where it looked",
+  ignore: !windows,
+  fn: () =>
+    inFolder(async (folder) => {
+      const file = join(folder, "file");
+      await Deno.writeTextFile(file, "");
+      for (const none of ["C:\\does\\not\\exist", file]) {
+        const { out, error } = await allocate(["-A"], temporary(none));
+        assertEquals(out, "");
+        assertStringIncludes(error, "Cannot load the prebuilt library for windows_");
+        assertStringIncludes(error, "which TMP or TEMP names: it must exist");
+      }
+    }),
+});
+
+Deno.test({
+  name: "on Windows neither TEMP, TMP nor LOCALAPPDATA need be set",
+  ignore: !windows,
+  async fn() {
+    // Deno itself does not start without these.
+    const env: Record<string, string> = {};
+    for (const name of ["SystemRoot", "USERPROFILE"]) env[name] = Deno.env.get(name) ?? "";
+    env.DENO_DIR = Deno.env.get("DENO_DIR") ?? join(env.USERPROFILE, "deno");
+    const { out, error } = await allocate(["-A"], env, true);
+    assert(out === "100", error);
+  },
+});
