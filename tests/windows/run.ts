@@ -1,0 +1,129 @@
+/**
+ * `deno task test:windows`: the tests in the real deno.exe, under Debian 12's wine. Further arguments go to `deno test`.
+ *
+ * Wine 8 is not Windows, and wants two things: it has no bcryptprimitives.dll, so a small one is built; and its
+ * VirtualAlloc2 does not do what V8 needs, so V8 is given a deno.exe that does not find it and does without, as it
+ * does on old Windows.
+ *
+ * @module
+ */
+import { fileURLToPath } from "node:url";
+import { LLVM } from "../../native/targets.ts";
+
+const PACKAGE = "@deno/win32-x64@2.9.6";
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+/** Kept between runs: deno.exe, wine's own files, and Deno's cache. */
+const FOLDER = `${ROOT}.cache/windows`;
+const DENO = `${FOLDER}/${PACKAGE.split("@").at(-1)}/deno.exe`;
+
+/** Wine may hang. */
+const LIMIT_SECONDS = 600;
+
+const ENV = {
+  WINEPREFIX: `${FOLDER}/prefix`,
+  WINEDEBUG: "-all",
+  // Neither .NET, nor a browser, nor an entry in a menu is wanted; each would be asked about.
+  WINEDLLOVERRIDES: "mscoree,mshtml=;winemenubuilder.exe=d",
+  DENO_NO_UPDATE_CHECK: "1",
+};
+
+async function run(command: string, args: string[], cwd = ROOT): Promise<string> {
+  let output: Deno.CommandOutput;
+  try {
+    output = await new Deno.Command(command, { args, cwd, env: ENV, signal: AbortSignal.timeout(120_000) }).output();
+  } catch (cause) {
+    throw new Error(`Cannot run ${command}: install wine, clang-${LLVM}, lld-${LLVM} and llvm-${LLVM}`, { cause });
+  }
+  const { success, stdout, stderr } = output;
+  const text = new TextDecoder();
+  if (!success) throw new Error(`${command} ${args.join(" ")} failed:\n${text.decode(stdout)}${text.decode(stderr)}`);
+  return text.decode(stdout).trim();
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(() => true, () => false);
+}
+
+/** deno.exe from npm, which does not find VirtualAlloc2. */
+async function getDeno(folder: string): Promise<void> {
+  const archive = await run("npm", ["pack", PACKAGE, "--silent", "--pack-destination", folder]);
+  await run("tar", ["-xzf", archive, "package/deno.exe"], folder);
+  const bytes = await Deno.readFile(`${folder}/package/deno.exe`);
+  // V8 looks it up by its name.
+  const name = new TextEncoder().encode("\0VirtualAlloc2\0");
+  let count = 0;
+  for (let at = bytes.indexOf(name[1]); at !== -1; at = bytes.indexOf(name[1], at + 1)) {
+    if (name.some((byte, i) => bytes[at - 1 + i] !== byte)) continue;
+    bytes[at] = "v".charCodeAt(0);
+    count++;
+  }
+  if (count !== 1) throw new Error(`deno.exe names VirtualAlloc2 ${count} times, not once`);
+  await Deno.writeFile(`${folder}/deno.exe`, bytes);
+}
+
+/** The library that wine 8 has not. */
+async function buildShim(folder: string): Promise<void> {
+  await Deno.writeTextFile(`${folder}/advapi32.def`, "LIBRARY advapi32.dll\nEXPORTS\nSystemFunction036\n");
+  await run(`llvm-dlltool-${LLVM}`, ["-m", "i386:x86-64", "-d", "advapi32.def", "-l", "advapi32.lib"], folder);
+  const source = fileURLToPath(new URL("process_prng.c", import.meta.url));
+  const flags = [
+    "--target=x86_64-pc-windows-msvc",
+    "-O2",
+    "-ffreestanding",
+    "-nostdlibinc",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+  ];
+  await run(`clang-${LLVM}`, [...flags, "-c", source, "-o", "process_prng.o"], folder);
+  const link = ["/dll", "/machine:x64", "/nodefaultlib", "/entry:DllMain", "/out:bcryptprimitives.dll"];
+  await run(`lld-link-${LLVM}`, [...link, "process_prng.o", "advapi32.lib"], folder);
+}
+
+/** Makes what is missing in the folder. */
+async function prepare(): Promise<void> {
+  await Deno.mkdir(FOLDER, { recursive: true });
+  if (!await isThere(ENV.WINEPREFIX)) {
+    const fresh = `${ENV.WINEPREFIX}.new`;
+    await Deno.remove(fresh, { recursive: true }).catch(() => {});
+    await run("env", [`WINEPREFIX=${fresh}`, "sh", "-c", "wineboot --init && wineserver --wait"]);
+    await Deno.rename(fresh, ENV.WINEPREFIX);
+  }
+  if (!await isThere(DENO)) {
+    const folder = await Deno.makeTempDir({ dir: FOLDER });
+    try {
+      await Promise.all([getDeno(folder), buildShim(folder)]);
+      await Deno.mkdir(DENO.slice(0, DENO.lastIndexOf("/")), { recursive: true });
+      // Deno last: it tells that all is there.
+      for (const name of ["bcryptprimitives.dll", "deno.exe"]) {
+        await Deno.rename(`${folder}/${name}`, `${DENO.slice(0, DENO.lastIndexOf("/"))}/${name}`);
+      }
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  }
+}
+
+await prepare();
+console.log(`${await run("wine", ["--version"])}: ${(await run("wine", [DENO, "--version"])).split("\n")[0].trim()}`);
+const paths = Deno.args.filter((arg) => !arg.startsWith("-"));
+const child = new Deno.Command("wine", {
+  args: [
+    ...[DENO, "test", "-A", "--no-check", "--v8-flags=--expose-gc", "--preload=tests/preload.ts"],
+    ...["--import-map=tests/offline/import_map.json", ...Deno.args],
+    ...(paths.length > 0 ? [] : ["tests/"]),
+  ],
+  cwd: ROOT,
+  env: ENV,
+  stdin: "null",
+}).spawn();
+let late = false;
+const timer = setTimeout(() => {
+  late = true;
+  console.error(`the tests did not end within ${LIMIT_SECONDS} s`);
+  child.kill("SIGKILL");
+}, LIMIT_SECONDS * 1000);
+const { code } = await child.status;
+clearTimeout(timer);
+await run("wineserver", ["--kill"]).catch(() => {}); // what was started and did not end
+Deno.exit(late ? 1 : code);
