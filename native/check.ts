@@ -79,7 +79,7 @@ const IMPORTS: Record<string, readonly string[]> = {
       "GetSystemInfo",
     ],
     ...["K32QueryWorkingSetEx", "LoadLibraryExA", "ReadProcessMemory", "SwitchToThread", "VirtualAlloc"],
-    ...["VirtualFree", "VirtualUnlock"],
+    ...["VirtualFree", "VirtualQuery", "VirtualUnlock"],
   ],
 };
 

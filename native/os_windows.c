@@ -3,7 +3,7 @@
  * Prototypes and constants are declared here because the library is cross-compiled without an SDK.
  * Imports, all from kernel32: VirtualAlloc VirtualFree K32QueryWorkingSetEx GetCurrentProcess
  * GetCurrentThreadId GetLastError GetSystemInfo ReadProcessMemory LoadLibraryExA GetProcAddress
- * GetModuleHandleExA SwitchToThread VirtualUnlock.
+ * GetModuleHandleExA SwitchToThread VirtualQuery VirtualUnlock.
  */
 typedef int os_windows_translation_unit; /* ISO C wants a declaration also where all else is left out */
 
@@ -31,6 +31,15 @@ typedef struct {
 _Static_assert(sizeof(system_info_t) == 48, "SYSTEM_INFO");
 
 typedef struct {
+  void *start, *allocation_start;
+  uint32_t allocation_protection;
+  uint16_t partition;
+  size_t size;
+  uint32_t state, protection, type;
+} memory_t;
+_Static_assert(sizeof(memory_t) == 48, "MEMORY_BASIC_INFORMATION");
+
+typedef struct {
   void *address;
   uint64_t attributes; /* bit 0: in the working set */
 } working_set_t;
@@ -39,6 +48,7 @@ typedef unsigned char(__stdcall *random_t)(void *, unsigned long);
 
 KERNEL32(void *) VirtualAlloc(void *, size_t, unsigned long, unsigned long);
 KERNEL32(int) VirtualFree(void *, size_t, unsigned long);
+KERNEL32(size_t) VirtualQuery(const void *, memory_t *, size_t);
 KERNEL32(int) VirtualUnlock(void *, size_t);
 KERNEL32(int) K32QueryWorkingSetEx(void *, void *, unsigned long);
 KERNEL32(void *) GetCurrentProcess(void);
@@ -76,12 +86,6 @@ int os_commit(void *start, size_t size) {
 
 /* ---- pages ------------------------------------------------------------- */
 
-int os_discard(void *start, size_t size) {
-  if (!VirtualFree(start, size, MEM_DECOMMIT)) return (int)GetLastError();
-  /* Refused only if other processes took the commit charge in between; then the pages fault. */
-  return os_commit(start, size);
-}
-
 int os_zero(void *start, size_t size) {
   const int error = os_commit(start, size);
   if (error != 0) return error;
@@ -93,6 +97,10 @@ int os_zero(void *start, size_t size) {
   VirtualUnlock(start, size);
   return 0;
 }
+
+/* Not by decommitting and committing again: other processes may take the commit charge in between, and then pages that
+ * views show would fault. */
+int os_discard(void *start, size_t size) { return os_zero(start, size); }
 
 int os_prefault(void *start, size_t size) {
   const size_t page = os_page_size();
@@ -152,7 +160,11 @@ int os_random(void *bytes, size_t size) {
 }
 
 int os_peek(uintptr_t address, void *copy, size_t size) {
+  memory_t memory;
   size_t copied = 0;
+  if (VirtualQuery((const void *)address, &memory, sizeof memory) == 0) return (int)GetLastError();
+  /* Control blocks are nowhere else. Reading a guard page would disarm it, and a thread's stack then not grow. */
+  if (memory.state != MEM_COMMIT || memory.protection != PAGE_READWRITE) return OS_ERROR_NOACCESS;
   if (!ReadProcessMemory(GetCurrentProcess(), (const void *)address, copy, size, &copied)) return (int)GetLastError();
   return copied == size ? 0 : OS_ERROR_NOACCESS;
 }
