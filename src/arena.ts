@@ -1,5 +1,14 @@
 import { checkAlign, checkSize, checkView, describe } from "./check.ts";
-import { ClosedError, DetachedError, OutOfMemoryError, PinnedError, ScopeError } from "./errors.ts";
+import {
+  ClosedError,
+  DetachedError,
+  isCalledByUsers,
+  OutOfMemoryError,
+  PinnedError,
+  rangeError,
+  ScopeError,
+  typeError,
+} from "./errors.ts";
 import { formatBytes } from "./format.ts";
 import { checkOutType, makeOut, type Out, OUT_SIZE, type OutType } from "./out.ts";
 import { ignoreRevocation, POISON, type Region, sharedRefusal, WINDOW_ALIGN } from "./region.ts";
@@ -207,7 +216,7 @@ export abstract class ScratchArena implements Scratch {
     const size = type?.BYTES_PER_ELEMENT;
     // A power of two up to eight: what a class says of itself must not move the cursor back.
     if (typeof type !== "function" || !(size === 8 || size === 4 || size === 2 || size === 1)) {
-      throw new TypeError("Cannot allocate: the type must be a typed array constructor");
+      throw typeError("Cannot allocate: the type must be a typed array constructor");
     }
     if (typeof length === "number" && (length | 0) === length && length > 0) {
       const start = (this.#cursor + 7) & -8;
@@ -294,7 +303,7 @@ export abstract class ScratchArena implements Scratch {
    */
   realloc(view: Uint8Array, byteLength: number): Uint8Array<ArrayBuffer> {
     if (typedArrayName.call(view) !== "Uint8Array") {
-      throw new TypeError("Cannot reallocate: the view must be a Uint8Array");
+      throw typeError("Cannot reallocate: the view must be a Uint8Array");
     }
     checkSize(byteLength, "reallocate");
     this.#checkUsable("reallocate");
@@ -302,7 +311,7 @@ export abstract class ScratchArena implements Scratch {
     const oldStart = arrayByteOffset.call(view);
     const oldLength = arrayByteLength.call(view);
     if (buffer !== this.#buffer && this.#region.baseOf(buffer, 0) < 0) {
-      throw new TypeError(
+      throw typeError(
         "Cannot reallocate: the view is not memory of this allocator (or was taken back)",
       );
     }
@@ -447,7 +456,7 @@ export abstract class ScratchArena implements Scratch {
     const region = this.#region;
     const end = this.#child === null && region.shared ? region.cursor : this.#base + this.#cursor;
     if (offset + byteLength > end) {
-      throw new RangeError(
+      throw rangeError(
         `Cannot view ${formatBytes(byteLength)} at offset ${offset}: only offsets below ${end} are allocated`,
       );
     }
@@ -529,12 +538,12 @@ export abstract class ScratchArena implements Scratch {
     if (
       owner !== this || !Number.isSafeInteger(markOffset) || !Number.isSafeInteger(lease) || lease < this.#startLease
     ) {
-      throw new TypeError("Cannot rewind: the mark is not one of this allocator or scope");
+      throw typeError("Cannot rewind: the mark is not one of this allocator or scope");
     }
     const region = this.#region;
     const position = this.#base + this.#cursor;
     const later = lease > this.#lease || (lease === this.#lease && markOffset > position);
-    if (later) throw new RangeError("Cannot rewind: the mark is above the cursor; it was rewound past before");
+    if (later) throw rangeError("Cannot rewind: the mark is above the cursor; it was rewound past before");
     // A mark from before the first lease is at 0, and the lease may begin behind other allocators' bytes.
     const offset = Math.max(markOffset, this.#startOffset, region.leases[lease]?.start ?? 0);
     this.#reclaim(lease, offset);
@@ -628,7 +637,7 @@ export abstract class ScratchArena implements Scratch {
     if (this.#closed) throw new ClosedError(what, this.#kind());
     const base = this.#region.baseOf(view.buffer, 0);
     if (base < 0) {
-      throw new TypeError(`Cannot ${what}: the view is not memory of this allocator (or was taken back)`);
+      throw typeError(`Cannot ${what}: the view is not memory of this allocator (or was taken back)`);
     }
     return base;
   }
@@ -652,7 +661,7 @@ export abstract class ScratchArena implements Scratch {
    */
   cstring(text: string): Uint8Array<ArrayBuffer> {
     if (typeof text !== "string") {
-      throw new TypeError(`Cannot make a C string: a string is needed, not ${describe(text)}`);
+      throw typeError(`Cannot make a C string: a string is needed, not ${describe(text)}`);
     }
     const length = text.length;
     const start = this.#cursor;
@@ -677,7 +686,7 @@ export abstract class ScratchArena implements Scratch {
   /** A C string of any length, or one that the window has no room for. */
   #longCstring(text: string): Uint8Array<ArrayBuffer> {
     const nul = text.indexOf("\0");
-    if (nul >= 0) throw new TypeError(`Cannot make a C string: the text has a NUL at index ${nul}`);
+    if (nul >= 0) throw typeError(`Cannot make a C string: the text has a NUL at index ${nul}`);
     // Most texts are ASCII; for others what is missing is counted, so that no byte more is asked for.
     let view = this.alloc(text.length + 1, 1);
     const { read, written } = writeLong(text, 0, view.subarray(0, -1));
@@ -712,7 +721,7 @@ export abstract class ScratchArena implements Scratch {
    */
   cstringArray(texts: readonly string[]): BigUint64Array<ArrayBuffer> {
     if (!Array.isArray(texts)) {
-      throw new TypeError(`Cannot make C strings: an array of strings is needed, not ${describe(texts)}`);
+      throw typeError(`Cannot make C strings: an array of strings is needed, not ${describe(texts)}`);
     }
     const mark = this.mark();
     try {
@@ -814,7 +823,7 @@ export abstract class ScratchArena implements Scratch {
    */
   pin<T>(promise: Promise<T>): Promise<T> {
     this.#checkOpen("pin");
-    if (typeof promise?.then !== "function") throw new TypeError("Cannot pin: a promise is needed");
+    if (typeof promise?.then !== "function") throw typeError("Cannot pin: a promise is needed");
     this.#pins ??= new Set();
     const unpin = async () => {
       try {
@@ -1059,6 +1068,7 @@ export abstract class ScratchArena implements Scratch {
   }
 
   static {
+    isCalledByUsers(this);
     bindArena = (arena, region, options) => {
       arena.#region = region;
       arena.#zero = options.zero;
@@ -1069,7 +1079,7 @@ export abstract class ScratchArena implements Scratch {
     endArena = (arena) => arena.#endScope();
     checkReceiver = (arena, what) => {
       if (!(typeof arena === "object" && #cursor in arena)) {
-        throw new TypeError(`Cannot ${what}: this is no allocator or scope; make a BumpAlloc, or open a scope of one`);
+        throw typeError(`Cannot ${what}: this is no allocator or scope; make a BumpAlloc, or open a scope of one`);
       }
     };
     arenaState = (arena) => ({
@@ -1153,7 +1163,7 @@ export abstract class ScratchArena implements Scratch {
  */
 export class BumpScope extends ScratchArena implements Disposable, AsyncDisposable {
   private constructor(key: typeof SCOPE_KEY) {
-    if (key !== SCOPE_KEY) throw new TypeError("Cannot construct a scope: make a BumpAlloc, and call its scope()");
+    if (key !== SCOPE_KEY) throw typeError("Cannot construct a scope: make a BumpAlloc, and call its scope()");
     super();
   }
 
@@ -1192,6 +1202,7 @@ export class BumpScope extends ScratchArena implements Disposable, AsyncDisposab
   }
 
   static {
+    isCalledByUsers(this);
     newScope = () => new BumpScope(SCOPE_KEY);
   }
 }
@@ -1240,7 +1251,7 @@ function bytesOf(view: ArrayBufferView, what: string): Uint8Array {
   const isArray = typedArrayName.call(view) !== undefined;
   const buffer = (isArray ? arrayBuffer : dataViewBuffer).call(view);
   if (buffer instanceof ArrayBuffer && buffer.detached) {
-    throw new TypeError(`Cannot ${what}: the buffer of the source was transferred away`);
+    throw typeError(`Cannot ${what}: the buffer of the source was transferred away`);
   }
   return isArray
     ? new Uint8Array(buffer, arrayByteOffset.call(view), arrayByteLength.call(view))

@@ -9,7 +9,7 @@ import {
   settlePins,
 } from "./arena.ts";
 import { checkFlag, checkSize, describe } from "./check.ts";
-import { SharedError } from "./errors.ts";
+import { atCaller, isCalledByUsers, SharedError, typeError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
 import { type BumpHooks, RegionHooks } from "./hooks.ts";
 import { Region, sharedRefusal } from "./region.ts";
@@ -240,7 +240,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   static attach(handle: BumpHandle): BumpAlloc {
     const { type, abi, control, key } = handle ?? {};
     if (type !== "bump-alloc" || !Number.isSafeInteger(control) || !Number.isSafeInteger(key)) {
-      throw new TypeError(`Cannot attach: a handle from share() is needed, not ${describe(handle)}`);
+      throw typeError(`Cannot attach: a handle from share() is needed, not ${describe(handle)}`);
     }
     if (abi !== ABI) throw new SharedError("Cannot attach: another version of the module made the handle");
     const settings = checkOptions({});
@@ -542,6 +542,10 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
     return `BumpAlloc { used: ${formatBytes(used)}, peak: ${formatBytes(peak)}, ` +
       `committed: ${formatBytes(committed)}, capacity: ${formatBytes(capacity)} }`;
   }
+
+  static {
+    isCalledByUsers(this);
+  }
 }
 
 /** Options after validation. */
@@ -559,7 +563,7 @@ export interface Settings {
 /** Validates options; defaults are filled in. */
 export function checkOptions(options: BumpAllocOptions): Settings {
   if (options === null || typeof options !== "object") {
-    throw new TypeError(`Cannot make an allocator: options must be an object, not ${describe(options)}`);
+    throw typeError(`Cannot make an allocator: options must be an object, not ${describe(options)}`);
   }
   const { size = BumpAlloc.DEFAULT_SIZE, window = 2 ** 20, retain = Infinity, prefault = 0 } = options;
   checkSize(size, "reserve");
@@ -572,9 +576,11 @@ export function checkOptions(options: BumpAllocOptions): Settings {
   checkFlag(poison, "make an allocator", "poison");
   checkFlag(transferable, "make an allocator", "transferable");
   if (!transferable && !canMarkUntransferable()) {
-    throw new Deno.errors.NotSupported(
-      `Cannot make an allocator with { transferable: false }: that needs Deno ${MARKS_SINCE} or newer, and this is ` +
-        Deno.version.deno,
+    throw atCaller(
+      new Deno.errors.NotSupported(
+        `Cannot make an allocator with { transferable: false }: that needs Deno ${MARKS_SINCE} or newer, and this is ` +
+          Deno.version.deno,
+      ),
     );
   }
   return {

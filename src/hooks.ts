@@ -1,4 +1,4 @@
-import { ClosedError, SharedError } from "./errors.ts";
+import { ClosedError, isCalledByUsers, rangeError, SharedError } from "./errors.ts";
 import { callbacks, nameProcessRegion, type ProcessCallbacks } from "./native/library.ts";
 import type { Region } from "./region.ts";
 
@@ -174,7 +174,7 @@ export class RegionHooks implements BumpHooks {
     this.#control();
     const suite = this.#region.expatSuite();
     if (suite === null) {
-      throw new RangeError(
+      throw rangeError(
         "Cannot give expat an allocator: 16 live regions have one, and there are no more; close one",
       );
     }
@@ -203,6 +203,10 @@ export class RegionHooks implements BumpHooks {
   #control(): Deno.PointerObject {
     if (this.#owner.closed) throw new ClosedError("take the hooks", "allocator");
     return this.#region.control;
+  }
+
+  static {
+    isCalledByUsers(this);
   }
 }
 

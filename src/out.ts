@@ -1,5 +1,5 @@
 import { describe } from "./check.ts";
-import { ClosedError } from "./errors.ts";
+import { ClosedError, isCalledByUsers, typeError } from "./errors.ts";
 
 /**
  * The types of an out-parameter, and what `value` then is.
@@ -135,6 +135,10 @@ function outClass<V>(type: new (buffer: ArrayBuffer, offset: number, length: num
       if (this.view.length === 0) throw gone("set");
       (this.view as unknown as Cell<V>)[0] = value;
     }
+
+    static {
+      isCalledByUsers(this);
+    }
   };
 }
 
@@ -167,6 +171,10 @@ class OutBool {
   set value(value: boolean) {
     this.#byte.value = value ? 1 : 0;
   }
+
+  static {
+    isCalledByUsers(this);
+  }
 }
 
 class OutPointer {
@@ -187,6 +195,10 @@ class OutPointer {
   set value(value: Deno.PointerValue) {
     this.#address.value = Deno.UnsafePointer.value(value);
   }
+
+  static {
+    isCalledByUsers(this);
+  }
 }
 
 /** Bytes that every out-parameter takes: that of the largest type. */
@@ -196,7 +208,7 @@ export const OUT_SIZE = 8;
 export function checkOutType(type: unknown): asserts type is OutType {
   if (!TYPES.includes(type as OutType)) {
     const shown = typeof type === "string" ? `"${type}"` : describe(type);
-    throw new TypeError(`Cannot make an out-parameter: the type must be one of ${TYPES.join(", ")}, not ${shown}`);
+    throw typeError(`Cannot make an out-parameter: the type must be one of ${TYPES.join(", ")}, not ${shown}`);
   }
 }
 

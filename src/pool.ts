@@ -1,5 +1,6 @@
 import { type BumpAlloc, type BumpAllocOptions, checkOptions } from "./bump_alloc.ts";
 import { checkSize, describe } from "./check.ts";
+import { isCalledByUsers, rangeError, typeError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
 import { Slots } from "./slots.ts";
 
@@ -112,14 +113,14 @@ export class BumpPool implements Disposable {
    */
   constructor(options: BumpPoolOptions = {}) {
     if (options === null || typeof options !== "object") {
-      throw new TypeError(`Cannot make a pool: options must be an object, not ${describe(options)}`);
+      throw typeError(`Cannot make a pool: options must be an object, not ${describe(options)}`);
     }
     const settings = checkOptions({ size: DEFAULT_SIZE, retain: DEFAULT_RETAIN, ...withoutUndefined(options) });
     const { limit = DEFAULT_LIMIT, whenFull = "wait" } = options;
     checkSize(limit, "make a pool", "limit");
-    if (limit === 0) throw new RangeError("Cannot make a pool: the limit must be at least 1");
+    if (limit === 0) throw rangeError("Cannot make a pool: the limit must be at least 1");
     if (whenFull !== "wait" && whenFull !== "throw") {
-      throw new TypeError('Cannot make a pool: whenFull must be "wait" or "throw"');
+      throw typeError('Cannot make a pool: whenFull must be "wait" or "throw"');
     }
     this.#slots = new Slots(settings, limit);
     this.#limit = limit;
@@ -171,7 +172,7 @@ export class BumpPool implements Disposable {
    * ```
    */
   async use<T>(fn: (scratch: BumpAlloc) => Promise<T> | T): Promise<T> {
-    if (typeof fn !== "function") throw new TypeError("Cannot use the pool: a function is needed");
+    if (typeof fn !== "function") throw typeError("Cannot use the pool: a function is needed");
     const slots = this.#slots;
     const wait = !this.#throws && !slots.closed && !slots.available;
     await using scratch = wait ? await slots.wait() : slots.lease();
@@ -265,6 +266,10 @@ export class BumpPool implements Disposable {
     const { leased, idle, waiting, limit, idleResident } = this.stats();
     return `BumpPool { leased: ${leased}, idle: ${idle}, waiting: ${waiting}, limit: ${limit}, ` +
       `idleResident: ${formatBytes(idleResident)} }`;
+  }
+
+  static {
+    isCalledByUsers(this);
   }
 }
 

@@ -1,5 +1,5 @@
 import { type BumpAlloc, type Home, leaseAllocator, type Settings } from "./bump_alloc.ts";
-import { ClosedError, PoolFullError } from "./errors.ts";
+import { ClosedError, PoolFullError, rangeError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
 import { type Place, Region } from "./region.ts";
 import { library } from "./native/library.ts";
@@ -111,7 +111,7 @@ export class Slots {
     // A page between two slots is never accessible: a native overrun faults.
     this.#stride = Math.ceil((capacity + page) / unit) * unit;
     if (limit * this.#stride > Number.MAX_SAFE_INTEGER) {
-      throw new RangeError(
+      throw rangeError(
         `Cannot make a pool: ${limit} allocators of ${formatBytes(capacity)} are more than addresses reach`,
       );
     }

@@ -1,3 +1,4 @@
+import { atCaller } from "../errors.ts";
 import { extractToFile, extractToStableFile, type LoadableFile } from "./extract.ts";
 import { memoryFile } from "./memory_file.ts";
 import { platform, prebuilt } from "./prebuilt.ts";
@@ -34,7 +35,7 @@ export function loadLibrary<T extends Deno.ForeignLibraryInterface>(
       file.remove();
     }
   }
-  throw loadFailure(name, failures);
+  throw atCaller(loadFailure(name, failures));
 }
 
 /** How the bytes can become something that the system loads, best first. */
@@ -53,9 +54,11 @@ function requestFfi(): void {
     Deno.permissions.requestSync({ name: "ffi" });
   }
   if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") {
-    throw new Deno.errors.NotCapable(
-      'Requires ffi access, run again with the --allow-ffi flag. A scoped grant ("--allow-ffi=<path>") is ' +
-        "not enough: Deno refuses raw pointers then",
+    throw atCaller(
+      new Deno.errors.NotCapable(
+        'Requires ffi access, run again with the --allow-ffi flag. A scoped grant ("--allow-ffi=<path>") is ' +
+          "not enough: Deno refuses raw pointers then",
+      ),
     );
   }
 }
@@ -70,7 +73,7 @@ function readOverride(path: string): Uint8Array<ArrayBuffer> {
   try {
     return Deno.readFileSync(path);
   } catch (cause) {
-    throw new Error(`Cannot load ${path}, which ${OVERRIDE} names: correct or unset the variable`, { cause });
+    throw atCaller(new Error(`Cannot load ${path}, which ${OVERRIDE} names: correct or unset the variable`, { cause }));
   }
 }
 
@@ -78,9 +81,11 @@ function prebuiltBytes(): Uint8Array<ArrayBuffer> {
   if (prebuilt !== null) return prebuilt.bytes();
   const own = ownBuild();
   if (own !== null) return own;
-  throw new Error(
-    `Cannot load the native library: there is none for ${platform}. Build one from native/ with ` +
-      `\`deno task build:host\`, and set ${OVERRIDE} to its path`,
+  throw atCaller(
+    new Error(
+      `Cannot load the native library: there is none for ${platform}. Build one from native/ with ` +
+        `\`deno task build:host\`, and set ${OVERRIDE} to its path`,
+    ),
   );
 }
 
