@@ -338,7 +338,7 @@ interface Frame {
 
 /** The frames that called the topmost call of a function; none when it is not being called. */
 function framesBelow(entry: Entry): Frame[] {
-  const settings: { prepareStackTrace?: unknown } = Error;
+  const settings = Error as { prepareStackTrace?: unknown };
   const { prepareStackTrace } = settings;
   const probe: { stack?: Frame[] } = {};
   try {

@@ -241,7 +241,7 @@ function recordsOf(control: Deno.PointerObject): Records {
 }
 
 function pointers(...members: Deno.PointerObject[]): BigUint64Array<ArrayBuffer> {
-  return BigUint64Array.from(members, (member) => Deno.UnsafePointer.value(member));
+  return BigUint64Array.of(...members.map(Deno.UnsafePointer.value));
 }
 
 function pointerTo(record: BigUint64Array<ArrayBuffer>): Deno.PointerObject {

@@ -146,18 +146,19 @@ async function errorOf(call: () => unknown): Promise<Error> {
 }
 
 function makePlaces(): Places & Disposable {
-  const stack = new DisposableStack();
+  const allocators = [new BumpAlloc(), new BumpAlloc()];
   const open = BumpAlloc.withSize(2 ** 20);
   open.alloc(8);
   const closed = new BumpAlloc();
   const { hooks } = closed;
   closed.close();
-  const parent = stack.use(new BumpAlloc()).scope();
+  const parent = allocators[0].scope();
   parent.scope();
-  const holder = stack.use(new BumpAlloc());
+  const holder = allocators[1];
   const ended = holder.scope();
   ended.end();
-  const pool = stack.use(new BumpPool({ limit: 2 }));
+  const pool = new BumpPool({ limit: 2 });
+  const lease = pool.lease();
   const closedPool = new BumpPool({ limit: 1 });
   closedPool.close();
   return {
@@ -168,9 +169,9 @@ function makePlaces(): Places & Disposable {
     ended,
     pool,
     closedPool,
-    lease: stack.use(pool.lease()),
+    lease,
     closedHooks: hooks,
-    [Symbol.dispose]: () => stack.dispose(),
+    [Symbol.dispose]: () => [lease, pool, ...allocators].forEach((one) => one[Symbol.dispose]()),
   };
 }
 

@@ -1,5 +1,6 @@
 // That the documentation is whole: what has no example is not documented.
 import { assertEquals } from "@std/assert";
+import { testSince } from "./versions.ts";
 
 const ROOT = new URL("..", import.meta.url);
 
@@ -25,7 +26,8 @@ function hasExample(jsDoc: JsDoc | undefined): boolean {
   return (jsDoc?.tags ?? []).some(({ kind, doc }) => kind === "example" && /^```ts$/m.test(doc ?? ""));
 }
 
-Deno.test("each export, and each method of its classes, has an example that the tests run", async () => {
+const name = "each export, and each method of its classes, has an example that the tests run";
+testSince("2.8.0", "`deno doc --json` writes another format", name, async () => {
   const { exports } = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
   const entries: string[] = typeof exports === "string" ? [exports] : Object.values(exports);
   const lacking: string[] = [];

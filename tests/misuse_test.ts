@@ -1,7 +1,9 @@
 /** What a caller may do to buffers, and what must hold all the same: nothing is read that is not mapped, nobody's bytes change. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BumpAlloc, BumpPool, BumpScope, ClosedError, PinnedError } from "../mod.ts";
+import { MARKS_SINCE } from "../src/untransferable.ts";
 import { LOADING } from "./permissions.ts";
+import { testSince } from "./versions.ts";
 
 /** Bytes of the region that native code takes, so that the next lease does not continue the last one. */
 function takeNatively(scratch: BumpAlloc, byteLength: number): void {
@@ -53,7 +55,8 @@ Deno.test("a transferred window that begins in the page where another lease ends
   assert(received.every((byte) => byte === 5));
 });
 
-Deno.test("a buffer that the caller marked untransferable is never handed out again, and outlives the allocator", () => {
+const marked = "a buffer that the caller marked untransferable is never handed out again, and outlives the allocator";
+testSince(MARKS_SINCE, "there is no such mark that holds", marked, () => {
   const { markAsUntransferable } = process.getBuiltinModule("node:worker_threads");
   const scratch = new BumpAlloc();
   const first = scratch.alloc(10).fill(3);

@@ -7,6 +7,8 @@
  * @module
  */
 
+import { isBefore } from "./versions.ts";
+
 const root = new URL("..", import.meta.url);
 const OFFLINE = "--import-map=tests/offline/import_map.json";
 
@@ -60,19 +62,35 @@ function guides(): string[] {
   return names.filter((name) => name !== "docs/hooks.md");
 }
 
+/** The tests in these files and folders, as one module that loads the library first: for want of `--preload`. */
+async function preloadingModule(paths: string[]): Promise<string> {
+  const imports = ["preload.ts", ...paths.flatMap(testFiles)].map((path) => new URL(path, import.meta.url).href);
+  const module = await Deno.makeTempFile({ suffix: "_test.ts" });
+  await Deno.writeTextFile(module, imports.map((url) => `import ${JSON.stringify(url)};\n`).join(""));
+  return module;
+}
+
+function testFiles(path: string): string[] {
+  const url = new URL(path, root);
+  if (!Deno.statSync(url).isDirectory) return [url.href];
+  const names = [...Deno.readDirSync(url)].map(({ name, isDirectory }) => `${name}${isDirectory ? "/" : ""}`).sort();
+  const folder = path.replace(/\/?$/, "/");
+  return names.filter((name) => name.endsWith("_test.ts") || name.endsWith("/")).flatMap((name) =>
+    testFiles(folder + name)
+  );
+}
+
 const map = await importMap();
 if (Deno.args.includes("--no-check")) map.push("--no-check");
 const args = Deno.args.filter((arg) => arg !== "--no-check");
 const paths = args.filter((arg) => !arg.startsWith("-"));
-await run([
-  "test",
-  "-A",
-  "--v8-flags=--expose-gc",
-  "--preload=tests/preload.ts",
-  ...map,
-  ...args,
-  ...(paths.length > 0 ? [] : ["tests/"]),
-]);
+const test = ["test", "-A", "--v8-flags=--expose-gc", ...map];
+if (isBefore("2.4.0")) {
+  const flags = args.filter((arg) => arg.startsWith("-"));
+  await run([...test, ...flags, await preloadingModule(paths.length > 0 ? paths : ["tests/"])]);
+  Deno.exit(); // that module has no documentation, and its examples are the same in every version
+}
+await run([...test, "--preload=tests/preload.ts", ...args, ...(paths.length > 0 ? [] : ["tests/"])]);
 if (args.length === 0) {
   const documents = ["mod.ts", "src/", "README.md", ...guides()];
   await run(["test", "-A", "--doc", "--parallel", "--preload=tests/preload.ts", ...map, ...documents]);

@@ -14,6 +14,7 @@ const OVERRIDE = "BUMP_ALLOC_LIB";
 export function loadLibrary<T extends Deno.ForeignLibraryInterface>(
   table: T,
 ): Deno.DynamicLibrary<T>["symbols"] {
+  requireDeno2();
   requestFfi();
   const override = overrideFile();
   const bytes = override === null ? prebuiltBytes() : readOverride(override);
@@ -36,6 +37,14 @@ export function loadLibrary<T extends Deno.ForeignLibraryInterface>(
     }
   }
   throw atCaller(loadFailure(name, failures));
+}
+
+/** Says what an older Deno would say with an error about something else. */
+function requireDeno2(): void {
+  if (Deno.errors.NotCapable !== undefined) return;
+  throw atCaller(
+    new Error(`Cannot load the native library: it needs Deno 2.0.0 or newer, and this is ${Deno.version.deno}`),
+  );
 }
 
 /** How the bytes can become something that the system loads, best first. */

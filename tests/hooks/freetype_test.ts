@@ -78,9 +78,10 @@ function render(face: Deno.PointerValue, sizes: number[]): { pixels: string[]; f
       const [rows, width, pitch] = [slot.getUint32(152), slot.getUint32(156), slot.getInt32(160)];
       const bits = slot.getPointer(168);
       if (first === 0n) first = Deno.UnsafePointer.value(bits);
-      const bytes = rows * pitch === 0 ? "" : new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(bits!, rows * pitch))
-        .toHex();
-      pixels.push(`${rows}x${width}: ${bytes}`);
+      const bytes = new Uint8Array(
+        rows * pitch === 0 ? [] : Deno.UnsafePointerView.getArrayBuffer(bits!, rows * pitch),
+      );
+      pixels.push(`${rows}x${width}: ${bytes.join()}`);
     }
   }
   return { pixels, first, error: 0 };

@@ -5,6 +5,7 @@
  */
 
 import { fromFileUrl } from "@std/path";
+import { Buffer } from "node:buffer";
 
 /** The checkout. */
 export const ROOT: URL = new URL("../../", import.meta.url);
@@ -41,7 +42,7 @@ export async function pack(): Promise<Package> {
 /** Bytes of the compressed archive that is uploaded, near enough: the files one after the other. */
 export async function packedSize({ files }: Package): Promise<number> {
   const stream = new Blob([...files.values()]).stream().pipeThrough(new CompressionStream("gzip"));
-  return (await new Response(stream).bytes()).length;
+  return (await new Response(stream).arrayBuffer()).byteLength;
 }
 
 /** A server that answers as JSR does. */
@@ -57,8 +58,8 @@ export async function serve(served: Package): Promise<Registry> {
   const { name, version, files, exports } = served;
   const manifest: Record<string, { size: number; checksum: string }> = {};
   for (const [path, bytes] of files) {
-    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-    manifest[path] = { size: bytes.length, checksum: `sha256-${digest.toHex()}` };
+    const digest = Buffer.from(await crypto.subtle.digest("SHA-256", bytes));
+    manifest[path] = { size: bytes.length, checksum: `sha256-${digest.toString("hex")}` };
   }
   const answers = new Map<string, BodyInit>([
     [`/${name}/meta.json`, JSON.stringify({ ...splitName(name), latest: version, versions: { [version]: {} } })],
