@@ -655,7 +655,7 @@ export abstract class ScratchArena implements Scratch {
    * import { assertEquals } from "@std/assert";
    *
    * using scratch = new BumpAlloc();
-   * const name = scratch.cstring("naïve");
+   * const name = scratch.cstring("na\u00efve");
    * assertEquals([...name], [110, 97, 195, 175, 118, 101, 0]);
    * ```
    */

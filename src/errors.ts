@@ -106,7 +106,7 @@ export class ReserveError extends Error {
  *   scratch.alloc(1000);
  * } catch (error) {
  *   if (!(error instanceof CommitError)) throw error;
- *   console.error(error.message); // Cannot allocate 1000 B: out of memory …
+ *   console.error(error.message); // Cannot allocate 1000 B: out of memory ...
  * }
  * ```
  */

@@ -115,7 +115,7 @@ export interface BumpHooks {
     readonly strdup: Deno.PointerObject;
     /** As glibc's `malloc_usable_size`. */
     readonly usableSize: Deno.PointerObject;
-    /** A filled `sqlite3_mem_methods`, for `sqlite3_config(SQLITE_CONFIG_MALLOC, …)`. */
+    /** A filled `sqlite3_mem_methods`, for `sqlite3_config(SQLITE_CONFIG_MALLOC, suite)`. */
     readonly sqlite: Deno.PointerObject;
   };
 }

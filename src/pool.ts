@@ -5,7 +5,7 @@ import { formatBytes } from "./format.ts";
 import { Slots } from "./slots.ts";
 
 /**
- * Options of {@linkcode BumpPool}. Sizes are bytes; `window`, `hugePages`, … hold for each lease.
+ * Options of {@linkcode BumpPool}. Sizes are bytes; `window`, `hugePages` and the rest hold for each lease.
  *
  * @example A hundred requests at once; the others wait
  * ```ts

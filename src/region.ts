@@ -63,7 +63,7 @@ export class Region {
   readonly transferable: boolean;
   readonly #poison: boolean;
   readonly leases: Lease[] = [];
-  /** Current window of each level (0 is the allocator, 1 its scope, …), its offset, and the offset past its last byte. */
+  /** Current window of each level (0 is the allocator, 1 its scope, and so on), its offset, and the offset past its last byte. */
   readonly buffers: (ArrayBuffer | null)[] = [null];
   readonly bases: number[] = [0];
   readonly #ends: number[] = [0];

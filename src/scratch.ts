@@ -7,7 +7,7 @@
 import type { Out, OutType } from "./out.ts";
 
 /**
- * A typed array type that {@linkcode Scratch.allocArray} can make: `Float64Array`, `BigInt64Array`, …
+ * A typed array type that {@linkcode Scratch.allocArray} can make: `Float64Array`, `BigInt64Array` and the others
  *
  * @example A function over any type of numbers
  * ```ts

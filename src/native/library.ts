@@ -16,20 +16,11 @@ export type ProcessCallbacks = Readonly<
 type Name = keyof typeof symbols;
 
 /**
- * What every allocator calls. `Deno.dlopen` compiles each function that it binds, about 0.1 ms each; the others are
- * bound by their address when they are first called.
+ * What is called often, or must work when the program has given the permission for FFI up. `Deno.dlopen` compiles each
+ * function that it binds, about 0.4 ms each; the others are bound by their address when they are first called, which
+ * asks for the permission at each call.
  */
-const EAGER: readonly Name[] = [
-  "bump_abi",
-  "bump_create",
-  "bump_close",
-  "bump_lease",
-  "bump_base",
-  "bump_capacity",
-  "bump_cursor",
-  "bump_reset",
-  "bump_pointer",
-];
+const EAGER: readonly Name[] = ["bump_close", "bump_lease", "bump_cursor", "bump_reset", "bump_pointer"];
 
 let loaded: { functions: BumpLibrary; callbacks: Callbacks } | undefined;
 
