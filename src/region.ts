@@ -67,6 +67,8 @@ export class Region {
   readonly buffers: (ArrayBuffer | null)[] = [null];
   readonly bases: number[] = [0];
   readonly #ends: number[] = [0];
+  /** What the current window of a level was when it was an older one; kept, so that a loop over windows allocates nothing. */
+  readonly #shelved: (OlderWindow | null)[] = [null];
   /** The window that the next scope of a level starts with: fresh, and seen by nobody. */
   readonly #spares: (ArrayBuffer | null)[] = [];
   readonly #spareBases: number[] = [];
@@ -369,7 +371,10 @@ export class Region {
   }
 
   #shelve(buffer: ArrayBuffer, depth: number): void {
-    this.#older.push({ buffer, base: this.bases[depth], end: this.#ends[depth], depth });
+    const before = this.#shelved[depth] ?? null;
+    // A new object here would be one more for each collection of young objects to follow from an old one: 20 us.
+    if (before !== null && before.buffer === buffer) this.#older.push(before);
+    else this.#older.push({ buffer, base: this.bases[depth], end: this.#ends[depth], depth });
   }
 
   /** How far, in a window, a block of lease `index` may reach. */
@@ -402,6 +407,7 @@ export class Region {
       this.buffers[depth] = buffer;
       this.bases[depth] = base;
       this.#ends[depth] = window.end;
+      this.#shelved[depth] = window;
       return buffer;
     }
     return null;
