@@ -100,6 +100,8 @@ export interface LoopOptions {
    * pay for them, and a short loop hides them. `STEADY` is long enough for small arrays here.
    */
   readonly milliseconds?: number;
+  /** How many rounds; default the bench's. */
+  readonly rounds?: number;
 }
 
 /** Milliseconds in which a loop of small allocations on the heap is in its steady state, collections included. */
@@ -139,7 +141,10 @@ export class Bench {
   async compare(comparison: Comparison<Loop>, options: LoopOptions = {}): Promise<void> {
     const { what, own, peers } = comparison;
     if (!this.wants(what)) return;
-    const ways = await this.inTurn([own, ...peers].map(([name, loop]) => [name, this.timer(loop, options)]));
+    const rounds = this.quick ? this.rounds : options.rounds;
+    const ways = await this.inTurn([own, ...peers].map(([name, loop]) => [name, this.timer(loop, options)]), {
+      rounds,
+    });
     this.compared("ns", {
       what,
       own: [ways[0].name, ways[0].samples],

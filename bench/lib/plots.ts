@@ -66,9 +66,9 @@ function allocation(all: readonly Results[]): Record<string, unknown> | null {
     const size = sizeOf(what);
     if (size === null) return [];
     return [{ name, spread }, ...peers].map(({ name, spread }) => ({ size, way: name, ns: spread.median }));
-  });
+  }).filter(({ size, way }, i, all) => i === all.findIndex((value) => value.size === size && value.way === way));
   if (values.length === 0) return null;
-  const sizes = [...new Set(values.map(({ size }) => size))];
+  const sizes = [...new Set(values.map(({ size }) => size))].sort((a, b) => a - b);
   const ways = [...new Set(values.map(({ way }) => way))];
   return {
     title: "Time of one allocation, by its size",
@@ -106,9 +106,9 @@ function allocation(all: readonly Results[]): Record<string, unknown> | null {
   };
 }
 
-/** Bytes of "allocate 64 KiB". */
+/** Bytes of "allocate 64 KiB" and "allocate 64 KiB, beside bumping". */
 function sizeOf(what: string): number | null {
-  const [, number, unit] = /^allocate (\d+) (B|KiB|MiB)$/.exec(what) ?? [];
+  const [, number, unit] = /^allocate (\d+) (B|KiB|MiB)(?:, beside bumping)?$/.exec(what) ?? [];
   return number === undefined ? null : Number(number) * { B: 1, KiB: 1024, MiB: 2 ** 20 }[unit]!;
 }
 
