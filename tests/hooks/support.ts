@@ -17,7 +17,9 @@ export function load<const S extends Deno.ForeignLibraryInterface>(file: string,
     return { file, symbols: Deno.dlopen(file, symbols).symbols as never, missing: null };
   } catch (error) {
     const { message } = error as Error;
-    const missing = message.includes("cannot open shared object file") ? `${file} is not installed` : message;
+    const missing = /cannot open shared object file|Module not found/.test(message)
+      ? `${file} is not installed`
+      : message;
     return { file, symbols: {} as never, missing };
   }
 }

@@ -5,9 +5,14 @@ import { isInside, load, readText, repositorySources, testWith } from "./support
 const Z_FINISH = 4;
 const Z_STREAM_END = 1;
 const Z_MEM_ERROR = -4;
-const STREAM_SIZE = 112;
 
-const zlib = load("libz.so.1", {
+// z_stream counts in unsigned longs, which Windows has with 32 bits.
+const windows = Deno.build.os === "windows";
+const AT = windows
+  ? { output: 16, room: 24, produced: 28, message: 32, state: 40, zalloc: 48, size: 88 }
+  : { output: 24, room: 32, produced: 40, message: 48, state: 56, zalloc: 64, size: 112 };
+
+const zlib = load(windows ? "zlib1.dll" : "libz.so.1", {
   zlibVersion: { parameters: [], result: "pointer" },
   deflateInit2_: { parameters: ["buffer", "i32", "i32", "i32", "i32", "i32", "pointer", "i32"], result: "i32" },
   deflate: { parameters: ["buffer", "i32"], result: "i32" },
@@ -20,33 +25,33 @@ const { deflateInit2_, deflate, deflateEnd, inflateInit2_, inflate, inflateEnd }
 
 /** A z_stream, with the allocator's hooks if there is one. */
 function stream(scratch: BumpAlloc | null): DataView<ArrayBuffer> {
-  const view = new DataView(new ArrayBuffer(STREAM_SIZE));
+  const view = new DataView(new ArrayBuffer(AT.size));
   if (scratch === null) return view;
   const { zalloc, zfree, opaque } = scratch.hooks.zlib;
   [zalloc, zfree, opaque].forEach((pointer, i) =>
-    view.setBigUint64(64 + 8 * i, Deno.UnsafePointer.value(pointer), true)
+    view.setBigUint64(AT.zalloc + 8 * i, Deno.UnsafePointer.value(pointer), true)
   );
   return view;
 }
 
 function initDeflate(view: DataView<ArrayBuffer>, level = 6): number {
-  return deflateInit2_(view, level, 8, 15, 8, 0, zlib.symbols.zlibVersion(), STREAM_SIZE);
+  return deflateInit2_(view, level, 8, 15, 8, 0, zlib.symbols.zlibVersion(), AT.size);
 }
 
 function initInflate(view: DataView<ArrayBuffer>): number {
-  return inflateInit2_(view, 15, zlib.symbols.zlibVersion(), STREAM_SIZE);
+  return inflateInit2_(view, 15, zlib.symbols.zlibVersion(), AT.size);
 }
 
 function setBuffers(view: DataView, input: Uint8Array<ArrayBuffer>, output: Uint8Array<ArrayBuffer>): void {
   view.setBigUint64(0, Deno.UnsafePointer.value(Deno.UnsafePointer.of(input)), true);
   view.setUint32(8, input.length, true);
-  view.setBigUint64(24, Deno.UnsafePointer.value(Deno.UnsafePointer.of(output)), true);
-  view.setUint32(32, output.length, true);
+  view.setBigUint64(AT.output, Deno.UnsafePointer.value(Deno.UnsafePointer.of(output)), true);
+  view.setUint32(AT.room, output.length, true);
 }
 
-const produced = (view: DataView) => Number(view.getBigUint64(40, true));
-const state = (view: DataView) => view.getBigUint64(56, true);
-const message = (view: DataView) => readText(Deno.UnsafePointer.create(view.getBigUint64(48, true)));
+const produced = (view: DataView) => view.getUint32(AT.produced, true);
+const state = (view: DataView) => view.getBigUint64(AT.state, true);
+const message = (view: DataView) => readText(Deno.UnsafePointer.create(view.getBigUint64(AT.message, true)));
 
 function compress(view: DataView<ArrayBuffer>, input: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   const output = new Uint8Array(input.length + 1024);

@@ -24,6 +24,8 @@ const ENV = {
   WINEDEBUG: "-all",
   // Neither .NET, nor a browser, nor an entry in a menu is wanted; each would be asked about.
   WINEDLLOVERRIDES: "mscoree,mshtml=;winemenubuilder.exe=d",
+  // zlib, which wine is built with.
+  WINEPATH: "/usr/x86_64-w64-mingw32/lib",
   DENO_NO_UPDATE_CHECK: "1",
 };
 

@@ -1,0 +1,48 @@
+/** What the system says of this process's memory, on Linux and Windows; tests elsewhere do without. */
+
+/** Whether the system can be asked. */
+export const memoryIsTold = Deno.build.os === "linux" || Deno.build.os === "windows";
+
+/** A run of addresses of one kind. */
+interface Run {
+  readonly start: bigint;
+  readonly end: bigint;
+}
+
+/** All runs of addresses that are mapped or reserved. */
+function mapped(): Run[] {
+  return Deno.build.os === "windows" ? queried() : Deno.readTextFileSync("/proc/self/maps").trim().split("\n").map(
+    (line) => {
+      const [start, end] = line.split(" ")[0].split("-").map((hex) => BigInt(`0x${hex}`));
+      return { start, end };
+    },
+  );
+}
+
+/** Windows tells of one run at a time: of all from `start` on, up to `end`. */
+function queried(start = 0n, end = 2n ** 64n): Run[] {
+  const FREE = 0x10000;
+  const kernel32 = Deno.dlopen("kernel32.dll", {
+    VirtualQuery: { parameters: ["u64", "buffer", "usize"], result: "usize" },
+  });
+  const runs: Run[] = [];
+  const memory = new DataView(new ArrayBuffer(48)); // MEMORY_BASIC_INFORMATION
+  for (let at = start; at < end && kernel32.symbols.VirtualQuery(at, memory, 48n) !== 0n;) {
+    const next = memory.getBigUint64(0, true) + memory.getBigUint64(24, true);
+    if (memory.getUint32(32, true) !== FREE) runs.push({ start: at, end: next });
+    at = next;
+  }
+  kernel32.close();
+  return runs;
+}
+
+/** Whether anything is at this address. */
+export function isMapped(address: bigint): boolean {
+  const runs = Deno.build.os === "windows" ? queried(address, address + 1n) : mapped();
+  return runs.some(({ start, end }) => start <= address && address < end);
+}
+
+/** Bytes of addresses that are taken. */
+export function addressSpace(): number {
+  return mapped().reduce((sum, { start, end }) => sum + Number(end - start), 0);
+}
