@@ -55,8 +55,8 @@ export interface ArenaOptions {
   readonly poison: boolean;
 }
 
-/** Who has it may construct a scope. */
-const SCOPE_KEY = {};
+/** Who has it may construct an arena. */
+export const ARENA_KEY = {};
 
 /** What stands for the window of an arena that has none. */
 const NO_WINDOW = new ArrayBuffer(0);
@@ -116,6 +116,11 @@ export abstract class ScratchArena implements Scratch {
   #poison = false;
   #closed = true;
   #pins: Set<Promise<unknown>> | null = null;
+
+  /** Throws a `TypeError`: make a `BumpAlloc`, or open a scope of one. */
+  protected constructor(key: object) {
+    if (key !== ARENA_KEY) throw typeError("Cannot construct this: make a BumpAlloc, or open a scope of one");
+  }
 
   /**
    * Allocates `byteLength` uninitialised bytes at an address that is a multiple of `align`.
@@ -1162,11 +1167,6 @@ export abstract class ScratchArena implements Scratch {
  * ```
  */
 export class BumpScope extends ScratchArena implements Disposable, AsyncDisposable {
-  private constructor(key: typeof SCOPE_KEY) {
-    if (key !== SCOPE_KEY) throw typeError("Cannot construct a scope: make a BumpAlloc, and call its scope()");
-    super();
-  }
-
   /**
    * Takes the scope's memory back; every view of it has length 0 from then on. Ending a scope twice
    * is fine.
@@ -1203,7 +1203,7 @@ export class BumpScope extends ScratchArena implements Disposable, AsyncDisposab
 
   static {
     isCalledByUsers(this);
-    newScope = () => new BumpScope(SCOPE_KEY);
+    newScope = () => new BumpScope(ARENA_KEY);
   }
 }
 
@@ -1243,7 +1243,7 @@ interface ViewType {
 /** The built-in type of a view: that of a subclass, such as Node's `Buffer`, is its base. */
 function viewType(view: ArrayBufferView): ViewType {
   const name = typedArrayName.call(view);
-  return name === undefined ? DataView : (globalThis as unknown as Record<string, ViewType>)[name];
+  return name === undefined ? DataView : arrayTypes[name];
 }
 
 /** The bytes under a view, whatever it says of itself. */
@@ -1257,6 +1257,12 @@ function bytesOf(view: ArrayBufferView, what: string): Uint8Array {
     ? new Uint8Array(buffer, arrayByteOffset.call(view), arrayByteLength.call(view))
     : new Uint8Array(buffer, dataViewByteOffset.call(view), dataViewByteLength.call(view));
 }
+
+/** The built-in typed arrays by name, whatever a program does to the global ones later. Float16Array came with Deno 2.3. */
+const arrayTypes: Record<string, ViewType> = Object.fromEntries(
+  "Int8 Uint8 Uint8Clamped Int16 Uint16 Int32 Uint32 BigInt64 BigUint64 Float16 Float32 Float64".split(" ")
+    .map((kind) => [`${kind}Array`, (globalThis as unknown as Record<string, ViewType>)[`${kind}Array`]]),
+);
 
 // The getters that a view's own property or a subclass cannot replace.
 const typedArrayPrototype = Object.getPrototypeOf(Uint8Array.prototype);

@@ -1,4 +1,5 @@
 import {
+  ARENA_KEY,
   arenaState,
   bindArena,
   checkArena,
@@ -12,7 +13,7 @@ import { checkFlag, checkSize, describe } from "./check.ts";
 import { atCaller, isCalledByUsers, SharedError, typeError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
 import { type BumpHooks, RegionHooks } from "./hooks.ts";
-import { Region, sharedRefusal } from "./region.ts";
+import { ignoreRevocation, Region, sharedRefusal } from "./region.ts";
 import { ABI } from "./native/symbols.ts";
 import { canMarkUntransferable, MARKS_SINCE } from "./untransferable.ts";
 
@@ -174,7 +175,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * @throws {Deno.errors.NotCapable} `--allow-ffi` is missing.
    */
   constructor(options: BumpAllocOptions = {}) {
-    super();
+    super(ARENA_KEY);
     if (options instanceof Bound) {
       this.#region = options.region;
       this.#retain = options.settings.retain;
@@ -517,7 +518,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   close(): void {
     if (arenaState(this).closed) return;
     const region = this.#region;
-    if (this.#owner && region.shared && region.attached > 1) throw sharedRefusal("close");
+    if (this.#owner && region.shared && othersAttached(region)) throw sharedRefusal("close");
     if (!closeArena(this)) return;
     if (this.#home !== null) return this.#home.takeBack();
     dropped.unregister(region);
@@ -545,6 +546,16 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
 
   static {
     isCalledByUsers(this);
+  }
+}
+
+/** Whether others are known to hold the region: a program that gave the permission for FFI up must be able to close. */
+function othersAttached(region: Region): boolean {
+  try {
+    return region.attached > 1;
+  } catch (error) {
+    ignoreRevocation(error);
+    return false; // and `release` then leaves the region to them
   }
 }
 

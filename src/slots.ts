@@ -185,13 +185,17 @@ export class Slots {
     const used = slot.region.peak;
     try {
       slot.region.recycle();
-      slot.cool(used, this.#retain);
     } catch {
       slot.region.release();
       return this.giveUp();
     }
     this.#idle.push(slot);
-    this.#coolIdle();
+    try {
+      slot.cool(used, this.#retain);
+      this.#coolIdle();
+    } catch {
+      // The system takes no pages back now: they stay resident, and are offered again at later returns.
+    }
     this.#wake();
   }
 
@@ -238,9 +242,10 @@ export class Slots {
   }
 
   #chill(retain: number): void {
-    const slot = this.#idle[this.#cold++];
-    slot.need = Math.min(slot.need, retain);
+    const slot = this.#idle[this.#cold];
     if (slot.region.high > retain) slot.region.discard(retain);
+    slot.need = Math.min(slot.need, retain);
+    this.#cold++;
   }
 
   /** Every idle slot keeps `retain` bytes resident at most. */

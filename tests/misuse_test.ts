@@ -1,6 +1,6 @@
 /** What a caller may do to buffers, and what must hold all the same: nothing is read that is not mapped, nobody's bytes change. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { BumpAlloc, BumpPool, BumpScope, ClosedError, PinnedError } from "../mod.ts";
+import { BumpAlloc, BumpPool, BumpScope, ClosedError, PinnedError, ScratchArena } from "../mod.ts";
 import { MARKS_SINCE } from "../src/untransferable.ts";
 import { LOADING } from "./permissions.ts";
 import { testSince } from "./versions.ts";
@@ -238,6 +238,20 @@ Deno.test("without the permission a reset is whole or changes nothing, close end
   ]);
 });
 
+Deno.test("without the permission the owner of a shared region closes, attached or not, and others keep it", async () => {
+  const output = await runProgram(`
+    const [alone, held] = [new BumpAlloc(), new BumpAlloc()];
+    const views = [alone, held].map((scratch) => scratch.alloc(8));
+    alone.share();
+    const attached = BumpAlloc.attach(held.share());
+    const kept = attached.alloc(100_000).fill(7);
+    revoke();
+    for (const scratch of [alone, held]) console.log(attempt(() => scratch.close()), scratch.closed);
+    console.log(views.map((view) => view.length), kept.every((byte) => byte === 7));
+    console.log(attempt(() => attached.close()), kept.length);`);
+  assertEquals(output.split("\n"), ["done true", "done true", "[ 0, 0 ] true", "done 0"]);
+});
+
 Deno.test("a lost lease whose memory cannot be had again does not end the program", async () => {
   const output = await runProgram(`
     const pool = new BumpPool();
@@ -361,10 +375,76 @@ Deno.test("only a view has an address", () => {
   }
 });
 
-Deno.test("a scope is not constructed", () => {
-  const type = BumpScope as unknown as new (key?: unknown) => BumpScope;
-  assertThrows(() => new type(), TypeError, "make a BumpAlloc");
-  assertThrows(() => new type({}), TypeError, "make a BumpAlloc");
+Deno.test("only a BumpAlloc is constructed, and its subclasses work", () => {
+  type Constructible = new (key?: unknown) => ScratchArena;
+  const bases = [ScratchArena, BumpScope] as unknown as Constructible[];
+  for (const type of [...bases, ...bases.map((base) => class extends base {})]) {
+    for (const key of [undefined, null, {}, Symbol()]) assertThrows(() => new type(key), TypeError, "make a BumpAlloc");
+  }
+  class Counted extends BumpAlloc {
+    count = 0;
+    override alloc(byteLength: number, align?: number): Uint8Array<ArrayBuffer> {
+      this.count++;
+      return super.alloc(byteLength, align);
+    }
+  }
+  using counted = new Counted({ size: 65536 });
+  using scope = counted.scope();
+  assertEquals([counted.capacity, scope.alloc(8).length, scope instanceof BumpScope], [65536, 8, true]);
+  scope.end();
+  assertEquals([counted.alloc(8).length, counted.count, counted.used], [8, 1, 8]);
+});
+
+Deno.test("any method of any class on a wrong receiver throws or has no effect", async () => {
+  using scratch = new BumpAlloc();
+  const live = scratch.alloc(64).fill(1);
+  using scope = scratch.scope();
+  const view = scope.alloc(8).fill(1);
+  using pool = new BumpPool();
+  const classes = [ScratchArena, BumpScope, BumpAlloc, BumpPool];
+  const wrong: unknown[] = [undefined, null, 5, "text", {}, [], () => {}, view, Symbol(), 5n];
+  for (const { prototype } of classes) wrong.push(prototype, Object.create(prototype));
+  const others = new Map<object, unknown[]>([
+    [ScratchArena.prototype, [pool]],
+    [BumpScope.prototype, [pool]],
+    [BumpAlloc.prototype, [scope, pool]],
+    [BumpPool.prototype, [scope]],
+  ]);
+  for (const { prototype } of classes) {
+    for (const key of Reflect.ownKeys(prototype)) {
+      if (key === "constructor") continue;
+      const { value, get } = Object.getOwnPropertyDescriptor(prototype, key)!;
+      for (const receiver of [...wrong, ...others.get(prototype)!]) {
+        for (const args of [[], [8], [view, 8], [view], [() => {}]]) {
+          try {
+            await (get ?? value).apply(receiver, args);
+          } catch (error) {
+            // A duck that has what the method reads gets as far as its own errors.
+            assert(error instanceof TypeError || error instanceof RangeError, `${String(key)}: ${error}`);
+          }
+        }
+      }
+    }
+  }
+  assertEquals([scratch.used, pool.stats().leased, view.length, scope.alloc(8).length], [72, 0, 8, 8]);
+  assert([...live, ...view].every((byte) => byte === 1));
+});
+
+Deno.test("copy goes on when a program replaces or deletes the global typed arrays", () => {
+  using scratch = new BumpAlloc();
+  const globals = globalThis as Record<string, unknown>;
+  const sources = [new Uint16Array([1, 2]), new Float64Array([3]), new Uint8ClampedArray([4])];
+  const { Uint16Array: saved, Float64Array: other } = globalThis;
+  try {
+    globals.Uint16Array = class Mine {};
+    delete globals.Float64Array;
+    for (const source of sources) {
+      const copy = scratch.copy(source);
+      assertEquals([Object.getPrototypeOf(copy), ...copy], [Object.getPrototypeOf(source), ...source]);
+    }
+  } finally {
+    Object.assign(globalThis, { Uint16Array: saved, Float64Array: other });
+  }
 });
 
 declare const process: {
