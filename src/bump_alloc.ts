@@ -389,6 +389,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * @throws {ScopeError} A scope is open.
    * @throws {PinnedError} A pinned promise is still using the memory.
    * @throws {SharedError} Others are attached, or this allocator is not the owner.
+   * @throws {CommitError} The system does not take the pages above `retain`: they stay resident, the memory was taken back.
    *
    * @example Start over for each request
    * ```ts
@@ -422,6 +423,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * again.
    *
    * @param retain Bytes that stay resident; default 0.
+   * @throws {CommitError} The system does not take them.
    *
    * @example Give RAM back after a peak
    * ```ts
