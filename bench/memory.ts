@@ -60,16 +60,19 @@ if (bench.wants(fills)) {
 
 const written = "1 GiB reserved, 1 MiB written";
 if (bench.wants(written)) {
-  const memory: Record<string, Child[]> = { nothing: [], reserved: [] };
+  const memory: Record<string, Child[]> = { nothing: [], "one FFI call": [], reserved: [] };
   for (let round = 0; round < bench.rounds; round++) {
     for (const [way, children] of Object.entries(memory)) children.push(run(`memory ${way}`, MIB));
   }
+  const more = (kind: "resident" | "anonymous", than: string, asked = {}) => {
+    const bytes = memory.reserved.map((child, round) => child[kind] - memory[than][round][kind]);
+    bench.value(`${written}: ${kind} memory, more than ${than}`, "MiB", bytes.map((count) => count / MIB), asked);
+  };
   // What is resident and not anonymous is clean pages of files, above all those of Deno's own executable that any FFI call
   // needs: the kernel may drop them, and other processes share them.
-  for (const [kind, asked] of [["resident", { atMost: 3 }], ["anonymous", {}]] as const) {
-    const more = memory.reserved.map((child, round) => (child[kind] - memory.nothing[round][kind]) / MIB);
-    bench.value(`${written}: ${kind} memory, more than without`, "MiB", more, asked);
-  }
+  more("resident", "nothing", { atMost: 3 });
+  more("resident", "one FFI call");
+  more("anonymous", "nothing");
 }
 
 const objects = bench.quick ? 400_000 : 2_500_000;

@@ -39,6 +39,8 @@ const measures: Record<string, (amount: number) => number> = {
     return time(() => void scratch.alloc(byteLength).fill(1));
   },
   "memory nothing": () => 0,
+  // What any program that calls a native function has resident of Deno itself.
+  "memory one FFI call": () => Deno.dlopen("libc.so.6", { getpid: { parameters: [], result: "i32" } }).symbols.getpid(),
   "memory reserved": (byteLength) => new BumpAlloc().alloc(byteLength).fill(1).length,
   "churn nothing": (count) => time(() => churn(count)),
   "churn reserved": (count) => {
