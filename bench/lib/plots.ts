@@ -106,9 +106,9 @@ function allocation(all: readonly Results[]): Record<string, unknown> | null {
   };
 }
 
-/** Bytes of "allocate 64 KiB" and "allocate 64 KiB, beside bumping". */
+/** Bytes of "allocate 64 KiB" and "allocate 64 KiB, beside views of one buffer". */
 function sizeOf(what: string): number | null {
-  const [, number, unit] = /^allocate (\d+) (B|KiB|MiB)(?:, beside bumping)?$/.exec(what) ?? [];
+  const [, number, unit] = /^allocate (\d+) (B|KiB|MiB)(?:, beside views of one buffer)?$/.exec(what) ?? [];
   return number === undefined ? null : Number(number) * { B: 1, KiB: 1024, MiB: 2 ** 20 }[unit]!;
 }
 
