@@ -1,15 +1,19 @@
 /** Something that `Deno.dlopen` can load. */
 export interface LoadableFile {
   readonly path: string;
-  /** Removes what loading needed and the loaded library does not. */
-  remove(): void;
+  /** Removes what loading needed and the loaded library does not; all, when it was not `loaded`. */
+  remove(loaded: boolean): void;
 }
 
 /** Writes the bytes to a fresh folder that only this user can enter; it is removed after loading. */
 export function extractToFile(bytes: Uint8Array<ArrayBuffer>): LoadableFile {
   const folder = Deno.makeTempDirSync({ prefix: "bump_alloc_" });
   const path = `${folder}/bump_alloc.${Deno.build.os === "darwin" ? "dylib" : "so"}`;
-  const remove = () => Deno.removeSync(folder, { recursive: true });
+  const remove = () => {
+    try {
+      Deno.removeSync(folder, { recursive: true });
+    } catch { /* a network's file system may keep the file of a loaded library */ }
+  };
   try {
     // Complete before it is loaded: a truncated library kills a process with SIGBUS.
     Deno.writeFileSync(path, bytes, { createNew: true, mode: 0o700 });

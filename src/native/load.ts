@@ -18,7 +18,6 @@ export function loadLibrary<T extends Deno.ForeignLibraryInterface>(
   requestFfi();
   const override = overrideFile();
   const bytes = override === null ? prebuiltBytes() : readOverride(override);
-  const name = override ?? `the prebuilt library for ${platform}`;
   const failures: unknown[] = [];
   for (const make of waysFor(Deno.build.os)) {
     let file: LoadableFile;
@@ -29,14 +28,15 @@ export function loadLibrary<T extends Deno.ForeignLibraryInterface>(
       continue;
     }
     try {
-      return Deno.dlopen(file.path, table).symbols;
+      const { symbols } = Deno.dlopen(file.path, table);
+      file.remove(true);
+      return symbols;
     } catch (error) {
       failures.push(error);
-    } finally {
-      file.remove();
+      file.remove(false);
     }
   }
-  throw atCaller(loadFailure(name, failures));
+  throw atCaller(loadFailure(override, failures));
 }
 
 /** Says what an older Deno would say with an error about something else. */
@@ -79,11 +79,31 @@ function overrideFile(): string | null {
 }
 
 function readOverride(path: string): Uint8Array<ArrayBuffer> {
+  let bytes: Uint8Array<ArrayBuffer>;
   try {
-    return Deno.readFileSync(path);
+    bytes = Deno.readFileSync(path);
   } catch (cause) {
+    if (cause instanceof Deno.errors.NotCapable) throw atCaller(cause);
     throw atCaller(new Error(`Cannot load ${path}, which ${OVERRIDE} names: correct or unset the variable`, { cause }));
   }
+  if (isCutOff(bytes)) throw atCaller(new Error(`Cannot load ${path}, which ${OVERRIDE} names: its end is missing`));
+  return bytes;
+}
+
+/** Whether an ELF file ends before its last segment does: the loader maps it all the same, and SIGBUS ends the process. */
+function isCutOff(bytes: Uint8Array<ArrayBuffer>): boolean {
+  const view = new DataView(bytes.buffer);
+  const isElf64 = bytes.length >= 64 && view.getUint32(0) === 0x7f454c46 && view.getUint16(4) === 0x0201;
+  if (!isElf64) return false; // what is no library at all is refused
+  const table = Number(view.getBigUint64(32, true));
+  const size = view.getUint16(54, true);
+  for (let at = table, i = view.getUint16(56, true); i > 0; at += size, i--) {
+    if (at + 56 > bytes.length) return true;
+    const isLoaded = view.getUint32(at, true) === 1;
+    const end = Number(view.getBigUint64(at + 8, true) + view.getBigUint64(at + 32, true));
+    if (isLoaded && end > bytes.length) return true;
+  }
+  return false;
 }
 
 function prebuiltBytes(): Uint8Array<ArrayBuffer> {
@@ -109,10 +129,11 @@ function ownBuild(): Uint8Array<ArrayBuffer> | null {
   }
 }
 
-function loadFailure(name: string, failures: unknown[]): Error {
-  // A missing permission reaches the caller as Deno's own error.
+function loadFailure(override: string | null, failures: unknown[]): Error {
+  // A missing permission reaches the caller as Deno's own error, unless that is not what is wrong.
   const denied = failures.find((error) => error instanceof Deno.errors.NotCapable);
-  if (denied !== undefined) return denied as Error;
+  if (denied !== undefined && override === null) return denied as Error;
+  const name = override === null ? `the library for ${platform}` : `${override}, which ${OVERRIDE} names`;
   const reasons = failures.map((error) => error instanceof Error ? error.message : String(error));
   return new Error(
     `Cannot load ${name}: ${reasons.join("; ")}. ${

@@ -1,12 +1,15 @@
 import type { LoadableFile } from "./extract.ts";
 
 const MFD_CLOEXEC = 1;
+const SEEK_SET = 0;
+const SEEK_CUR = 1;
 
 /** Called by their addresses, once each: that costs a tenth of what `Deno.dlopen` takes to compile a function. */
 const libcSymbols = {
   memfd_create: { type: "pointer" },
   write: { type: "pointer" },
   close: { type: "pointer" },
+  lseek: { type: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /**
@@ -17,13 +20,24 @@ export function memoryFile(bytes: Uint8Array<ArrayBuffer>): LoadableFile {
   const libc = openLibc();
   try {
     const fd = writeMemoryFile(libc.symbols, bytes);
+    const random = crypto.getRandomValues(new Uint32Array(1))[0];
     // glibc takes a path that it knows for the library that it knows, and descriptors are used again, so that no
     // two copies may have the same. "/" and "/." mean nothing in a path: 32 random ones of them tell it from all others.
-    const bits = crypto.getRandomValues(new Uint32Array(1))[0].toString(2).padStart(32, "0");
+    const bits = random.toString(2).padStart(32, "0");
     const unique = bits.replaceAll("0", "/").replaceAll("1", "/.");
     // The library closes the descriptor itself when it is loaded (native/memory_file.c): a Worker may be
-    // terminated before JavaScript gets to it.
-    return { path: `/proc/self/fd${unique}/${fd}`, remove: () => libc.close() };
+    // terminated before JavaScript gets to it. What is not loaded, or refused after that, is told apart by its position:
+    // the number of a closed one may be another thread's file by now.
+    const seek = native(libc.symbols.lseek, { parameters: ["i32", "i64", "i32"], result: "i64" });
+    const position = BigInt(2 ** 40 + random);
+    seek.call(fd, position, SEEK_SET);
+    return {
+      path: `/proc/self/fd${unique}/${fd}`,
+      remove(loaded) {
+        if (!loaded && seek.call(fd, 0n, SEEK_CUR) === position) closeFile(libc.symbols, fd);
+        libc.close();
+      },
+    };
   } catch (error) {
     libc.close();
     throw error;
@@ -39,12 +53,16 @@ function writeMemoryFile(libc: LibcSymbols, bytes: Uint8Array<ArrayBuffer>): num
   for (let done = 0; done < bytes.length;) {
     const count = Number(write.call(fd, bytes.subarray(done), BigInt(bytes.length - done)));
     if (count <= 0) {
-      native(libc.close, { parameters: ["i32"], result: "i32" }).call(fd);
+      closeFile(libc, fd);
       throw new Error("the library could not be written to memory");
     }
     done += count;
   }
   return fd;
+}
+
+function closeFile(libc: LibcSymbols, fd: number): void {
+  native(libc.close, { parameters: ["i32"], result: "i32" }).call(fd);
 }
 
 type LibcSymbols = Deno.DynamicLibrary<typeof libcSymbols>["symbols"];

@@ -1,95 +1,21 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+// How the library is loaded: each way, and what may be in the way.
+import { assert, assertEquals } from "@std/assert";
 import { extractToFile } from "../../src/native/extract.ts";
 import { memoryFile } from "../../src/native/memory_file.ts";
 import { platform, prebuilt } from "../../src/native/prebuilt.ts";
 import { ABI, symbols } from "../../src/native/symbols.ts";
 import { LOADING } from "../permissions.ts";
+import { assertAllocates, assertRefused, run, succeeds, testUnless, withTemporary } from "./child.ts";
 
-const MOD = new URL("../../mod.ts", import.meta.url).href;
-const linux = Deno.build.os === "linux";
-
-/** Starts Deno with exactly these flags on a program that allocates, and prints what it allocated or the error. */
-async function allocateWith(
-  flags: string[],
-  env: Record<string, string> = {},
-): Promise<{ out: string; error: string; success: boolean }> {
-  const file = await Deno.makeTempFile({ suffix: ".ts" });
-  try {
-    await Deno.writeTextFile(
-      file,
-      `import { BumpAlloc } from ${JSON.stringify(MOD)};
-       using scratch = new BumpAlloc();
-       console.log(scratch.alloc(100).fill(1).length);`,
-    );
-    const { stdout, stderr, success } = await new Deno.Command(Deno.execPath(), {
-      args: ["run", "--quiet", "--no-check", "--no-prompt", "--no-config", ...flags, file],
-      env: { NO_COLOR: "1", ...env },
-      stdin: "null",
-    }).output();
-    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
-    return { out: text(stdout), error: text(stderr), success };
-  } finally {
-    await Deno.remove(file);
-  }
-}
-
-async function assertAllocates(flags: string[], env?: Record<string, string>): Promise<void> {
-  assertEquals(await allocateWith(flags, env), { out: "100", error: "", success: true });
-}
-
-Deno.test({
-  name: "on Linux --allow-ffi alone is enough",
-  ignore: !linux, // elsewhere the library has to be written to a file
-  fn: () => assertAllocates(["--allow-ffi"]),
-});
-
-Deno.test({
-  name: "on Linux no temporary folder is needed",
-  ignore: !linux,
-  async fn() {
-    for (const TMPDIR of ["/proc", "/does/not/exist", "/dev/null"]) await assertAllocates(["--allow-ffi"], { TMPDIR });
-    await assertAllocates(["--allow-ffi", "--deny-write", "--deny-read"]);
-  },
-});
-
-Deno.test("without permission Deno's own error reaches the caller, and asks nothing", async () => {
-  const { error, success } = await allocateWith([]);
-  assert(!success);
-  assertStringIncludes(error, "NotCapable");
-  assertStringIncludes(error, "--allow-ffi");
-});
-
-Deno.test("a scoped grant is refused with the reason", async () => {
-  const { error, success } = await allocateWith(["--allow-ffi=/tmp"]);
-  assert(!success);
-  assertStringIncludes(error, "NotCapable");
-  assertStringIncludes(error, "A scoped grant");
-});
-
-Deno.test("BUMP_ALLOC_LIB names another file; what fails says which", async () => {
-  const flags = ["--allow-ffi", "--allow-env", "--allow-read"];
-  const missing = await allocateWith(flags, { BUMP_ALLOC_LIB: "/does/not/exist.so" });
-  assertStringIncludes(missing.error, "/does/not/exist.so");
-  assertStringIncludes(missing.error, "BUMP_ALLOC_LIB");
-  const file = await Deno.makeTempFile();
-  try {
-    await Deno.writeTextFile(file, "no library");
-    const wrong = await allocateWith([...flags, "--allow-write"], { BUMP_ALLOC_LIB: file });
-    assert(!wrong.success);
-    assertStringIncludes(wrong.error, file);
-    await Deno.writeFile(file, prebuilt!.bytes());
-    await assertAllocates([...flags, ...LOADING], { BUMP_ALLOC_LIB: file });
-    // Without --allow-env it is not looked at.
-    await assertAllocates([...LOADING], { BUMP_ALLOC_LIB: "/does/not/exist.so" });
-  } finally {
-    await Deno.remove(file);
-  }
-});
+const notLinux = Deno.build.os === "linux" ? null : "it is for Linux";
+const isWindows = Deno.build.os === "windows" ? "a loaded library cannot be removed there" : null;
 
 Deno.test("there is a library for this platform", () => {
   assert(prebuilt !== null, `none for ${platform}`);
   assert(prebuilt.bytes().length > 4096);
 });
+
+// ---- from memory -----------------------------------------------------------
 
 /** Loads from a file and calls one function. */
 function loads(path: string): boolean {
@@ -99,33 +25,6 @@ function loads(path: string): boolean {
   return abi === ABI;
 }
 
-Deno.test({
-  name: "the fallback: a private folder, removed after loading",
-  ignore: Deno.build.os === "windows", // a loaded library cannot be removed there
-  fn() {
-    const file = extractToFile(prebuilt!.bytes());
-    const folder = file.path.slice(0, file.path.lastIndexOf("/"));
-    assertEquals(Deno.statSync(folder).mode! & 0o777, 0o700);
-    assert(loads(file.path));
-    file.remove();
-    assertEquals(existing(folder), false);
-  },
-});
-
-Deno.test({
-  name: "a memory file's descriptor is closed once the library is loaded",
-  ignore: !linux,
-  fn() {
-    for (let i = 0; i < 20; i++) {
-      const file = memoryFile(prebuilt!.bytes());
-      assert(isMemoryFile(file.path));
-      assert(loads(file.path));
-      file.remove();
-      assert(!isMemoryFile(file.path));
-    }
-  },
-});
-
 function isMemoryFile(path: string): boolean {
   try {
     return Deno.readLinkSync(path).includes("memfd:bump_alloc");
@@ -133,6 +32,80 @@ function isMemoryFile(path: string): boolean {
     return false; // closed, and the number may be another file's by now
   }
 }
+
+testUnless(notLinux, "a memory file's descriptor is closed once the library is loaded", () => {
+  for (let i = 0; i < 20; i++) {
+    const file = memoryFile(prebuilt!.bytes());
+    assert(isMemoryFile(file.path));
+    assert(loads(file.path));
+    assert(!isMemoryFile(file.path));
+    file.remove(true);
+  }
+});
+
+testUnless(notLinux, "a memory file that is not loaded is closed, and never somebody else's file in its place", () => {
+  const refused = memoryFile(new TextEncoder().encode("no library"));
+  assert(isMemoryFile(refused.path));
+  refused.remove(false);
+  assert(!isMemoryFile(refused.path));
+
+  // The library was loaded, and closed it, and then a symbol was missing.
+  const file = memoryFile(prebuilt!.bytes());
+  const number = file.path.split("/").at(-1);
+  assert(loads(file.path));
+  const opened: Deno.FsFile[] = [];
+  const isTaken = () => existing(`/proc/self/fd/${number}`);
+  while (!isTaken() && opened.length < 100) opened.push(Deno.openSync("/dev/zero"));
+  assert(isTaken());
+  file.remove(false);
+  assert(isTaken());
+  for (const one of opened) one.close();
+});
+
+const noCompiler = notLinux ?? (succeeds(["cc", "--version"]) ? null : "there is no cc");
+
+testUnless(
+  noCompiler,
+  "where memfd_create is refused, the library is loaded from a file, which is removed",
+  () =>
+    withTemporary(async (TMPDIR) => {
+      const program = `${TMPDIR}/no_memfd`;
+      const source = decodeURIComponent(new URL("no_memfd.c", import.meta.url).pathname);
+      assert(succeeds(["cc", "-Wall", "-Werror", "-o", program, source]));
+      const start = { env: { TMPDIR }, under: [program] };
+      await assertAllocates({ ...start, flags: ["--allow-ffi", "--allow-write"] });
+      await assertRefused({ ...start, flags: ["--allow-ffi"] }, "NotCapable", "--allow-write");
+      await Deno.remove(program);
+    }),
+);
+
+// ---- from a file -----------------------------------------------------------
+
+testUnless(isWindows, "a file is in a folder that only this user enters, and is removed after loading", () => {
+  const file = extractToFile(prebuilt!.bytes());
+  const folder = file.path.slice(0, file.path.lastIndexOf("/"));
+  assertEquals(Deno.statSync(folder).mode! & 0o777, 0o700);
+  assert(loads(file.path));
+  file.remove(true);
+  assertEquals(existing(folder), false);
+});
+
+testUnless(isWindows, "a folder that cannot be removed after loading does not matter", async () => {
+  const removed = "Deno.removeSync = () => { throw new Error('the file is in use'); };";
+  const elsewhere = `Object.defineProperty(Deno, "build", { value: { ...Deno.build, os: "darwin" } });`;
+  const TMPDIR = await Deno.makeTempDir();
+  try {
+    await assertAllocates({
+      flags: ["--allow-ffi", "--allow-write", "--allow-read", "--allow-env"],
+      env: { TMPDIR, BUMP_ALLOC_LIB: await library(`${TMPDIR}/libbump.so`) },
+      before: removed + elsewhere,
+    });
+    const names = [...Deno.readDirSync(TMPDIR)].map(({ name }) => name);
+    assertEquals(names.filter((name) => name.startsWith("bump_alloc_")).length, 1, "it was not loaded from a folder");
+  } finally {
+    await Deno.remove(TMPDIR, { recursive: true });
+  }
+});
 
 function existing(path: string): boolean {
   try {
@@ -142,3 +115,137 @@ function existing(path: string): boolean {
     return false;
   }
 }
+
+// ---- another library -------------------------------------------------------
+
+const OVERRIDING = [...new Set(["--allow-ffi", "--allow-env", "--allow-read", ...LOADING])];
+
+/** Writes this platform's library to a file. */
+async function library(path: string): Promise<string> {
+  await Deno.writeFile(path, prebuilt!.bytes());
+  return path;
+}
+
+Deno.test("BUMP_ALLOC_LIB names another file, where --allow-env permits to see it", () =>
+  withTemporary(async (folder) => {
+    const BUMP_ALLOC_LIB = await library(`${folder}/library`);
+    await assertAllocates({ flags: OVERRIDING, env: { BUMP_ALLOC_LIB } });
+    await assertAllocates({ flags: [...LOADING], env: { BUMP_ALLOC_LIB: "/does/not/exist" } });
+    const unreadable = { flags: ["--allow-ffi", "--allow-env"], env: { BUMP_ALLOC_LIB } };
+    await assertRefused(unreadable, "NotCapable", "read access", BUMP_ALLOC_LIB);
+    await Deno.remove(BUMP_ALLOC_LIB);
+  }));
+
+Deno.test("BUMP_ALLOC_LIB names a missing file, a folder, or no library: an error that names both", () =>
+  withTemporary(async (folder) => {
+    const file = `${folder}/library`;
+    const start = { flags: OVERRIDING, env: { BUMP_ALLOC_LIB: file } };
+    const parts = ["Cannot load", file, "BUMP_ALLOC_LIB"];
+    await assertRefused(start, ...parts);
+    await Deno.mkdir(file);
+    await assertRefused(start, ...parts);
+    await Deno.remove(file);
+    for (const text of ["", "\x7fELF", "no library".repeat(1000)]) {
+      await Deno.writeTextFile(file, text);
+      await assertRefused(start, ...parts);
+    }
+    await Deno.remove(file);
+  }));
+
+Deno.test("BUMP_ALLOC_LIB names a library whose end is missing: an error, and no SIGBUS", () =>
+  withTemporary(async (folder) => {
+    const file = `${folder}/library`;
+    const bytes = prebuilt!.bytes();
+    for (const length of [40, 64, 100, 1000, 4096, bytes.length >> 1, bytes.length - 2000]) {
+      await Deno.writeFile(file, bytes.subarray(0, length));
+      await assertRefused({ flags: OVERRIDING, env: { BUMP_ALLOC_LIB: file } }, "Cannot load", file, "BUMP_ALLOC_LIB");
+    }
+    await Deno.remove(file);
+  }));
+
+/** A library that is none of ours. */
+function foreignLibrary(): string | undefined {
+  return Deno.readTextFileSync("/proc/self/maps").match(/\/\S*libc\.so\.6$/m)?.[0];
+}
+
+testUnless(
+  notLinux,
+  "what is not ours is refused, as often as one tries, and leaves no descriptor",
+  () =>
+    withTemporary(async (folder) => {
+      const foreign = foreignLibrary();
+      assert(foreign !== undefined);
+      const text = `${folder}/text`;
+      await Deno.writeTextFile(text, "no library");
+      for (const BUMP_ALLOC_LIB of [foreign, text]) {
+        const program = `
+        let refused = 0;
+        const descriptors = () => [...Deno.readDirSync("/proc/self/fd")].length;
+        const attempt = () => {
+          try {
+            new BumpAlloc();
+          } catch (error) {
+            if (error.message.includes("Cannot load " + Deno.env.get("BUMP_ALLOC_LIB"))) refused++;
+          }
+        };
+        attempt();
+        const before = descriptors();
+        for (let i = 0; i < 20; i++) attempt();
+        console.log(refused, descriptors() - before);`;
+        const ended = await run({ flags: ["-A"], env: { BUMP_ALLOC_LIB, TMPDIR: folder }, program });
+        assertEquals(ended, { out: "21 0", error: "", end: 0 });
+      }
+      await Deno.remove(text);
+    }),
+);
+
+// ---- other platforms -------------------------------------------------------
+
+/** Code that makes Deno tell another platform. */
+function pretend(os: string, arch: string): string {
+  return `Object.defineProperty(Deno, "build", { value: { ...Deno.build, os: "${os}", arch: "${arch}" } });`;
+}
+
+Deno.test("a platform without a library: importing works, and the error names the platform", async () => {
+  const start = { flags: ["--allow-ffi"], before: pretend("freebsd", "riscv64") };
+  await assertRefused(start, "Cannot load the native library: there is none for freebsd_riscv64", "BUMP_ALLOC_LIB");
+  const imported = await run({ ...start, program: "console.log(typeof BumpAlloc);" });
+  assertEquals(imported, { out: "function", error: "", end: 0 });
+});
+
+testUnless(
+  isWindows,
+  "a platform without a library: what deno task build:host made in the checkout is loaded",
+  async () => {
+    const checkout = await Deno.makeTempDir();
+    try {
+      const source = new URL("../../", import.meta.url);
+      await Deno.mkdir(`${checkout}/native/out`, { recursive: true });
+      await copyFolder(new URL("src/", source), `${checkout}/src`);
+      await Deno.copyFile(new URL("mod.ts", source), `${checkout}/mod.ts`);
+      const start = {
+        flags: ["--allow-ffi", "--allow-read", "--allow-write"],
+        before: pretend("linux", "riscv64"),
+        mod: `file://${checkout}/mod.ts`,
+      };
+      await assertRefused(start, "there is none for linux_riscv64", "deno task build:host");
+      await library(`${checkout}/native/out/libbump.so`);
+      await assertAllocates(start);
+    } finally {
+      await Deno.remove(checkout, { recursive: true });
+    }
+  },
+);
+
+async function copyFolder(from: URL, to: string): Promise<void> {
+  await Deno.mkdir(to);
+  for await (const { name, isDirectory } of Deno.readDir(from)) {
+    if (isDirectory) await copyFolder(new URL(`${name}/`, from), `${to}/${name}`);
+    else await Deno.copyFile(new URL(name, from), `${to}/${name}`);
+  }
+}
+
+Deno.test("Deno 1, which has no NotCapable, gets an error that says which version is needed", async () => {
+  const start = { flags: ["--allow-ffi"], before: "delete Deno.errors.NotCapable;" };
+  await assertRefused(start, `it needs Deno 2.0.0 or newer, and this is ${Deno.version.deno}`);
+});

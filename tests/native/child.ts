@@ -1,0 +1,112 @@
+/** Starts Deno on a program that allocates, with exactly the flags, the environment and the machine that a test wants. */
+import { assertEquals } from "@std/assert";
+
+const MOD = new URL("../../mod.ts", import.meta.url).href;
+
+/** How Deno is started. */
+export interface Start {
+  flags: string[];
+  env?: Record<string, string>;
+  /** Code that runs before the package is imported. */
+  before?: string;
+  /** What runs instead of one allocation. */
+  program?: string;
+  /** A command that starts the command behind it. */
+  under?: string[];
+  /** The package's module. */
+  mod?: string;
+}
+
+/** What it printed, and how it ended. */
+export interface Ended {
+  out: string;
+  error: string;
+  /** Exit code, or the signal's name. */
+  end: number | string;
+}
+
+const ALLOCATE = `using scratch = new BumpAlloc();
+console.log(scratch.alloc(100).fill(1).length);`;
+
+/** Runs `use` with the command that starts Deno so. */
+export async function withCommand<T>(start: Start, use: (command: string[]) => Promise<T>): Promise<T> {
+  const { flags, before = "", program = ALLOCATE, under = [], mod = MOD } = start;
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(`${folder}/before.ts`, `${before}\nexport {};`);
+    await Deno.writeTextFile(
+      `${folder}/main.ts`,
+      `import "./before.ts";\nimport { BumpAlloc } from ${JSON.stringify(mod)};\n${program}`,
+    );
+    const args = ["run", "--quiet", "--no-check", "--no-config", ...flags, `${folder}/main.ts`];
+    return await use([...under, Deno.execPath(), ...args]);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+/** Without a terminal. */
+export function run(start: Start): Promise<Ended> {
+  return withCommand({ ...start, flags: ["--no-prompt", ...start.flags] }, async ([command, ...args]) => {
+    const env = { NO_COLOR: "1", ...start.env };
+    const { stdout, stderr, code, signal } = await new Deno.Command(command, { args, env, stdin: "null" }).output();
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
+    return { out: text(stdout), error: text(stderr), end: signal ?? code };
+  });
+}
+
+/** Fails unless it allocates, and says nothing else. */
+export async function assertAllocates(start: Start): Promise<void> {
+  assertEquals(await run(start), { out: "100", error: "", end: 0 });
+}
+
+/** Fails unless it ends with an error whose message holds all parts. */
+export async function assertRefused(start: Start, ...parts: string[]): Promise<void> {
+  const { out, error, end } = await run(start);
+  assertEquals(
+    { out, end, missing: parts.filter((part) => !error.includes(part)) },
+    { out: "", end: 1, missing: [] },
+    error,
+  );
+}
+
+/** A folder for temporary files, which must be empty in the end. */
+export async function withTemporary(use: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir();
+  try {
+    await use(folder);
+    assertEquals([...Deno.readDirSync(folder)].map(({ name }) => name), [], "something is left behind");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+/** Starts a command after mounting in a namespace of its own: `options` of a tmpfs, and where. */
+export function mounting(...mounts: [options: string, folder: string][]): string[] {
+  const script = mounts.map(([options, folder]) => `mount -t tmpfs -o ${options} none ${folder}`).join(" && ");
+  return ["unshare", "--map-root-user", "--mount", "sh", "-c", `${script} && exec "$0" "$@"`];
+}
+
+/** Starts a command in a namespace without /proc: what is loaded from memory is found there. */
+export const WITHOUT_PROC = mounting(["size=4k", "/proc"]);
+
+/** Why mounts cannot be tested here, if so. */
+export const noMounts: string | null = Deno.build.os !== "linux"
+  ? "it is for Linux"
+  : succeeds([...WITHOUT_PROC, "true"])
+  ? null
+  : "namespaces are not permitted here";
+
+/** Whether the command runs and succeeds. */
+export function succeeds([command, ...args]: string[]): boolean {
+  try {
+    return new Deno.Command(command, { args, stdin: "null", stdout: "null", stderr: "null" }).outputSync().success;
+  } catch {
+    return false;
+  }
+}
+
+/** A test that is skipped for a reason, which its name then tells. */
+export function testUnless(reason: string | null, name: string, fn: () => void | Promise<void>): void {
+  Deno.test({ name: reason === null ? name : `${name} (skipped: ${reason})`, ignore: reason !== null, fn });
+}

@@ -1,0 +1,197 @@
+// What works with which permissions: Deno is started with exactly these flags.
+import { assert, assertEquals } from "@std/assert";
+import {
+  assertAllocates,
+  assertRefused,
+  mounting,
+  noMounts,
+  type Start,
+  succeeds,
+  testUnless,
+  withCommand,
+  WITHOUT_PROC,
+  withTemporary,
+} from "./child.ts";
+
+const notLinux = Deno.build.os === "linux" ? null : "elsewhere the library has to be written to a file";
+
+testUnless(notLinux, "--allow-ffi alone is enough on Linux", async () => {
+  await assertAllocates({ flags: ["--allow-ffi"] });
+  const others = ["read", "write", "env", "net", "run", "sys"].map((name) => `--deny-${name}`);
+  await assertAllocates({ flags: ["--allow-ffi", ...others] });
+});
+
+testUnless(notLinux, "--allow-ffi alone: it does not matter whether there is a temporary folder", async () => {
+  for (const TMPDIR of ["/does/not/exist", "/dev/null", "/proc"]) {
+    await assertAllocates({ flags: ["--allow-ffi"], env: { TMPDIR } });
+  }
+});
+
+testUnless(
+  noMounts,
+  "--allow-ffi alone: the temporary folder may be read-only or noexec",
+  () =>
+    withTemporary(async (TMPDIR) => {
+      for (const options of ["ro", "noexec"]) {
+        await assertAllocates({ flags: ["--allow-ffi"], env: { TMPDIR }, under: mounting([options, TMPDIR]) });
+      }
+    }),
+);
+
+testUnless(
+  noMounts,
+  "--allow-ffi alone: without /proc the library has to be written, and NotCapable says so",
+  () =>
+    withTemporary(async (TMPDIR) => {
+      const how = { env: { TMPDIR }, under: WITHOUT_PROC };
+      await assertRefused({ ...how, flags: ["--allow-ffi"] }, "NotCapable", "--allow-write");
+      await assertRefused({ ...how, flags: ["--allow-ffi", "--deny-write"] }, "NotCapable", "write access");
+    }),
+);
+
+testUnless(
+  noMounts,
+  "--allow-ffi and --allow-write: without /proc the library is loaded from a file, which is removed",
+  () =>
+    withTemporary(async (TMPDIR) => {
+      const how = { env: { TMPDIR }, under: WITHOUT_PROC };
+      await assertAllocates({ ...how, flags: ["--allow-ffi", "--allow-write"] });
+      await assertAllocates({ ...how, flags: ["--allow-ffi", `--allow-write=${TMPDIR}`] });
+    }),
+);
+
+testUnless(
+  noMounts,
+  "without /proc and without a folder to write to and execute from, the error says what is needed",
+  () =>
+    withTemporary(async (TMPDIR) => {
+      const flags = ["--allow-ffi", "--allow-write"];
+      for (const [options, part] of [["ro", "Read-only file system"], ["noexec", `${TMPDIR}/bump_alloc_`]]) {
+        const under = mounting(["size=4k", "/proc"], [options, TMPDIR]);
+        await assertRefused(
+          { flags, env: { TMPDIR }, under },
+          "Cannot load the library",
+          "/proc",
+          "mounted noexec",
+          part,
+        );
+      }
+      const missing = { flags, env: { TMPDIR: "/does/not/exist" }, under: WITHOUT_PROC };
+      await assertRefused(missing, "Cannot load the library", "No such file or directory", "temporary folder");
+    }),
+);
+
+Deno.test("--allow-ffi=<path>: Deno refuses raw pointers then, and the error says so", async () => {
+  for (const path of ["/tmp", Deno.execPath()]) {
+    await assertRefused({ flags: [`--allow-ffi=${path}`] }, "NotCapable", "A scoped grant", "raw pointers");
+  }
+});
+
+Deno.test("no permission and no terminal: Deno's own error reaches the caller", async () => {
+  await assertRefused({ flags: [] }, "NotCapable", "--allow-ffi");
+  await assertRefused({ flags: ["--deny-ffi"] }, "NotCapable", "--allow-ffi");
+  await assertRefused({ flags: ["--allow-read", "--allow-write", "--allow-env"] }, "NotCapable", "--allow-ffi");
+});
+
+// ---- a terminal ------------------------------------------------------------
+
+const noTerminal = Deno.build.os !== "linux"
+  ? "it is for Linux"
+  : succeeds(["script", "--version"])
+  ? null
+  : "there is no `script` to make a terminal";
+
+/** Makes allocators twice, says what came of it, and ends when it is told to. */
+const PROGRAM = `
+for (let i = 0; i < 2; i++) {
+  try {
+    new BumpAlloc().close();
+    console.log("allocated");
+  } catch (error) {
+    console.log(error instanceof Deno.errors.NotCapable ? "refused" : error);
+  }
+}
+Deno.addSignalListener("SIGUSR1", () => Deno.exit());
+setInterval(() => {}, 1000);
+console.log("process", Deno.pid);
+`;
+
+/** What appears in a terminal whose user answers every question so; `look` sees the process before it ends. */
+async function inTerminal(start: Start, answer: string, look?: (pid: string) => void): Promise<string> {
+  return await withCommand({ program: PROGRAM, ...start }, async (command) => {
+    const line = command.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
+    const child = new Deno.Command("script", {
+      args: ["--quiet", "--return", "--command", line, "/dev/null"],
+      env: { NO_COLOR: "1", ...start.env },
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "null",
+    }).spawn();
+    const keyboard = child.stdin.getWriter();
+    const key = new TextEncoder().encode(`${answer}\n`);
+    // Deno throws away what was typed before it began to listen, some time after it asked.
+    const typing = setInterval(() => keyboard.write(key).catch(() => {}), 200);
+    const impatience = setTimeout(() => child.kill("SIGKILL"), 60_000);
+    let seen = "";
+    let pid: string | undefined;
+    for await (const part of child.stdout.pipeThrough(new TextDecoderStream())) {
+      seen += part;
+      if (pid !== undefined) continue;
+      pid = seen.match(/^process (\d+)\r?$/m)?.[1];
+      if (pid === undefined) continue;
+      look?.(pid);
+      Deno.kill(Number(pid), "SIGUSR1");
+    }
+    clearInterval(typing);
+    clearTimeout(impatience);
+    await keyboard.close().catch(() => {});
+    assertEquals((await child.status).code, 0, seen);
+    return seen;
+  });
+}
+
+function questions(seen: string): number {
+  return seen.split("Allow?").length - 1;
+}
+
+/** How often a word stands on a line of its own. */
+function lines(seen: string, word: string): number {
+  return seen.split(/\r?\n/).filter((line) => line === word).length;
+}
+
+testUnless(noTerminal, "a terminal: one question, and after yes it allocates", async () => {
+  const seen = await inTerminal({ flags: [] }, "y");
+  assertEquals(questions(seen), 1, seen);
+  assert(seen.includes("requests ffi access"), seen);
+  assertEquals(lines(seen, "allocated"), 2, seen);
+});
+
+testUnless(
+  noTerminal,
+  "a terminal: one question, and after no NotCapable reaches the caller, and nothing is left",
+  () =>
+    withTemporary(async (TMPDIR) => {
+      let looked = false;
+      const seen = await inTerminal({ flags: [], env: { TMPDIR } }, "n", (pid) => {
+        const open = [...Deno.readDirSync(`/proc/${pid}/fd`)].map(({ name }) =>
+          Deno.readLinkSync(`/proc/${pid}/fd/${name}`)
+        );
+        const mapped = Deno.readTextFileSync(`/proc/${pid}/maps`);
+        assert(!/bump_alloc/.test(open.join() + mapped), "something is left open");
+        looked = true;
+      });
+      assertEquals([questions(seen), lines(seen, "refused"), looked], [1, 2, true], seen);
+    }),
+);
+
+testUnless(
+  noTerminal ?? noMounts,
+  "a terminal and no /proc: a second question, for the file, and after no NotCapable",
+  () =>
+    withTemporary(async (TMPDIR) => {
+      const seen = await inTerminal({ flags: [], env: { TMPDIR }, under: WITHOUT_PROC }, "y");
+      assertEquals([questions(seen), lines(seen, "allocated")], [2, 2], seen);
+      const refused = await inTerminal({ flags: ["--allow-ffi"], env: { TMPDIR }, under: WITHOUT_PROC }, "n");
+      assertEquals([questions(refused), lines(refused, "refused")], [1, 2], refused);
+    }),
+);
