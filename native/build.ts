@@ -31,7 +31,7 @@ export async function buildAll(): Promise<Built[]> {
   const sources = await sourceFiles();
   const hash = await sourceHash(sources);
   return await Promise.all(TARGETS.map(async (target) => {
-    const bytes = await buildOne(target, sources.filter((name) => name.endsWith(".c")));
+    const bytes = await buildOne(target);
     return { target, bytes, module: moduleText(target, bytes, hash) };
   }));
 }
@@ -58,25 +58,16 @@ async function sourceHash(names: string[]): Promise<string> {
   return new Uint8Array(digest).reduce((hex, byte) => hex + byte.toString(16).padStart(2, "0"), "");
 }
 
-async function buildOne(target: Target, sources: string[]): Promise<Uint8Array<ArrayBuffer>> {
+async function buildOne(target: Target): Promise<Uint8Array<ArrayBuffer>> {
   // All names in a folder of its own are relative and fixed: they end up in the bytes.
   const folder = await Deno.makeTempDir();
   try {
-    for (const name of ["libSystem.tbd", "kernel32.def"]) {
-      await Deno.copyFile(new URL(name, NATIVE), `${folder}/${name}`);
-    }
+    for (const name of await sourceFiles()) await Deno.copyFile(new URL(name, NATIVE), `${folder}/${name}`);
     if (target.name.startsWith("windows")) {
       const machine = target.name.endsWith("aarch64") ? "arm64" : "i386:x86-64";
       await run(folder, [`llvm-dlltool-${LLVM}`, "-m", machine, "-d", "kernel32.def", "-l", "kernel32.lib"]);
     }
-    await Promise.all(sources.map(async (name) => {
-      const text = await Deno.readFile(new URL(name, NATIVE));
-      await Deno.writeFile(`${folder}/${name}`, text);
-    }));
-    for (const name of await sourceFiles()) {
-      if (name.endsWith(".h")) await Deno.copyFile(new URL(name, NATIVE), `${folder}/${name}`);
-    }
-    await Promise.all(sources.map((name) =>
+    await Promise.all(target.sources.map((name) =>
       run(folder, [
         `clang-${LLVM}`,
         `--target=${target.triple}`,
@@ -85,7 +76,7 @@ async function buildOne(target: Target, sources: string[]): Promise<Uint8Array<A
         ...["-c", name, "-o", `${name}.o`],
       ])
     ));
-    await run(folder, target.link(sources.map((name) => `${name}.o`)));
+    await run(folder, target.link(target.sources.map((name) => `${name}.o`)));
     return await Deno.readFile(`${folder}/${target.file}`);
   } finally {
     await Deno.remove(folder, { recursive: true });

@@ -5,7 +5,7 @@
  * @module
  */
 import { buildAll, type Built, moduleUrl } from "./build.ts";
-import { LLVM } from "./targets.ts";
+import { LLVM, TARGETS } from "./targets.ts";
 
 const failures: string[] = [];
 let checks = 0;
@@ -192,11 +192,49 @@ async function checkStructure({ target: { name }, bytes }: Built, declared: stri
   }
 }
 
+/** Builds a copy of the sources in another folder, as if at another time and by somebody who speaks another language. */
+async function buildElsewhere(): Promise<Map<string, string>> {
+  const folder = await Deno.makeTempDir({ prefix: "another place, ä " });
+  try {
+    for (const path of ["native/", "src/native/"]) {
+      const from = new URL(`../${path}`, import.meta.url);
+      await Deno.mkdir(`${folder}/${path}`, { recursive: true });
+      for await (const { name, isFile } of Deno.readDir(from)) {
+        if (!isFile) continue;
+        await Deno.copyFile(new URL(name, from), `${folder}/${path}${name}`);
+        await Deno.utime(`${folder}/${path}${name}`, new Date("2001-02-03"), new Date("2001-02-03"));
+      }
+    }
+    const output = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-config", "--no-check", `${folder}/native/build.ts`],
+      env: {
+        TZ: "Pacific/Chatham",
+        LC_ALL: "tr_TR.UTF-8",
+        LANG: "tr_TR.UTF-8",
+        SOURCE_DATE_EPOCH: "981158400",
+        HOME: folder,
+      },
+      cwd: folder,
+    }).output();
+    if (!output.success) throw new Error(new TextDecoder().decode(output.stderr));
+    const modules = TARGETS.map(async ({ name }): Promise<[string, string]> => [
+      name,
+      await Deno.readTextFile(`${folder}/src/native/prebuilt/${name}.ts`),
+    ]);
+    return new Map(await Promise.all(modules));
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
 const declared = await declaredExports();
 const built = await buildAll();
+const elsewhere = await buildElsewhere();
 for (const one of built) {
   const committed = await Deno.readTextFile(moduleUrl(one.target)).catch(() => "nothing");
   check(one.target.name, "the committed module is what the sources give", committed === one.module);
+  const same = elsewhere.get(one.target.name) === one.module;
+  check(one.target.name, "is the same when it is built in another folder, time zone and language", same);
 }
 await Promise.all(built.map((one) => checkStructure(one, declared)));
 for (const failure of failures) console.error(`build:check: ${failure}`);

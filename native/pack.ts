@@ -35,7 +35,9 @@ function findCopies(bytes: Uint8Array): Copy[][] {
     const oldest = Math.max(0, places.length - MAX_TRIED);
     for (let p = places.length - 1; p >= oldest && i - places[p] <= MAX_DISTANCE; p--) {
       const distance = i - places[p];
-      let length = MIN_COPY;
+      // What is one byte into a copy goes on as long as that: else runs of zeros are compared from each of their bytes.
+      const before = copies[i - 1]?.find((copy) => copy.distance === distance);
+      let length = Math.max(MIN_COPY, (before?.length ?? 0) - 1);
       while (i + length < bytes.length && bytes[places[p] + length] === bytes[i + length]) length++;
       const kind = distance <= 128 ? 0 : 1;
       if (length > (longest[kind]?.length ?? 0)) longest[kind] = { length, distance };
@@ -58,7 +60,7 @@ function plan(bytes: Uint8Array): (Copy | null)[] {
     cost[i] = cost[i + 1] + 1;
     for (const { length: longest, distance } of copies[i]) {
       for (let length = longest >= LONG ? longest : MIN_COPY; length <= longest; length++) {
-        const price = cost[i + length] + STEP_COST + (distance <= 128 ? 2 : 3) + extra(length - MIN_COPY).length;
+        const price = cost[i + length] + STEP_COST + (distance <= 128 ? 2 : 3) + extraLength(length - MIN_COPY);
         if (price < cost[i]) {
           cost[i] = price;
           choice[i] = { length, distance };
@@ -74,6 +76,11 @@ function extra(count: number): number[] {
   const bytes: number[] = [];
   for (let rest = count - 15; rest >= 0; rest -= 255) bytes.push(Math.min(rest, 255));
   return bytes;
+}
+
+/** How many bytes {@linkcode extra} gives. */
+function extraLength(count: number): number {
+  return count < 15 ? 0 : Math.floor((count - 15) / 255) + 1;
 }
 
 /** Packs `bytes`. */

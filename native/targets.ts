@@ -31,6 +31,8 @@ export interface Target {
   readonly name: string;
   readonly triple: string;
   readonly flags: readonly string[];
+  /** What is compiled; the rest of the sources is for other systems. */
+  readonly sources: readonly string[];
   /** What the library is called when it is linked: names end up in the bytes. */
   readonly file: string;
   /** The command that links `objects` to `file`; `extra` is an import library or stub. */
@@ -43,6 +45,7 @@ function linux(arch: "x86_64" | "aarch64"): Target {
     triple: `${arch}-unknown-linux-gnu`,
     // Out-of-line atomics would be calls into a runtime library that is not there.
     flags: ["-fPIC", "-fno-plt", "-flto", ...(arch === "aarch64" ? ["-mno-outline-atomics"] : [])],
+    sources: ["bump.c", "hooks.c", "memory_file.c", "os_posix.c"],
     file: "bump_alloc.so",
     link: (objects) => [
       `ld.lld-${LLVM}`,
@@ -68,6 +71,7 @@ function darwin(arch: "x86_64" | "aarch64"): Target {
     name: `darwin_${arch}`,
     triple: `${apple}-apple-macos12`,
     flags: ["-fPIC"],
+    sources: ["bump.c", "hooks.c", "os_posix.c"],
     file: "bump_alloc.dylib",
     link: (objects) => [
       `ld64.lld-${LLVM}`,
@@ -90,6 +94,7 @@ function windows(arch: "x86_64" | "aarch64"): Target {
     name: `windows_${arch}`,
     triple: `${arch}-pc-windows-msvc`,
     flags: ["-fms-extensions"],
+    sources: ["bump.c", "hooks.c", "os_windows.c"],
     file: "bump_alloc.dll",
     link: (objects) => [
       `lld-link-${LLVM}`,
