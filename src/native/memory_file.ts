@@ -20,11 +20,11 @@ export function memoryFile(bytes: Uint8Array<ArrayBuffer>): LoadableFile {
   const libc = openLibc();
   try {
     const fd = writeMemoryFile(libc.symbols, bytes);
-    const random = crypto.getRandomValues(new Uint32Array(1))[0];
+    const random = Math.floor(Math.random() * 2 ** 32);
     // glibc takes a path that it knows for the library that it knows, and descriptors are used again, so that no
     // two copies may have the same. "/" and "/." mean nothing in a path: 32 random ones of them tell it from all others.
-    const bits = random.toString(2).padStart(32, "0");
-    const unique = bits.replaceAll("0", "/").replaceAll("1", "/.");
+    let unique = "";
+    for (let i = 0; i < 32; i++) unique += random >>> i & 1 ? "/." : "/";
     // The library closes the descriptor itself when it is loaded (native/memory_file.c): a Worker may be
     // terminated before JavaScript gets to it. What is not loaded, or refused after that, is told apart by its position:
     // the number of a closed one may be another thread's file by now.
