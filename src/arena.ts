@@ -24,6 +24,9 @@ const MAX_POSITION = 2 ** 30;
 /** Above every position of a cursor that the fast path may move. */
 const NO_FLOOR = MAX_POSITION + 1;
 
+/** Below every position, also those that the fast path's bit operations make negative: of a cursor beyond 2^31. */
+const NO_LIMIT = -(2 ** 31);
+
 const DEFAULT_ALIGN = 8;
 
 /** Code units up to which a C string is written by a loop of our own. */
@@ -85,8 +88,8 @@ const NO_WINDOW = new ArrayBuffer(0);
 export abstract class ScratchArena implements Scratch {
   // The fast path reads these. Positions count from the window's first byte.
   #cursor = 0;
-  /** The fast path serves what ends here or before; -1 sends every request to the slow path. */
-  #limit = -1;
+  /** The fast path serves what ends here or before; below 0 every request goes to the slow path. */
+  #limit = NO_LIMIT;
   /** As `#limit` for `offset`, which makes no view that would fail: -1 when the window may have been transferred away. */
   #sureLimit = -1;
   /**
@@ -947,7 +950,7 @@ export abstract class ScratchArena implements Scratch {
 
   /** Sends every request to the slow path. */
   #block(): void {
-    this.#limit = this.#sureLimit = -1;
+    this.#limit = this.#sureLimit = NO_LIMIT;
     this.#floor = NO_FLOOR;
   }
 

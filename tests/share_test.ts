@@ -273,6 +273,16 @@ Deno.test("leases grow with use up to a window, and a large request gets its own
   other.close();
 });
 
+Deno.test("what fits behind others' bytes only, because it is aligned there, is given", () => {
+  using scratch = BumpAlloc.withSize(147_456, { window: 65536 });
+  using other = BumpAlloc.attach(scratch.share());
+  scratch.alloc(70_000);
+  other.alloc(69_264);
+  // 8 KiB are left. In continuation of the first block, padding would make it more.
+  const offset = Number(scratch.addressOf(scratch.alloc(8192, 4096)) - scratch.address);
+  assertEquals([offset, scratch.remaining], [139_264, 0]);
+});
+
 Deno.test("random handles are refused: numbers, addresses of every sort, freed regions", () => {
   const random = randomOf(11);
   const dead: BumpHandle[] = [];

@@ -36,12 +36,15 @@ interface Stage extends Disposable {
   live: Uint8Array[];
   readonly pool: BumpPool;
   lease?: BumpAlloc;
+  small?: BumpPool;
 }
 
 interface Operation {
   readonly setUp?: (stage: Stage) => void;
   /** Returns what must be disposed of, if anything. */
   readonly run: (stage: Stage) => Disposable | void;
+  /** Once the system refuses nothing any more. */
+  readonly after?: (stage: Stage) => void;
   /** Whether it takes all memory back. */
   readonly resets?: boolean;
   /** Whether it must end its work also when the system refuses. */
@@ -157,6 +160,20 @@ const OPERATIONS: Record<string, Operation> = {
     run: ({ lease }) => lease!.close(),
     never: "throws",
   },
+  "a lease whose place is gone, and there is no other": {
+    setUp: (stage) => {
+      stage.small = new BumpPool({ limit: 1, size: 65536 });
+      stage.lease = stage.small.lease();
+      stage.lease.alloc(8).buffer.transfer();
+    },
+    run: ({ lease }) => lease!.close(),
+    after: ({ small }) => {
+      // The pool is as large as before.
+      assertEquals(small!.lease().alloc(8).length, 8);
+      small!.close();
+    },
+    never: "throws",
+  },
   "pool.trim": {
     setUp: ({ pool }) => {
       using lease = pool.lease();
@@ -219,7 +236,7 @@ let errors = 0;
 /** The operation with calls `from` to `to` of a kind refused; whether it made that many. */
 function attempt(
   name: string,
-  { setUp, run, resets, never }: Operation,
+  { setUp, run, after, resets, never }: Operation,
   kind: keyof typeof KINDS,
   from: number,
   to: number,
@@ -237,6 +254,7 @@ function attempt(
     failure = error;
   }
   const seen = shim.allow();
+  after?.(stage);
   made?.[Symbol.dispose]();
   if (seen < from) {
     if (failure !== undefined) throw failure;
