@@ -28,3 +28,15 @@ Deno.test({
     }
   },
 });
+
+Deno.test("`deno task demo` fetches nothing: what only tests and benches import is not asked for", async () => {
+  const cache = await Deno.makeTempDir();
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["task", "demo", "--rounds", "1"],
+    cwd: new URL("../../", import.meta.url),
+    env: { DENO_DIR: cache, HTTP_PROXY: "http://127.0.0.1:9", HTTPS_PROXY: "http://127.0.0.1:9", NO_PROXY: "" },
+  }).output();
+  // Windows keeps a file of a program that runs.
+  await Deno.remove(cache, { recursive: true }).catch(() => {});
+  assertEquals(success, true, new TextDecoder().decode(stderr));
+});
