@@ -2,6 +2,7 @@ import { assertEquals } from "@std/assert";
 import { BumpAlloc } from "../../mod.ts";
 import { heapMemory, readText, scratchMemory } from "../../examples/word_count.ts";
 import { WordTable } from "../../examples/word_table.ts";
+import { testSince } from "../versions.ts";
 
 Deno.test({
   name: "the demo counts what sort | uniq -c counts",
@@ -29,7 +30,8 @@ Deno.test({
   },
 });
 
-Deno.test("`deno task demo` fetches nothing: what only tests and benches import is not asked for", async () => {
+const name = "`deno task demo` fetches nothing: what only tests and benches import is not asked for";
+testSince("2.1.0", "`deno task` does not understand this deno.json", name, async () => {
   const cache = await Deno.makeTempDir();
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["task", "demo", "--rounds", "1"],
