@@ -588,6 +588,13 @@ Deno.test("only pages that are touched use memory; trim gives them back", () => 
   assert(scratch.stats().resident >= 2 ** 25);
   scratch.reset({ retain: 2 ** 20 });
   assert(scratch.stats().resident <= 2 ** 21);
+  using frugal = new BumpAlloc({ retain: 65536 });
+  frugal.alloc(2 ** 24).fill(1);
+  frugal.reset();
+  assert(frugal.stats().resident <= 65536);
+  frugal.alloc(2 ** 24).fill(1);
+  frugal.reset({ retain: Infinity }); // the call's goes before the allocator's
+  assert(frugal.stats().resident >= 2 ** 24);
 });
 
 Deno.test("after a transfer and a rewind no offset leads to the receiver's bytes", () => {

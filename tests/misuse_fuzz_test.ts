@@ -1,4 +1,10 @@
-/** Any call with any values: an error of the documented kinds, after which nothing has changed; never a crash. */
+/**
+ * Any call with any values: an error of the documented kinds, after which nothing has changed; never a crash.
+ *
+ * `FUZZ_RUNS=20000 deno task test tests/misuse_fuzz_test.ts` looks longer; a failure prints its seed.
+ *
+ * @module
+ */
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import {
@@ -14,6 +20,8 @@ import {
   ScopeError,
   SharedError,
 } from "../mod.ts";
+import { ABI } from "../src/native/symbols.ts";
+import { canMarkUntransferable } from "../src/untransferable.ts";
 
 const ERRORS = [
   TypeError,
@@ -28,6 +36,8 @@ const ERRORS = [
   ScopeError,
   SharedError,
 ];
+
+const RUNS = Number(Deno.env.get("FUZZ_RUNS") ?? 150);
 
 // deno-lint-ignore no-explicit-any -- what is called with what is the point
 type Any = any;
@@ -68,6 +78,12 @@ const values: fc.Arbitrary<(live: Uint8Array, mark: unknown) => unknown> = fc.on
     },
     { offset: 0, lease: 0 },
     { type: "bump-alloc", abi: 5, control: 8, key: 8 },
+    { type: "bump-alloc", abi: ABI, control: 64, key: 8 },
+    { retain: 0 },
+    { retain: "0" },
+    "\ud800".repeat(50_000),
+    Promise.resolve(),
+    { then: 5 },
   ).map((value) => () => value),
   fc.nat(200_000).map((value) => () => value),
   fc.nat(17).map((bits) => () => 2 ** bits),
@@ -84,35 +100,130 @@ const values: fc.Arbitrary<(live: Uint8Array, mark: unknown) => unknown> = fc.on
   fc.constant((_: Uint8Array, mark: unknown) => ({ ...mark as object, offset: "1", lease: NaN })),
 );
 
-const methods = [
-  "alloc",
-  "allocZeroed",
-  "tryAlloc",
-  "allocArray",
-  "allocView",
-  "copy",
-  "realloc",
-  "free",
-  "offset",
-  "view",
-  "rewind",
-  "owns",
-  "addressOf",
-  "pointerOf",
-  "cstring",
-  "cstringArray",
-  "out",
-  "pin",
-  "trim",
-] as const;
+type Call = (arena: Any, ...args: Any[]) => unknown;
 
-/** Who is called: an allocator, its scope, closed ones, a lease, and an allocator while its scope is open. */
-const receivers = ["allocator", "scope", "parent", "lease", "closed", "ended"] as const;
+function method(name: string): [string, Call] {
+  return [name, (arena, ...args) => arena[name](...args)];
+}
+
+/** What is called, by name. */
+const CALLS: Readonly<Record<string, Call>> = {
+  ...Object.fromEntries([
+    "alloc",
+    "allocZeroed",
+    "tryAlloc",
+    "allocArray",
+    "allocView",
+    "copy",
+    "realloc",
+    "free",
+    "offset",
+    "view",
+    "mark",
+    "rewind",
+    "owns",
+    "addressOf",
+    "pointerOf",
+    "cstring",
+    "cstringArray",
+    "out",
+    "pin",
+    "trim",
+    "share",
+    "stats",
+  ].map(method)),
+  "address": (arena) => arena.address,
+  "inspect": (arena) => Deno.inspect(arena),
+  "out, set": (arena, type, value) => {
+    const out = arena.out(type);
+    const { view } = out;
+    try {
+      out.value = value;
+    } catch (error) {
+      // The engine converts, as in any typed array.
+      assert(error instanceof Error);
+    }
+    return view.byteLength === 8 ? undefined : out.value;
+  },
+  "hooks": (arena, byteLength) => {
+    // All but `process`, which is for good.
+    const { native, zlib, zstd, lua, yyjson, pcre2, freetype } = arena.hooks;
+    assert([native.bump, zlib.opaque, lua.ud, yyjson.struct, pcre2.data, freetype.memory].every((it) => it !== null));
+    if (typeof byteLength !== "number" || !(byteLength >= 0 && byteLength < 2 ** 53)) return;
+    const type = { parameters: ["pointer", "usize"], result: "pointer" } as const;
+    const allocate = new Deno.UnsafeFnPointer(zstd.customAlloc as Deno.PointerObject<typeof type>, type);
+    const block = allocate.call(zstd.opaque, BigInt(Math.floor(byteLength)));
+    if (block === null || byteLength < 1) return;
+    new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(block, Math.floor(byteLength))).fill(1);
+  },
+  "a scope": (arena, byteLength, align) => {
+    using scope = arena.scope();
+    scope.alloc(byteLength, align).fill(1);
+  },
+  "a scope in a scope, out of order": (arena, byteLength) => {
+    using outer = arena.scope();
+    using inner = outer.scope();
+    inner.tryAlloc(byteLength)?.fill(1);
+    outer.end();
+  },
+};
+
+/** What takes memory back, or away: for arenas without blocks that must stay. */
+const ENDS: Readonly<Record<string, Call>> = {
+  ...Object.fromEntries(["reset", "close", "end"].map(method)),
+  "transfer": (arena, byteLength, align) => {
+    const view = arena.alloc(byteLength, align).fill(9);
+    return structuredClone(view, { transfer: [view.buffer] });
+  },
+  "transfer of a scope's": (arena, byteLength) => {
+    using scope = arena.scope();
+    const view = scope.alloc(byteLength).fill(9);
+    return structuredClone(view, { transfer: [view.buffer] });
+  },
+};
+
+/** What needs no arena. */
+const OTHERS: Readonly<Record<string, Call>> = {
+  "attach": (arena, handle) => {
+    BumpAlloc.attach(handle).close();
+    void arena;
+  },
+  "attach to a shared one": (arena, byteLength) => {
+    using attached = BumpAlloc.attach(arena.share());
+    attached.alloc(byteLength).fill(1);
+  },
+};
+
+const ALLOCATORS_ONLY = new Set([
+  "trim",
+  "share",
+  "stats",
+  "address",
+  "hooks",
+  "reset",
+  "close",
+  "attach to a shared one",
+]);
+
+/**
+ * Who is called: an allocator, its scope, closed ones, a lease, an allocator while its scope is open, and ones that may lose
+ * all that they have.
+ */
+const receivers = ["allocator", "scope", "parent", "lease", "closed", "ended", "spare", "spareLease"] as const;
+
+const kinds = { ...CALLS, ...ENDS, ...OTHERS };
 
 const call = fc.record({
-  method: fc.constantFrom(...methods),
+  name: fc.constantFrom(...Object.keys(kinds)),
   receiver: fc.constantFrom(...receivers),
   args: fc.array(values, { maxLength: 3 }),
+});
+
+const settings = fc.record({
+  zero: fc.boolean(),
+  poison: fc.boolean(),
+  transferable: canMarkUntransferable() ? fc.boolean() : fc.constant(true),
+  window: fc.constantFrom(4096, 65536),
 });
 
 function checkError(error: unknown): void {
@@ -120,16 +231,23 @@ function checkError(error: unknown): void {
   assert((error as Error).message.startsWith("Cannot "), `message: ${(error as Error).message}`);
 }
 
-Deno.test("any call with any values gives a documented error or a result, and no live block changes", () => {
-  fc.assert(
-    fc.property(fc.array(call, { maxLength: 60, size: "max" }), (calls) => {
-      using allocator = new BumpAlloc({ size: 2 ** 20, window: 65536 });
-      using outer = new BumpAlloc({ size: 2 ** 20, window: 65536 });
-      using pool = new BumpPool({ limit: 2, size: 2 ** 20 });
-      using lease = pool.lease();
+function isFull(view: Uint8Array, byte: number): boolean {
+  return view.every((it) => it === byte);
+}
+
+Deno.test("any call with any values gives a documented error or a result, and no live block changes", async () => {
+  await fc.assert(
+    fc.asyncProperty(settings, fc.array(call, { maxLength: 60, size: "max" }), async (settings, calls) => {
+      const options = { size: 2 ** 20, ...settings };
+      await using allocator = new BumpAlloc(options);
+      await using outer = new BumpAlloc(options);
+      await using spare = new BumpAlloc(options);
+      using pool = new BumpPool({ limit: 3, ...options });
+      await using lease = pool.lease();
+      await using spareLease = pool.lease();
       const kept = [allocator, outer, lease].map((arena) => arena.alloc(64).fill(7));
       const before = allocator.mark();
-      using scope = outer.scope();
+      await using scope = outer.scope();
       const ended = new BumpAlloc();
       const endedScope = ended.scope();
       endedScope.end();
@@ -141,26 +259,37 @@ Deno.test("any call with any values gives a documented error or a result, and no
         lease,
         closed: ended,
         ended: endedScope,
+        spare,
+        spareLease,
       };
+      const used = () => [allocator, outer, lease, spare, spareLease].map((arena) => arena.used);
       const foreign = [...kept, new Uint8Array(64)];
-      for (const { method, receiver, args } of calls) {
+      const received: Uint8Array[] = [];
+      for (const { name, receiver, args } of calls) {
         const arena = arenas[receiver];
-        if (arena[method] === undefined) continue; // a scope has no `trim`
-        const used = [allocator.used, outer.used, lease.used];
+        if (name in ENDS && !["spare", "spareLease", "closed", "ended"].includes(receiver)) continue;
+        if (name.startsWith("transfer") && !settings.transferable) continue;
+        const isScope = receiver === "scope" || receiver === "ended";
+        if (isScope ? ALLOCATORS_ONLY.has(name) : name === "end") continue;
+        const formerly = used();
         const given = args.map((make, index) => make(foreign[index], before));
         try {
-          const result = arena[method](...given);
-          if (method.startsWith("alloc") && ArrayBuffer.isView(result)) {
-            new Uint8Array(result.buffer, result.byteOffset, result.byteLength).fill(1);
+          const result = kinds[name](arena, ...given);
+          if (name.startsWith("transfer")) received.push(result as Uint8Array);
+          else if ((name.startsWith("alloc") || name === "tryAlloc") && ArrayBuffer.isView(result)) {
+            const bytes = new Uint8Array(result.buffer, result.byteOffset, result.byteLength);
+            if (settings.zero || name === "allocZeroed") assert(isFull(bytes, 0), `${receiver}.${name} gave no zeros`);
+            bytes.fill(1);
           }
         } catch (error) {
           checkError(error);
-          assertEquals([allocator.used, outer.used, lease.used], used, `${method} failed and took memory`);
+          if (name in CALLS) assertEquals(used(), formerly, `${receiver}.${name} failed and took memory`);
         }
-        assert(kept.every((view) => view.every((byte) => byte === 7)), `${receiver}.${method} changed a live block`);
+        assert(kept.every((view) => isFull(view, 7)), `${receiver}.${name} changed a live block`);
+        assert(received.every((view) => isFull(view, 9)), `${receiver}.${name} changed what a receiver sees`);
       }
     }),
-    { numRuns: 150 },
+    { numRuns: RUNS },
   );
 });
 
@@ -187,11 +316,12 @@ Deno.test("any options give a documented error or an allocator", () => {
       for (const type of [BumpAlloc, BumpPool]) {
         try {
           new type(given as Any).close();
+          if (type === BumpPool) new BumpPool(given as Any)[Symbol.dispose]();
         } catch (error) {
           checkError(error);
         }
       }
     }),
-    { numRuns: 150 },
+    { numRuns: RUNS },
   );
 });

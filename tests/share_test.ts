@@ -283,6 +283,17 @@ Deno.test("what fits behind others' bytes only, because it is aligned there, is 
   assertEquals([offset, scratch.remaining], [139_264, 0]);
 });
 
+Deno.test("what a receiver sees of an attached allocator's window is nobody's when that allocator closes", () => {
+  using scratch = new BumpAlloc({ window: 65536 });
+  const attached = BumpAlloc.attach(scratch.share());
+  const received = new Uint8Array(attached.alloc(8).buffer.transfer()).fill(5);
+  attached.close();
+  scratch.alloc(2 ** 20).fill(1);
+  using other = BumpAlloc.attach(scratch.share());
+  other.alloc(2 ** 20).fill(2);
+  assert(received.length > 8 && received.every((byte) => byte === 5));
+});
+
 Deno.test("random handles are refused: numbers, addresses of every sort, freed regions", () => {
   const random = randomOf(11);
   const dead: BumpHandle[] = [];
