@@ -155,7 +155,9 @@ export class Region {
     // A handle outlives the lease, and would then name somebody else's memory.
     if (this.#move !== null) throw new SharedError("Cannot share: a pool's lease stays in its own Worker");
     const key = this.#native.bump_share(this.#control);
-    if (key <= 0) throw new SharedError(`Cannot share: the system gives no random key (system error ${systemCode(key)})`);
+    if (key <= 0) {
+      throw new SharedError(`Cannot share: the system gives no random key (system error ${systemCode(key)})`);
+    }
     this.#shared = true;
     return { control: Number(Deno.UnsafePointer.value(this.#control)), key };
   }
