@@ -1,12 +1,13 @@
 /**
  * `deno task bench:report`: runs every bench, writes what each measured to bench/results/NAME.json, all of it as one table
- * to bench/results/README.md, and draws it into bench/results/plots. `--quick` runs everything shortly and leaves nothing
- * behind, because it measures nothing; `--out FOLDER` writes somewhere else.
+ * to bench/results/README.md, draws it into bench/results/plots, and puts the figures of the README into it. `--quick` runs
+ * everything shortly and leaves nothing behind, because it measures nothing; `--out FOLDER` writes somewhere else.
  *
  * @module
  */
 import { parseArgs } from "node:util";
 import { drawPlots } from "./lib/plots.ts";
+import { withFigures } from "./lib/readme.ts";
 import { renderReport } from "./lib/table.ts";
 import type { Results } from "./lib/measure.ts";
 
@@ -53,6 +54,11 @@ for (const [i, name] of names.entries()) {
 }
 Deno.writeTextFileSync(`${folder}/README.md`, renderReport(all));
 await drawPlots(folder);
+// Only a whole report in its place speaks for the README.
+if (values.out === undefined && !values.quick && failed.length === 0) {
+  const readme = new URL("README.md", root);
+  Deno.writeTextFileSync(readme, withFigures(Deno.readTextFileSync(readme), all));
+}
 console.error(`${folder}/README.md written after ${minutes((performance.now() - begin) / 1000)}`);
 if (thrownAway) Deno.removeSync(folder, { recursive: true });
 if (failed.length > 0) {

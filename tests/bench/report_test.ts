@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Results } from "../../bench/lib/measure.ts";
 import { isReached, spreadOf } from "../../bench/lib/measure.ts";
+import { withFigures } from "../../bench/lib/readme.ts";
 import { renderReport } from "../../bench/lib/table.ts";
 
 const spread = (median: number) => ({ median, lower: median * 0.9, upper: median * 1.1 });
@@ -34,4 +35,12 @@ Deno.test("Quartiles, and what counts as reached", () => {
   assertEquals(isReached({ atLeast: 4 }, 3.9), false);
   assertEquals(isReached({ atMost: 1.05 }, 1.05), true);
   assertEquals(isReached({}, 7), true);
+});
+
+Deno.test("The README's figures are those of the last report", () => {
+  const read = (path: string) => Deno.readTextFileSync(new URL(`../../${path}`, import.meta.url));
+  const all = [...Deno.readDirSync(new URL("../../bench/results/", import.meta.url))]
+    .filter(({ name }) => name.endsWith(".json")).map(({ name }) => JSON.parse(read(`bench/results/${name}`)));
+  const readme = read("README.md");
+  assertEquals(withFigures(readme, all), readme);
 });
