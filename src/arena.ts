@@ -596,7 +596,7 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * The address of the first byte of `view`, by arithmetic: 20 times as fast as `Deno.UnsafePointer.of`.
+   * The address of the first byte of `view`, by arithmetic, without a call (`deno task bench:ffi`).
    *
    * @throws {TypeError} The view is not memory of this allocator.
    *

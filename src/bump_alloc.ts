@@ -36,7 +36,7 @@ export interface BumpAllocOptions {
   window?: number;
   /** Bytes that stay resident over `reset`; default: all of them. */
   retain?: number;
-  /** Ask for huge pages (Linux: 2 MiB): a first fill is then several times as fast. Default false. */
+  /** Ask for huge pages (Linux: 2 MiB): a first fill then takes fewer page faults. Default false. */
   hugePages?: boolean;
   /** Bytes to make resident at once, so that first use does not fault; default 0. */
   prefault?: number;
