@@ -239,7 +239,7 @@ export class Region {
       // Usually nobody else has moved the cursor, and the new lease continues the last one: then
       // only what is missing is asked for, and the last byte of the region can be had.
       const lease = this.leases[last];
-      const missing = this.alignUp(position, align) + byteLength - lease.end;
+      const missing = this.alignUp(Math.max(position, lease.start), align) + byteLength - lease.end;
       if (this.#shared || this.cursor === lease.end) {
         const code = this.#lease(missing, 1);
         if (code === BumpCode.OK && grant[0] === lease.end) {
@@ -297,9 +297,18 @@ export class Region {
   unused(index: number, position: number): number {
     let bytes = 0;
     for (let i = index; i < this.leases.length; i++) {
-      bytes += this.leases[i].end - (i === index ? position : this.leases[i].start);
+      bytes += this.leases[i].end - this.#ownFrom(i, index, position);
     }
     return bytes;
+  }
+
+  /**
+   * Where in lease `i` begins what is unused, if the cursor is at `position` in lease `index`. Of an arena that has taken
+   * nothing yet the cursor is at 0, and the lease that a scope took for it may begin behind others' bytes.
+   */
+  #ownFrom(i: number, index: number, position: number): number {
+    const { start } = this.leases[i];
+    return i === index ? Math.max(position, start) : start;
   }
 
   /** Index of the lease that begins at `stolenEnd`; one is split, or an empty one added, when none does. */
@@ -322,7 +331,7 @@ export class Region {
     if (this.isStolen(this.buffers.length)) return; // the receiver sees it
     for (let i = this.leases.length - 1; i >= index && i >= 0; i--) {
       const lease = this.leases[i];
-      const from = i === index ? position : lease.start;
+      const from = this.#ownFrom(i, index, position);
       if (this.#native.bump_unlease(this.#control, from, lease.end) !== 1) continue; // the library notes it
       if (from === lease.start) this.leases.pop();
       else lease.end = from;

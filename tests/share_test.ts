@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BumpAlloc, type BumpHandle, ClosedError, SharedError } from "../mod.ts";
-import { fillPattern, randomOf } from "./pattern.ts";
+import { fillPattern, patternHolds, randomOf } from "./pattern.ts";
 import type { Handover } from "./workers/handover_worker.ts";
 import type { ShareRequest } from "./workers/share_worker.ts";
 
@@ -281,6 +281,31 @@ Deno.test("what fits behind others' bytes only, because it is aligned there, is 
   // 8 KiB are left. In continuation of the first block, padding would make it more.
   const offset = Number(scratch.addressOf(scratch.alloc(8192, 4096)) - scratch.address);
   assertEquals([offset, scratch.remaining], [139_264, 0]);
+});
+
+Deno.test("a first lease that a scope took, behind others' bytes: only that lease is one's own", () => {
+  using owner = new BumpAlloc({ window: 65536 });
+  const live = owner.alloc(100);
+  fillPattern(live, 1);
+  const attach = () => {
+    const attached = BumpAlloc.attach(owner.share());
+    using scope = attached.scope();
+    scope.alloc(8);
+    return attached;
+  };
+  const { used } = owner;
+  const attached = attach();
+  assertEquals([attached.used, attached.stats().unused], [65536, 65536]); // used is the owner's lease
+  attached.close();
+  assertEquals(owner.used, used); // it gave its lease back, and not what lies before it
+  using other = BumpAlloc.attach(owner.share());
+  other.alloc(2 ** 20).fill(3);
+  assert(patternHolds(live, 1));
+  // What fits into a continuation of the lease is had, whatever lies before it.
+  using large = attach();
+  const { unused } = large.stats();
+  assertEquals(large.alloc(unused + 20, 1).fill(4).length, unused + 20);
+  assert(patternHolds(live, 1));
 });
 
 Deno.test("what a receiver sees of an attached allocator's window is nobody's when that allocator closes", () => {
