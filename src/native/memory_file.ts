@@ -34,7 +34,8 @@ export function memoryFile(bytes: Uint8Array<ArrayBuffer>): LoadableFile {
     return {
       path: `/proc/self/fd${unique}/${fd}`,
       remove(loaded) {
-        if (!loaded && seek.call(fd, 0n, SEEK_CUR) === position) closeFile(libc.symbols, fd);
+        // Older versions of Deno give a number where newer ones give a bigint.
+        if (!loaded && BigInt(seek.call(fd, 0n, SEEK_CUR)) === position) closeFile(libc.symbols, fd);
         libc.close();
       },
     };

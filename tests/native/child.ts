@@ -1,5 +1,6 @@
 /** Starts Deno on a program that allocates, with exactly the flags, the environment and the machine that a test wants. */
 import { assertEquals } from "@std/assert";
+import { isBefore } from "../versions.ts";
 
 const MOD = new URL("../../mod.ts", import.meta.url).href;
 
@@ -70,6 +71,9 @@ export async function assertRefused(start: Start, ...parts: string[]): Promise<v
   );
 }
 
+/** How Deno reports its own error for a missing permission, when nobody catches it. */
+export const DENIED = "Uncaught (in promise) NotCapable";
+
 /** A folder for temporary files, which must be empty in the end. */
 export async function withTemporary(use: (folder: string) => Promise<void>): Promise<void> {
   const folder = await Deno.makeTempDir();
@@ -96,6 +100,9 @@ export const noMounts: string | null = Deno.build.os !== "linux"
   : succeeds([...WITHOUT_PROC, "true"])
   ? null
   : "namespaces are not permitted here";
+
+/** Why Deno cannot be started without /proc here, if so. */
+export const noHiding: string | null = noMounts ?? (isBefore("2.1.0") ? "Deno 2.0 does not run without /proc" : null);
 
 /** Whether the command runs and succeeds. */
 export function succeeds([command, ...args]: string[]): boolean {

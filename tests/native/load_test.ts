@@ -5,7 +5,7 @@ import { memoryFile } from "../../src/native/memory_file.ts";
 import { platform, prebuilt } from "../../src/native/prebuilt.ts";
 import { ABI, symbols } from "../../src/native/symbols.ts";
 import { LOADING } from "../permissions.ts";
-import { assertAllocates, assertRefused, run, succeeds, testUnless, withTemporary } from "./child.ts";
+import { assertAllocates, assertRefused, DENIED, run, succeeds, testUnless, withTemporary } from "./child.ts";
 
 const notLinux = Deno.build.os === "linux" ? null : "it is for Linux";
 const isWindows = Deno.build.os === "windows" ? "a loaded library cannot be removed there" : null;
@@ -74,7 +74,7 @@ testUnless(
       assert(succeeds(["cc", "-Wall", "-Werror", "-o", program, source]));
       const start = { env: { TMPDIR }, under: [program] };
       await assertAllocates({ ...start, flags: ["--allow-ffi", "--allow-write"] });
-      await assertRefused({ ...start, flags: ["--allow-ffi"] }, "NotCapable", "--allow-write");
+      await assertRefused({ ...start, flags: ["--allow-ffi"] }, DENIED, "--allow-write");
       await Deno.remove(program);
     }),
 );
@@ -132,7 +132,7 @@ Deno.test("BUMP_ALLOC_LIB names another file, where --allow-env permits to see i
     await assertAllocates({ flags: OVERRIDING, env: { BUMP_ALLOC_LIB } });
     await assertAllocates({ flags: [...LOADING], env: { BUMP_ALLOC_LIB: "/does/not/exist" } });
     const unreadable = { flags: ["--allow-ffi", "--allow-env"], env: { BUMP_ALLOC_LIB } };
-    await assertRefused(unreadable, "NotCapable", "read access", BUMP_ALLOC_LIB);
+    await assertRefused(unreadable, DENIED, "read access", BUMP_ALLOC_LIB);
     await Deno.remove(BUMP_ALLOC_LIB);
   }));
 

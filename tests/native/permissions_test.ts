@@ -3,7 +3,9 @@ import { assert, assertEquals } from "@std/assert";
 import {
   assertAllocates,
   assertRefused,
+  DENIED,
   mounting,
+  noHiding,
   noMounts,
   type Start,
   succeeds,
@@ -39,18 +41,18 @@ testUnless(
 );
 
 testUnless(
-  noMounts,
+  noHiding,
   "--allow-ffi alone: without /proc the library has to be written, and NotCapable says so",
   () =>
     withTemporary(async (TMPDIR) => {
       const how = { env: { TMPDIR }, under: WITHOUT_PROC };
-      await assertRefused({ ...how, flags: ["--allow-ffi"] }, "NotCapable", "--allow-write");
-      await assertRefused({ ...how, flags: ["--allow-ffi", "--deny-write"] }, "NotCapable", "write access");
+      await assertRefused({ ...how, flags: ["--allow-ffi"] }, DENIED, "--allow-write");
+      await assertRefused({ ...how, flags: ["--allow-ffi", "--deny-write"] }, DENIED, "write access");
     }),
 );
 
 testUnless(
-  noMounts,
+  noHiding,
   "--allow-ffi and --allow-write: without /proc the library is loaded from a file, which is removed",
   () =>
     withTemporary(async (TMPDIR) => {
@@ -61,7 +63,7 @@ testUnless(
 );
 
 testUnless(
-  noMounts,
+  noHiding,
   "without /proc and without a folder to write to and execute from, the error says what is needed",
   () =>
     withTemporary(async (TMPDIR) => {
@@ -83,14 +85,14 @@ testUnless(
 
 Deno.test("--allow-ffi=<path>: Deno refuses raw pointers then, and the error says so", async () => {
   for (const path of ["/tmp", Deno.execPath()]) {
-    await assertRefused({ flags: [`--allow-ffi=${path}`] }, "NotCapable", "A scoped grant", "raw pointers");
+    await assertRefused({ flags: [`--allow-ffi=${path}`] }, DENIED, "A scoped grant", "raw pointers");
   }
 });
 
 Deno.test("no permission and no terminal: Deno's own error reaches the caller", async () => {
-  await assertRefused({ flags: [] }, "NotCapable", "--allow-ffi");
-  await assertRefused({ flags: ["--deny-ffi"] }, "NotCapable", "--allow-ffi");
-  await assertRefused({ flags: ["--allow-read", "--allow-write", "--allow-env"] }, "NotCapable", "--allow-ffi");
+  await assertRefused({ flags: [] }, DENIED, "--allow-ffi");
+  await assertRefused({ flags: ["--deny-ffi"] }, DENIED, "--allow-ffi");
+  await assertRefused({ flags: ["--allow-read", "--allow-write", "--allow-env"] }, DENIED, "--allow-ffi");
 });
 
 // ---- a terminal ------------------------------------------------------------
@@ -185,7 +187,7 @@ testUnless(
 );
 
 testUnless(
-  noTerminal ?? noMounts,
+  noTerminal ?? noHiding,
   "a terminal and no /proc: a second question, for the file, and after no NotCapable",
   () =>
     withTemporary(async (TMPDIR) => {
