@@ -8,7 +8,7 @@ import { LOADING } from "../permissions.ts";
 import { assertAllocates, assertRefused, DENIED, run, succeeds, testUnless, withTemporary } from "./child.ts";
 
 const notLinux = Deno.build.os === "linux" ? null : "it is for Linux";
-const isWindows = Deno.build.os === "windows" ? "a loaded library cannot be removed there" : null;
+const isWindows = Deno.build.os === "windows" ? "Windows has another way: stable_file_test.ts" : null;
 
 Deno.test("there is a library for this platform", () => {
   assert(prebuilt !== null, `none for ${platform}`);
