@@ -12,13 +12,15 @@ const WIDTH = COLUMNS * CELL + 2 * MARGIN;
 /** Open scopes that get a line of their own; deeper ones are told in words. */
 const SCOPES = 4;
 const BAR = 18;
+/** Characters of a scope's name: with its place and size it then fits the width, also in a wide font. */
+const LONGEST_NAME = 64;
 
 // Colours that everyone can tell apart; padding is hatched besides. No CSS variables: some renderers ignore them.
 const STYLE = `
   svg { font: 13px system-ui, sans-serif; } .title { font-size: 16px; font-weight: 600; }
   text { fill: #222; } .soft { fill: #555; } .back { fill: #fff; }
   .used { fill: #0072b2; } .padding { fill: url(#hatch); } .leased { fill: #b0bec5; }
-  .committed { fill: #eceff1; } .resident { fill: #009e73; } .scope { stroke: #d55e00; stroke-width: 2; }
+  .committed { fill: #eceff1; } .resident { fill: #009e73; } .scope { fill: #d55e00; stroke: #d55e00; stroke-width: 2; }
   @media (prefers-color-scheme: dark) {
     text { fill: #eceff1; } .soft { fill: #b0bec5; } .back { fill: #15191c; }
     .used { fill: #56b4e9; } .leased { fill: #546e7a; } .committed { fill: #2b363c; }
@@ -85,11 +87,12 @@ function drawRegion(state: Snapshot, top: number): { svg: string; height: number
   y += 28;
   for (let i = 0; i < lines; i++) {
     const { name, start, end } = scopes[i];
-    text(MARGIN, y + 12, `scope ${i + 1}: ${name}, ${formatBytes(end - start)} from ${formatBytes(start)}`);
+    text(MARGIN, y + 12, `scope ${i + 1}: ${shorten(name)}, ${formatBytes(end - start)} from ${formatBytes(start)}`);
     y += lineHeight;
   }
   if (scopes.length > lines) {
-    text(MARGIN, y + 12, `and ${scopes.length - lines} scopes inside`, "soft");
+    const more = scopes.length - lines;
+    text(MARGIN, y + 12, `and ${more} scope${more === 1 ? "" : "s"} inside`, "soft");
     y += lineHeight;
   }
   y += 6;
@@ -122,6 +125,7 @@ const LEGEND = [
   ["leased", "leased, not used"],
   ["committed", "committed"],
   ["resident", "in RAM"],
+  ["scope", "scopes, outermost above"],
 ] as const;
 
 /** Cells as bars whose height is the part of the cell that is taken; equal neighbours are one bar. */
@@ -136,14 +140,16 @@ function bars(
   height: number,
 ): string[] {
   const out: string[] = [];
+  // A few bytes are seen, too.
+  const heightOf = (value: number) => value === 0 ? 0 : Math.max(value / cellBytes * height, 2);
   for (let i = 0; i < count;) {
     const from = i;
     const value = bytes[first + i];
     const under = below?.[first + i] ?? 0;
     while (i < count && bytes[first + i] === value && (below?.[first + i] ?? 0) === under) i++;
     if (value === 0) continue;
-    const tall = Math.max(value / cellBytes * height, 0.5);
-    const y = top + height - (under / cellBytes) * height - tall;
+    const tall = heightOf(value);
+    const y = Math.max(top + height - heightOf(under) - tall, top);
     out.push(
       `<rect class="${type}" x="${MARGIN + from * CELL}" y="${round(y)}" width="${(i - from) * CELL}" height="${
         round(tall)
@@ -177,6 +183,11 @@ function runs(pages: Uint8Array, pageSize: number): Range[] {
 
 function round(value: number): number {
   return Math.round(value * 100) / 100;
+}
+
+/** A scope's name that fits on its line: of a long one the end, where the file and the line are. */
+function shorten(name: string): string {
+  return name.length <= LONGEST_NAME ? name : `…${name.slice(1 - LONGEST_NAME)}`;
 }
 
 function escape(text: string): string {
