@@ -1,5 +1,5 @@
-// The twin of soak_workers_worker.ts without this module: plain typed arrays, and modules that load in an await as well.
-const { fillPattern, randomOf } = await import("../tests/pattern.ts");
+// The twin of soak_workers_worker.ts without this module: plain typed arrays.
+import { fillPattern, randomOf } from "../tests/pattern.ts";
 
 globalThis.addEventListener("message", () => {
   const random = randomOf(Date.now());

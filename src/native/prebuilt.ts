@@ -1,9 +1,18 @@
 /**
- * The prebuilt libraries, one generated module for each target, imported only on its own platform.
+ * The prebuilt libraries, one generated module for each target.
+ *
+ * All are imported, on every platform: importing only the one that is needed takes a top-level `await`, and Deno loses two
+ * descriptors and 0.7 MB for each Worker that is terminated meanwhile. The other five cost about a millisecond at start.
  *
  * @module
  */
 
+import { library as darwin_aarch64 } from "./prebuilt/darwin_aarch64.ts";
+import { library as darwin_x86_64 } from "./prebuilt/darwin_x86_64.ts";
+import { library as linux_aarch64 } from "./prebuilt/linux_aarch64.ts";
+import { library as linux_x86_64 } from "./prebuilt/linux_x86_64.ts";
+import { library as windows_aarch64 } from "./prebuilt/windows_aarch64.ts";
+import { library as windows_x86_64 } from "./prebuilt/windows_x86_64.ts";
 import { unpack } from "./unpack.ts";
 
 /** A library's bytes, as native/pack.ts packs them. */
@@ -17,30 +26,19 @@ export interface PackedLibrary {
 /** This machine, as the generated modules are named: `linux_x86_64`. */
 export const platform = `${Deno.build.os}_${Deno.build.arch}`;
 
+const all: Readonly<Record<string, PackedLibrary>> = {
+  darwin_aarch64,
+  darwin_x86_64,
+  linux_aarch64,
+  linux_x86_64,
+  windows_aarch64,
+  windows_x86_64,
+};
+
 /** The library for this platform; `null` where there is none. */
-export const prebuilt: { bytes(): Uint8Array<ArrayBuffer> } | null = await importPrebuilt();
+export const prebuilt: { bytes(): Uint8Array<ArrayBuffer> } | null = platform in all ? packed(all[platform]) : null;
 
-async function importPrebuilt(): Promise<typeof prebuilt> {
-  // Literal names, so that `deno compile` and JSR see them.
-  switch (platform) {
-    case "linux_x86_64":
-      return packed((await import("./prebuilt/linux_x86_64.ts")).library);
-    case "linux_aarch64":
-      return packed((await import("./prebuilt/linux_aarch64.ts")).library);
-    case "darwin_x86_64":
-      return packed((await import("./prebuilt/darwin_x86_64.ts")).library);
-    case "darwin_aarch64":
-      return packed((await import("./prebuilt/darwin_aarch64.ts")).library);
-    case "windows_x86_64":
-      return packed((await import("./prebuilt/windows_x86_64.ts")).library);
-    case "windows_aarch64":
-      return packed((await import("./prebuilt/windows_aarch64.ts")).library);
-    default:
-      return null;
-  }
-}
-
-function packed({ packed, byteLength }: PackedLibrary): typeof prebuilt {
+function packed({ packed, byteLength }: PackedLibrary): NonNullable<typeof prebuilt> {
   return { bytes: () => unpack(decodeBase64(packed), byteLength) };
 }
 
