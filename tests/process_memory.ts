@@ -9,16 +9,6 @@ interface Run {
   readonly end: bigint;
 }
 
-/** All runs of addresses that are mapped or reserved. */
-function mapped(): Run[] {
-  return Deno.build.os === "windows" ? queried() : Deno.readTextFileSync("/proc/self/maps").trim().split("\n").map(
-    (line) => {
-      const [start, end] = line.split(" ")[0].split("-").map((hex) => BigInt(`0x${hex}`));
-      return { start, end };
-    },
-  );
-}
-
 /** Windows tells of one run at a time: of all from `start` on, up to `end`. */
 function queried(start = 0n, end = 2n ** 64n): Run[] {
   const FREE = 0x10000;
@@ -38,11 +28,15 @@ function queried(start = 0n, end = 2n ** 64n): Run[] {
 
 /** Whether anything is at this address. */
 export function isMapped(address: bigint): boolean {
-  const runs = Deno.build.os === "windows" ? queried(address, address + 1n) : mapped();
-  return runs.some(({ start, end }) => start <= address && address < end);
+  if (Deno.build.os === "windows") return queried(address, address + 1n).length > 0;
+  return Deno.readTextFileSync("/proc/self/maps").trim().split("\n").some((line) => {
+    const [start, end] = line.split(" ")[0].split("-").map((hex) => BigInt(`0x${hex}`));
+    return start <= address && address < end;
+  });
 }
 
 /** Bytes of addresses that are taken. */
 export function addressSpace(): number {
-  return mapped().reduce((sum, { start, end }) => sum + Number(end - start), 0);
+  if (Deno.build.os === "windows") return queried().reduce((sum, { start, end }) => sum + Number(end - start), 0);
+  return 1024 * Number(/VmSize:\s+(\d+)/.exec(Deno.readTextFileSync("/proc/self/status"))![1]);
 }

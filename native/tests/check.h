@@ -18,6 +18,10 @@ static int conclude(const char *name) {
   return failures == 0 && checks > 0 ? 0 : 1;
 }
 
+#if defined(_WIN32)
+#include "on_windows.h"
+#else
+
 /* A number from /proc/self/status in KiB, such as "VmSize:". */
 static inline long status_kib(const char *field) {
   char line[256];
@@ -31,5 +35,7 @@ static inline long status_kib(const char *field) {
   if (file != NULL) fclose(file);
   return kib;
 }
+
+#endif
 
 #endif

@@ -1,5 +1,6 @@
 /**
- * `deno task test:windows`: the tests in the real deno.exe, under Debian 12's wine. Further arguments go to `deno test`.
+ * `deno task test:windows`: the tests in the real deno.exe, under Debian 12's wine. Further arguments go to `deno test`;
+ * `--quick` runs what differs most on Windows: loading, pages, Workers, native code.
  *
  * Wine 8 is not Windows, and wants two things: it has no bcryptprimitives.dll, so a small one is built; and its
  * VirtualAlloc2 does not do what V8 needs, so V8 is given a deno.exe that does not find it and does without, as it
@@ -19,6 +20,12 @@ const DENO = `${FOLDER}/${PACKAGE.split("@").at(-1)}/deno.exe`;
 /** Wine may hang. */
 const LIMIT_SECONDS = 600;
 
+const QUICK = [
+  ...["native/load_test.ts", "native/stable_file_test.ts", "hooks/hooks_test.ts", "hooks/zlib_test.ts"],
+  ...["bump_alloc_test.ts", "pool_test.ts", "share_test.ts", "lifetimes_test.ts", "misuse_test.ts"],
+  ...["pins_test.ts", "frames_test.ts"],
+].map((name) => `tests/${name}`);
+
 const ENV = {
   WINEPREFIX: `${FOLDER}/prefix`,
   WINEDEBUG: "-all",
@@ -32,7 +39,7 @@ const ENV = {
 async function run(command: string, args: string[], cwd = ROOT): Promise<string> {
   let output: Deno.CommandOutput;
   try {
-    output = await new Deno.Command(command, { args, cwd, env: ENV, signal: AbortSignal.timeout(120_000) }).output();
+    output = await new Deno.Command(command, { args, cwd, env: ENV, signal: AbortSignal.timeout(300_000) }).output();
   } catch (cause) {
     throw new Error(`Cannot run ${command}: install wine, clang-${LLVM}, lld-${LLVM} and llvm-${LLVM}`, { cause });
   }
@@ -106,13 +113,60 @@ async function prepare(): Promise<void> {
   }
 }
 
+/** The C tests, built for Windows; `test_dll.c` has the library as it is shipped. */
+async function testC(quick: boolean): Promise<void> {
+  const compiler = "x86_64-w64-mingw32-gcc";
+  if (!await new Deno.Command(compiler, { args: ["--version"] }).output().then(({ success }) => success, () => false)) {
+    console.log(`The C tests are skipped: there is no ${compiler} (Debian: gcc-mingw-w64-x86-64-win32)`);
+    return;
+  }
+  const library = ["../bump.c", "../hooks.c", "../os_windows.c"];
+  const tests: Record<string, string[]> = {
+    ...(quick ? {} : { offset: ["test_offset.c"] }), // arithmetic, which is the same everywhere
+    bump: ["test_bump.c", ...library],
+    threads: ["test_threads.c", ...library],
+    stress: ["test_stress.c", "stress.c", ...library],
+    hooks: ["test_hooks.c", ...library],
+    dll: ["test_dll.c"],
+  };
+  const folder = await Deno.makeTempDir();
+  try {
+    const packed = await import("../../src/native/prebuilt/windows_x86_64.ts");
+    const { unpack } = await import("../../src/native/unpack.ts");
+    const bytes = unpack(Uint8Array.fromBase64(packed.library.packed), packed.library.byteLength);
+    await Deno.writeFile(`${folder}/bump_alloc.dll`, bytes);
+    const flags = ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-static"];
+    for (const [name, sources] of Object.entries(tests)) {
+      const program = `${folder}/${name}.exe`;
+      await run(compiler, [...flags, ...sources, "-lpthread", "-o", program], `${ROOT}native/tests`);
+      console.log(await run("wine", [program, "bump_alloc.dll"], folder));
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+/** A limit on the memory of wine's process is one on what Windows commits. */
+async function testRefusal(): Promise<void> {
+  const limited =
+    `ulimit -d 4000000; exec wine "$0" run --allow-ffi --allow-read --allow-write --no-check --quiet "$1"`;
+  const message = await run("sh", ["-c", limited, DENO, "tests/windows/refusal.ts"]);
+  console.log(`Where the system refuses to commit: ${message}`);
+}
+
 await prepare();
 console.log(`${await run("wine", ["--version"])}: ${(await run("wine", [DENO, "--version"])).split("\n")[0].trim()}`);
-const paths = Deno.args.filter((arg) => !arg.startsWith("-"));
+const quick = Deno.args.includes("--quick");
+if (quick || Deno.args.length === 0) {
+  await testC(quick);
+  await testRefusal();
+}
+const args = Deno.args.flatMap((arg) => arg === "--quick" ? QUICK : arg);
+const paths = args.filter((arg) => !arg.startsWith("-"));
 const child = new Deno.Command("wine", {
   args: [
     ...[DENO, "test", "-A", "--no-check", "--v8-flags=--expose-gc", "--preload=tests/preload.ts"],
-    ...["--import-map=tests/offline/import_map.json", ...Deno.args],
+    ...["--import-map=tests/offline/import_map.json", ...args],
     ...(paths.length > 0 ? [] : ["tests/"]),
   ],
   cwd: ROOT,
