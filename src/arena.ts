@@ -596,7 +596,8 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * The address of the first byte of `view`, by arithmetic, without a call (`deno task bench:ffi`).
+   * The address of the first byte of `view`, by arithmetic, without a call (`deno task bench:ffi`). It believes the
+   * view's `byteOffset`: of a view where a program has redefined that property the address is wrong.
    *
    * @throws {TypeError} The view is not memory of this allocator.
    *
