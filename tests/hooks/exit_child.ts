@@ -1,7 +1,8 @@
 // Exits in the middle of a nonblocking call; run by hooks_test.ts, which sees whether a signal ended it.
 import { BumpAlloc } from "../../mod.ts";
 
-const { memset } = Deno.dlopen(Deno.build.os === "windows" ? "ucrtbase.dll" : "libc.so.6", {
+const name = { linux: "libc.so.6", darwin: "libSystem.B.dylib" }[Deno.build.os as string] ?? "ucrtbase.dll";
+const { memset } = Deno.dlopen(name, {
   memset: { parameters: ["pointer", "i32", "usize"], result: "pointer", nonblocking: true },
 }).symbols;
 const scratch = BumpAlloc.withSize(4 * 2 ** 30);
