@@ -301,6 +301,8 @@ Deno.test("zero and poison hold in scopes, over resets and rewinds", () => {
   const alias = poisoned.alloc(50).fill(1);
   poisoned.rewind(mark);
   assert(alias.every((byte) => byte === 0xdd));
+  poisoned.realloc(poisoned.alloc(100).fill(1), 40);
+  assert(poisoned.alloc(60, 1).every((byte) => byte === 0xdd));
 });
 
 Deno.test("a transferred window: DetachedError, the receiver's bytes stay, reset mends", () => {
@@ -596,6 +598,17 @@ Deno.test("only pages that are touched use memory; trim gives them back", () => 
   frugal.alloc(2 ** 24).fill(1);
   frugal.reset({ retain: Infinity }); // the call's goes before the allocator's
   assert(frugal.stats().resident >= 2 ** 24);
+});
+
+Deno.test("allocZeroed is zero behind a mark from before a trim", () => {
+  using scratch = new BumpAlloc();
+  const mark = scratch.mark();
+  for (const byteLength of [2 ** 20, 1000]) {
+    scratch.alloc(byteLength).fill(1);
+    scratch.rewind(mark);
+    if (byteLength > 1000) scratch.trim();
+  }
+  assert(scratch.allocZeroed(2 ** 20).every((byte) => byte === 0));
 });
 
 Deno.test("stranded: the end of a lease that was too short, until reset", () => {
