@@ -50,3 +50,25 @@ testSince("2.8.0", "`deno doc --json` writes another format", name, async () => 
   assertEquals(lacking, []);
   assertEquals(seen > 20, true);
 });
+
+/** The rows of a table of what is proven: the command of each, and what it says of CI. */
+function proofs(markdown: string): [command: string, ci: string][] {
+  const [, rows] = /^\|[^\n]*\| by \| in CI \|\n\|[-|]+\|\n((?:\|.*\n)+)/m.exec(markdown)!;
+  return rows.trimEnd().split("\n").map((row) => {
+    const [by, ci] = row.split("|").slice(-3);
+    return [/`([^`]+)`/.exec(by)![1], ci.trim()];
+  });
+}
+
+Deno.test("what is proven where: README and guide agree, and CI runs what they say that it runs", async () => {
+  const [readme, guide, script] = await Promise.all(
+    ["README.md", "docs/platforms.md", ".ci/run"].map((path) => Deno.readTextFile(new URL(path, ROOT))),
+  );
+  assertEquals(proofs(readme), proofs(guide));
+  const commands = script.split("\n").map((line) => line.trim());
+  for (const [command, ci] of proofs(readme)) {
+    const whole = commands.some((line) => line.endsWith(command));
+    const part = commands.some((line) => line.endsWith(`${command} --quick`));
+    assertEquals(ci, whole ? "yes" : part ? "a part" : "no", command);
+  }
+});
