@@ -576,7 +576,9 @@ export interface Settings {
 /** Validates options; defaults are filled in. */
 export function checkOptions(options: BumpAllocOptions): Settings {
   if (options === null || typeof options !== "object") {
-    throw typeError(`Cannot make an allocator: options must be an object, not ${describe(options)}`);
+    throw typeError(
+      `Cannot make an allocator: options must be an object, as in { size: 4096 }, not ${describe(options)}`,
+    );
   }
   const { size = BumpAlloc.DEFAULT_SIZE, window = 2 ** 20, retain = Infinity, prefault = 0 } = options;
   checkSize(size, "reserve");
