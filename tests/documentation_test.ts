@@ -72,3 +72,29 @@ Deno.test("what is proven where: README and guide agree, and CI runs what they s
     assertEquals(ci, whole ? "yes" : part ? "a part" : "no", command);
   }
 });
+
+Deno.test("the README's first example prints what its comment says", async () => {
+  const [, example] = /```ts\n([^]*?)```/.exec(await Deno.readTextFile(new URL("README.md", ROOT)))!;
+  const [, said] = /console\.log\(scratch\); \/\/ (.*)/.exec(example)!;
+  const program = await Deno.makeTempFile({ suffix: ".ts" });
+  await Deno.writeTextFile(program, example);
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "--allow-ffi",
+      "--allow-read",
+      "--allow-write",
+      "--import-map=tests/offline/import_map.json",
+      program,
+    ],
+    cwd: ROOT,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+  }).output();
+  await Deno.remove(program);
+  // What is committed are whole pages, and they differ.
+  const exact = Deno.build.os === "linux" && Deno.build.arch === "x86_64";
+  const known = (text: string) => exact ? text : text.replace(/committed: [^,]*/, "");
+  const printed = new TextDecoder().decode(stdout).trim();
+  assertEquals(known(printed), known(said), new TextDecoder().decode(stderr));
+});
