@@ -100,7 +100,7 @@ static void leaves_nothing(void) {
     const long size = status_kib("VmSize:"), resident = status_kib("VmRSS:");
     for (int i = 0; i < 300; i++) one_life(how);
     CHECK(status_kib("VmSize:") - size <= 256);
-    CHECK(status_kib("VmRSS:") - resident <= 1024);
+    CHECK(EMULATED || status_kib("VmRSS:") - resident <= 1024);
   }
 }
 
@@ -206,6 +206,7 @@ static ssize_t linger(void *cookie, const char *bytes, size_t size) {
 
 /* A library's thread, or a nonblocking call, works on a region of the main thread; a Worker goes on; exit() is called. */
 static void exits_while_others_work(void) {
+  if (EMULATED) usleep(200000); /* until the emulator is done with the last thread: a fork would copy a lock that it holds */
   for (int i = 0; i < 20; i++) {
     const pid_t child = fork();
     if (child == 0) {
