@@ -11,6 +11,7 @@ import {
 import { canMarkUntransferable, MARKS_SINCE } from "../src/untransferable.ts";
 import { fillPattern, patternHolds } from "./pattern.ts";
 import { addressSpace, memoryIsTold } from "./process_memory.ts";
+import { times } from "./times.ts";
 
 const marks = canMarkUntransferable();
 const skipped = marks ? "" : ` (skipped: it needs Deno ${MARKS_SINCE})`;
@@ -501,7 +502,7 @@ Deno.test("pins: a synchronous end is refused, await using waits", async () => {
 });
 
 // Of address space that is reserved wine keeps a byte for each page.
-const COUNT = Deno.build.os === "windows" ? 20_000 : 200_000;
+const COUNT = times(Deno.build.os === "windows" ? 20_000 : 200_000);
 
 Deno.test({
   name: `${COUNT.toLocaleString("en")} allocators made and closed leave nothing`,

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { BumpAlloc, ClosedError, DetachedError, OutOfMemoryError, type OutType, type Scratch } from "../mod.ts";
+import { times } from "./times.ts";
 
 const { memcmp, memcpy, strlen } = openLibc();
 
@@ -78,7 +79,7 @@ Deno.test("any text at any place of small windows", () => {
         for (const [view, text] of views) assertEquals([...view], expected(text));
       },
     ),
-    { numRuns: 500 },
+    { numRuns: times(500) },
   );
 });
 

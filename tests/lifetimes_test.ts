@@ -20,6 +20,7 @@ import {
 import { MARKS_SINCE } from "../src/untransferable.ts";
 import { fillPattern, patternHolds, randomOf } from "./pattern.ts";
 import { testSince } from "./versions.ts";
+import { times } from "./times.ts";
 
 const SIZE = 2 ** 20;
 /** Leases of the pool at once. */
@@ -455,7 +456,7 @@ Deno.test("random programs of pools, scopes, pins, transfers and exceptions: sta
         for (const { view, id } of model.received) assert(patternHolds(view, id));
       },
     ),
-    { numRuns: 200 },
+    { numRuns: times(200) },
   );
 });
 

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { BumpAlloc, type BumpAllocOptions, type Mark, OutOfMemoryError, ScopeError, type Scratch } from "../mod.ts";
 import { fillPattern, patternHolds } from "./pattern.ts";
+import { times } from "./times.ts";
 
 const CAPACITY = 2 ** 22;
 
@@ -190,6 +191,6 @@ Deno.test("random programs: aligned, disjoint, inside, every live byte intact, e
         model.drop(all, true);
       }
     }),
-    { numRuns: 100 },
+    { numRuns: times(100) },
   );
 });

@@ -2,12 +2,13 @@ import { assert, assertEquals } from "@std/assert";
 import { BumpAlloc } from "../mod.ts";
 import { fillPattern, patternHolds, randomOf } from "./pattern.ts";
 import type { StressAnswer, StressRequest } from "./workers/stress_worker.ts";
+import { times } from "./times.ts";
 
 const WORKERS = 8;
-const BLOCKS = 60_000; // each, half a million in all: 8 isolates on two cores
+const BLOCKS = times(60_000); // each, half a million in all: 8 isolates on two cores
 
 const THREADS = 4;
-const NATIVE_BLOCKS = 400_000; // each, 1.6 million in all
+const NATIVE_BLOCKS = times(400_000); // each, 1.6 million in all
 
 const symbols = {
   stress_start: { parameters: ["pointer", "pointer", "u32", "u32", "u32"], result: "i32" },
@@ -19,16 +20,17 @@ const symbols = {
 /** Native threads to allocate beside the Workers, where there is a C compiler. */
 function nativeThreads(): Deno.DynamicLibrary<typeof symbols> | string {
   if (Deno.build.os === "windows") return "pthreads are needed";
+  const compiler = Deno.env.get("CC") ?? "cc";
   const folder = Deno.makeTempDirSync();
   const file = `${folder}/stress.so`;
   const source = new URL("../native/tests/stress.c", import.meta.url).pathname;
   try {
     const args = ["-O2", "-fPIC", "-shared", "-pthread", source, "-o", file];
-    const { success, stderr } = new Deno.Command("cc", { args }).outputSync();
-    if (!success) throw new Error(`cc: ${new TextDecoder().decode(stderr)}`);
+    const { success, stderr } = new Deno.Command(compiler, { args }).outputSync();
+    if (!success) throw new Error(`${compiler}: ${new TextDecoder().decode(stderr)}`);
     return Deno.dlopen(file, symbols);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "there is no C compiler named cc";
+    if (error instanceof Deno.errors.NotFound) return `there is no C compiler named ${compiler}`;
     throw error;
   } finally {
     Deno.removeSync(folder, { recursive: true });
@@ -111,7 +113,7 @@ Deno.test(`${who} allocate at once: no two blocks overlap, every byte is right`,
   stress(8, BLOCKS, NATIVE_BLOCKS));
 
 Deno.test(`${who}, without padding: the sum of what all took is what the region says`, () =>
-  stress(1, 50_000, 100_000));
+  stress(1, times(50_000), times(100_000)));
 
 Deno.test("Workers terminated at random leave no reference and disturb nobody", async () => {
   using owner = BumpAlloc.withSize(2 ** 36);

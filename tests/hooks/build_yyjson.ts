@@ -1,6 +1,6 @@
 /**
  * `deno task yyjson`: builds yyjson for its tests, where no package of the system has it. Its source comes with an npm
- * package, inside a C++ namespace, which the compiler is told to leave out. Needs npm, tar and clang or g++.
+ * package, inside a C++ namespace, which the compiler is told to leave out. Needs npm, tar and clang or g++ (or what `CXX` names).
  *
  * @module
  */
@@ -34,10 +34,10 @@ try {
     await Deno.writeTextFile(path, code.replace(/^namespace \w+ \{$/m, 'extern "C" {'));
   }
   await Deno.mkdir(new URL(".", YYJSON_BUILT), { recursive: true });
-  const [compiler, ...own] = await isThere("clang-19") ? ["clang-19", "-nostdinc++"] : ["g++"];
-  const flags = ["-x", "c++", "-O2", "-w", "-fPIC", "-shared", "-fno-exceptions", "-fno-rtti"];
+  const compiler = Deno.env.get("CXX") ?? (await isThere("clang-19") ? "clang-19" : "g++");
+  const flags = ["-x", "c++", "-nostdinc++", "-O2", "-w", "-fPIC", "-shared", "-fno-exceptions", "-fno-rtti"];
   const paths = [`-I${folder}`, `-I${folder}/${FOLDER}/include`];
-  await run(compiler, ...own, ...flags, ...paths, source, "-o", fileURLToPath(YYJSON_BUILT));
+  await run(compiler, ...flags, ...paths, source, "-o", fileURLToPath(YYJSON_BUILT));
   console.log(`yyjson, from ${PACKAGE}: ${fileURLToPath(YYJSON_BUILT)}`);
 } finally {
   await Deno.remove(folder, { recursive: true });

@@ -9,7 +9,7 @@ export interface Library<S extends Deno.ForeignLibraryInterface> {
 }
 
 /** Where `deno task yyjson` puts the library that Debian 12 does not have. */
-export const YYJSON_BUILT = new URL("../../.cache/yyjson/libyyjson.so.0", import.meta.url);
+export const YYJSON_BUILT = new URL(`../../.cache/yyjson/${Deno.build.arch}/libyyjson.so.0`, import.meta.url);
 
 /** Loads a library, which stays loaded; where it is not installed its tests are ignored, and say so. */
 export function load<const S extends Deno.ForeignLibraryInterface>(file: string, symbols: S): Library<S> {
