@@ -18,9 +18,12 @@ export interface StressAnswer {
   unused: number;
 }
 
+// Kept until the Worker ends: where all is slow it would be collected meanwhile, and its open lease count as stranded.
+let allocator: BumpAlloc;
+
 globalThis.addEventListener("message", (event) => {
   const { handle, seed, count, alignBits } = (event as MessageEvent<StressRequest>).data;
-  const allocator = BumpAlloc.attach(handle);
+  allocator = BumpAlloc.attach(handle);
   const random = randomOf(seed);
   const blocks = new Float64Array(count * 2);
   const views: Uint8Array[] = [];
