@@ -71,7 +71,7 @@ const NO_WINDOW = new ArrayBuffer(0);
  * | operation | cost |
  * |---|---|
  * | `alloc`, `tryAlloc`, `view` | that of `new Uint8Array(buffer, offset, length)` |
- * | `offset`, `mark`, `rewind` | one or two nanoseconds |
+ * | `offset`, `mark`, `rewind` | a few instructions (`deno task bench:allocation`) |
  * | `allocZeroed` | `alloc`, and clearing what was used before |
  * | `realloc` | `alloc` when in place, else a copy |
  *

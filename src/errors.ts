@@ -1,7 +1,6 @@
 /**
  * Every error that an allocator throws by itself. Wrong types are plain `TypeError`s, impossible
- * sizes and alignments plain `RangeError`s. Their stacks begin at the caller's line; that makes an error cost some
- * tens of microseconds.
+ * sizes and alignments plain `RangeError`s. Their stacks begin at the caller's line, which makes an error dear.
  *
  * @module
  */

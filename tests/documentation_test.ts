@@ -98,3 +98,31 @@ Deno.test("the README's first example prints what its comment says", async () =>
   const printed = new TextDecoder().decode(stdout).trim();
   assertEquals(known(printed), known(said), new TextDecoder().decode(stderr));
 });
+
+/** A heading as a link names it. */
+function anchor(heading: string): string {
+  return heading.toLowerCase().replace(/[^\p{L}\p{N}_ -]/gu, "").replaceAll(" ", "-");
+}
+
+Deno.test("links from one page to another lead to something that is there", async () => {
+  const pages = ["README.md", "CHANGELOG.md", "bench/README.md"];
+  for await (const { name } of Deno.readDir(new URL("docs/", ROOT))) pages.push(`docs/${name}`);
+  let seen = 0;
+  for (const page of pages) {
+    const url = new URL(page, ROOT);
+    const text = await Deno.readTextFile(url);
+    for (const [, link, source] of text.matchAll(/\]\(([^)\s]+)\)|(?:src|srcset)="([^"]+)"/g)) {
+      const target = new URL(link ?? source, url);
+      if (target.protocol !== "file:") continue;
+      const heading = decodeURIComponent(target.hash.slice(1));
+      target.hash = "";
+      const there = await Deno.stat(target).catch(() => null);
+      assertEquals(there !== null, true, `${page}: ${link ?? source} is not there`);
+      if (heading === "") continue;
+      const headings = [...(await Deno.readTextFile(target)).matchAll(/^#+ (.*)$/gm)].map(([, text]) => anchor(text));
+      assertEquals(headings.includes(heading), true, `${page}: ${link} names no heading`);
+      seen++;
+    }
+  }
+  assertEquals(seen > 5, true);
+});
