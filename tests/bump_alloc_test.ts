@@ -539,7 +539,7 @@ Deno.test({
           await new Promise((resolve) => setTimeout(resolve));
         }
       }
-      for (let i = 0; i < 100 && addressSpace() - size > 2 ** 32; i++) {
+      for (let i = 0; i < 300 && addressSpace() - size > 2 ** 32; i++) {
         gc!();
         await new Promise((resolve) => setTimeout(resolve, 10));
       }

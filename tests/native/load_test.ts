@@ -1,5 +1,6 @@
 // How the library is loaded: each way, and what may be in the way.
 import { assert, assertEquals } from "@std/assert";
+import { join } from "@std/path";
 import { extractToFile } from "../../src/native/extract.ts";
 import { memoryFile } from "../../src/native/memory_file.ts";
 import { platform, prebuilt } from "../../src/native/prebuilt.ts";
@@ -128,7 +129,7 @@ async function library(path: string): Promise<string> {
 
 Deno.test("BUMP_ALLOC_LIB names another file, where --allow-env permits to see it", () =>
   withTemporary(async (folder) => {
-    const BUMP_ALLOC_LIB = await library(`${folder}/library`);
+    const BUMP_ALLOC_LIB = await library(join(folder, "library"));
     await assertAllocates({ flags: OVERRIDING, env: { BUMP_ALLOC_LIB } });
     await assertAllocates({ flags: [...LOADING], env: { BUMP_ALLOC_LIB: "/does/not/exist" } });
     const unreadable = { flags: ["--allow-ffi", "--allow-env"], env: { BUMP_ALLOC_LIB } };

@@ -221,7 +221,7 @@ Deno.test({
       for (const none of ["C:\\does\\not\\exist", file]) {
         const { out, error } = await allocate(["-A"], temporary(none));
         assertEquals(out, "");
-        assertStringIncludes(error, "Cannot load the prebuilt library for windows_");
+        assertStringIncludes(error, "Cannot load the library for windows_");
         assertStringIncludes(error, "which TMP or TEMP names: it must exist");
       }
     }),

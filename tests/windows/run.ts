@@ -1,6 +1,6 @@
 /**
  * `deno task test:windows`: the tests in the real deno.exe, under Debian 12's wine. Further arguments go to `deno test`;
- * `--quick` runs what differs most on Windows: loading, pages, Workers, native code.
+ * `--quick` runs what differs most on Windows: loading, pools, Workers, native code.
  *
  * Wine 8 is not Windows, and wants two things: it has no bcryptprimitives.dll, so a small one is built; and its
  * VirtualAlloc2 does not do what V8 needs, so V8 is given a deno.exe that does not find it and does without, as it
@@ -22,8 +22,7 @@ const LIMIT_SECONDS = 600;
 
 const QUICK = [
   ...["native/load_test.ts", "native/stable_file_test.ts", "hooks/hooks_test.ts", "hooks/zlib_test.ts"],
-  ...["bump_alloc_test.ts", "pool_test.ts", "share_test.ts", "lifetimes_test.ts", "misuse_test.ts"],
-  ...["pins_test.ts", "frames_test.ts"],
+  ...["pool_test.ts", "share_test.ts", "pins_test.ts", "frames_test.ts"],
 ].map((name) => `tests/${name}`);
 
 const ENV = {
