@@ -8,7 +8,13 @@ const ROWS = [
   ["`new Uint8Array`, 64 KiB", "allocation", "allocate 64 KiB", "new Uint8Array"],
   ["`new Uint8Array`, 16 MiB", "allocation", "allocate 16 MiB", "new Uint8Array"],
   ["`Buffer.allocUnsafe`, 64 B", "allocation", "allocate 64 B", "Buffer.allocUnsafe"],
-  ["a view of a buffer that exists: the floor", "allocation", "allocate 64 B", "view of a buffer"],
+  ["`@thi.ng/malloc`, 64 B", "allocation", "allocate 64 B, beside views of one buffer", "@thi.ng/malloc"],
+  [
+    "a view of a buffer that exists: the floor",
+    "allocation",
+    "allocate 64 B, beside views of one buffer",
+    "view of a buffer",
+  ],
   ["ten `new Uint8Array(64)`, for a scope", "scopes", "ten blocks of 64 B", "new Uint8Array"],
   [
     '`encode(text + "\\0")`, 30 characters',
