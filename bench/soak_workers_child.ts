@@ -1,5 +1,6 @@
 // One kind of Workers in a process of its own, for bench/soak_workers.ts: prints a line of JSON for each step.
 import { BumpAlloc } from "../mod.ts";
+import { memoryOf } from "./lib/measure.ts";
 import { fillPattern, patternHolds, randomOf } from "../tests/pattern.ts";
 import type { BystanderRequest } from "./soak_workers_bystander.ts";
 
@@ -28,12 +29,6 @@ const OWN_BLOCKS = 200;
 
 const random = randomOf(steps);
 const wait = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-
-/** The number in a line of /proc/self/status; 0 where there is none. */
-function statusOf(field: string): number {
-  if (Deno.build.os !== "linux") return 0;
-  return Number(new RegExp(`${field}:\\s+(\\d+)`).exec(Deno.readTextFileSync("/proc/self/status"))![1]) * 1024;
-}
 
 function descriptors(): number {
   return Deno.build.os === "linux" ? [...Deno.readDirSync("/proc/self/fd")].length : 0;
@@ -74,7 +69,7 @@ async function terminateSome(file: string, count: number, first: unknown): Promi
 const before = descriptors();
 
 function report(attached: number): void {
-  const [size, resident] = [statusOf("VmSize"), statusOf("VmRSS")];
+  const [size, resident] = [memoryOf("self", "VmSize"), memoryOf("self", "VmRSS")];
   const step: SoakStep = {
     terminated,
     loading,

@@ -1,6 +1,6 @@
 /** Starts the service of examples/server.ts in a process of its own and puts load on it: for the benches. */
 import autocannon from "autocannon";
-import { cpuTime, resident } from "./measure.ts";
+import { cpuTime, memoryOf } from "./measure.ts";
 
 /** What is uploaded: 4 KiB of text with something to hide in it. */
 const BODY = "2026-11-24 10:00:00 INFO ann@example.org logged in from 0123456789, session 42\n".repeat(52).slice(
@@ -61,7 +61,7 @@ export class Server {
 
   /** Resident memory in bytes, now or at its highest; 0 where the system does not tell. */
   memory(when: "now" | "highest"): number {
-    return resident(this.#child.pid, when);
+    return memoryOf(this.#child.pid, when === "now" ? "VmRSS" : "VmHWM");
   }
 
   /**

@@ -281,11 +281,13 @@ export function format(value: number): string {
   return Number(value.toPrecision(3)).toLocaleString("en", { maximumSignificantDigits: 3 });
 }
 
-/** Resident memory of a process in bytes, now or at its highest; 0 where the system does not tell. */
-export function resident(pid: number | "self" = "self", when: "now" | "highest" = "now"): number {
+/**
+ * Memory of a process in bytes: what is resident now (`VmRSS`) or was at its highest (`VmHWM`), or the addresses that it has
+ * (`VmSize`); 0 where the system does not tell.
+ */
+export function memoryOf(pid: number | "self", field: "VmRSS" | "VmHWM" | "VmSize"): number {
   if (Deno.build.os !== "linux") return 0;
-  const field = when === "now" ? /VmRSS:\s+(\d+) kB/ : /VmHWM:\s+(\d+) kB/;
-  return Number(field.exec(Deno.readTextFileSync(`/proc/${pid}/status`))![1]) * 1024;
+  return Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(Deno.readTextFileSync(`/proc/${pid}/status`))![1]) * 1024;
 }
 
 /** Milliseconds of processor time that a process has taken, in user code and in the system; 0 where the system does not tell. */

@@ -8,6 +8,7 @@
 import { assert, assertEquals } from "../offline/assert.ts";
 import { BumpAlloc, BumpPool, CommitError, ReserveError, SharedError } from "../../mod.ts";
 import { fillPattern, patternHolds } from "../pattern.ts";
+import { addressSpace } from "../process_memory.ts";
 
 /** Bits of `refuse.c`. */
 const KINDS = {
@@ -224,10 +225,6 @@ function makeStage(): Stage {
 
 function holds({ live }: Stage): boolean {
   return live.every((view, id) => patternHolds(view, id));
-}
-
-function addressSpace(): number {
-  return Number(/VmSize:\s+(\d+)/.exec(Deno.readTextFileSync("/proc/self/status"))![1]) * 1024;
 }
 
 let refusals = 0;
