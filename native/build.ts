@@ -8,7 +8,7 @@
  */
 import { unpack } from "../src/native/unpack.ts";
 import { pack } from "./pack.ts";
-import { COMMON, LLVM, type Target, TARGETS } from "./targets.ts";
+import { COMMON, LLVM, OBJECT, SOURCE, type Target, TARGETS } from "./targets.ts";
 
 const NATIVE = new URL("./", import.meta.url);
 const PREBUILT = new URL("../src/native/prebuilt/", import.meta.url);
@@ -50,7 +50,7 @@ async function sourceHash(names: string[]): Promise<string> {
     JSON.stringify([
       LLVM,
       COMMON,
-      TARGETS.map((target) => [target.name, target.triple, target.flags, target.link([])]),
+      TARGETS.map((target) => [target.name, target.triple, target.flags, target.link]),
     ]),
   ];
   for (const name of names) parts.push(name, await Deno.readTextFile(new URL(name, NATIVE)));
@@ -67,23 +67,16 @@ async function buildOne(target: Target): Promise<Uint8Array<ArrayBuffer>> {
       const machine = target.name.endsWith("aarch64") ? "arm64" : "i386:x86-64";
       await run(folder, [`llvm-dlltool-${LLVM}`, "-m", machine, "-d", "kernel32.def", "-l", "kernel32.lib"]);
     }
-    await Promise.all(target.sources.map((name) =>
-      run(folder, [
-        `clang-${LLVM}`,
-        `--target=${target.triple}`,
-        ...COMMON,
-        ...target.flags,
-        ...["-c", name, "-o", `${name}.o`],
-      ])
-    ));
-    await run(folder, target.link(target.sources.map((name) => `${name}.o`)));
+    const compile = [`clang-${LLVM}`, `--target=${target.triple}`, ...COMMON, ...target.flags];
+    await run(folder, [...compile, "-c", SOURCE, "-o", OBJECT]);
+    await run(folder, target.link);
     return await Deno.readFile(`${folder}/${target.file}`);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
 }
 
-async function run(cwd: string, [command, ...args]: string[]): Promise<void> {
+async function run(cwd: string, [command, ...args]: readonly string[]): Promise<void> {
   // The clock and the language must not get into the bytes.
   const env = { LC_ALL: "C", TZ: "UTC", SOURCE_DATE_EPOCH: "0" };
   let output: Deno.CommandOutput;

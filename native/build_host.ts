@@ -5,6 +5,7 @@
  * @module
  */
 import { fileURLToPath } from "node:url";
+import { SOURCE } from "./targets.ts";
 
 const NATIVE = new URL("./", import.meta.url);
 const EXTENSIONS: Partial<Record<typeof Deno.build.os, string>> = { windows: "dll", darwin: "dylib" };
@@ -12,13 +13,12 @@ const EXTENSIONS: Partial<Record<typeof Deno.build.os, string>> = { windows: "dl
 /** Builds the library and gives its path. */
 export async function buildHost(): Promise<string> {
   const path = fileURLToPath(new URL(`out/libbump.${EXTENSIONS[Deno.build.os] ?? "so"}`, NATIVE));
-  const sources = [...Deno.readDirSync(NATIVE)].map((entry) => entry.name).filter((name) => name.endsWith(".c"));
   const flags = ["-std=c11", "-O2", "-shared", "-fvisibility=hidden"];
   if (Deno.build.os !== "windows") flags.push("-fPIC");
   await Deno.mkdir(new URL("out/", NATIVE), { recursive: true });
   const compiler = Deno.env.get("CC") ?? "cc";
   const { success, stderr } = await new Deno.Command(compiler, {
-    args: [...flags, ...sources.sort(), "-o", path],
+    args: [...flags, SOURCE, "-o", path],
     cwd: fileURLToPath(NATIVE),
   }).output();
   if (!success) throw new Error(`${compiler} failed:\n${new TextDecoder().decode(stderr)}`);

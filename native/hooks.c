@@ -37,13 +37,13 @@ static void *finish(header_t *header, size_t bytes) {
   return header + 1;
 }
 
-static void *take(bump_t *bump, size_t size) {
+static void *take_block(bump_t *bump, size_t size) {
   size_t bytes;
   if (!usable(size, &bytes)) return NULL;
   return finish(bump_alloc(bump, sizeof(header_t) + bytes, ALIGN), bytes);
 }
 
-static void *take_zeroed(bump_t *bump, size_t size) {
+static void *take_zeroed_block(bump_t *bump, size_t size) {
   size_t bytes;
   if (!usable(size, &bytes)) return NULL;
   return finish(bump_alloc_zeroed(bump, sizeof(header_t) + bytes, ALIGN), bytes);
@@ -68,14 +68,14 @@ static void give_back(bump_t *bump, void *block) {
 
 static void *resize(bump_t *bump, void *block, size_t size) {
   size_t bytes;
-  if (block == NULL) return take(bump, size);
+  if (block == NULL) return take_block(bump, size);
   header_t *header = header_of(bump, block);
   if (header == NULL || !usable(size, &bytes)) return NULL;
   const size_t old = (size_t)header->size;
   if (bytes == old) return block;
   if (bump_resize_last(bump, header, sizeof *header + old, sizeof *header + bytes)) return finish(header, bytes);
   if (bytes < old) return block; /* the rest stays its own: it may grow into it again */
-  void *larger = take(bump, size);
+  void *larger = take_block(bump, size);
   if (larger == NULL) return NULL;
   os_copy(larger, block, old);
   header->check = 0;
@@ -85,14 +85,14 @@ static void *resize(bump_t *bump, void *block, size_t size) {
 /* ---- zlib -------------------------------------------------------------- */
 
 void *bump_zlib_alloc(void *opaque, unsigned items, unsigned size) {
-  return take(opaque, (size_t)items * size); /* two 32-bit factors: the product fits 64 bits */
+  return take_block(opaque, (size_t)items * size); /* two 32-bit factors: the product fits 64 bits */
 }
 
 void bump_zlib_free(void *opaque, void *block) { give_back(opaque, block); }
 
 /* ---- zstd -------------------------------------------------------------- */
 
-void *bump_zstd_alloc(void *opaque, size_t size) { return take(opaque, size); }
+void *bump_zstd_alloc(void *opaque, size_t size) { return take_block(opaque, size); }
 
 void bump_zstd_free(void *opaque, void *block) { give_back(opaque, block); }
 
@@ -116,7 +116,7 @@ void *bump_lua_alloc(void *ud, void *block, size_t old_size, size_t new_size) {
 
 /* ---- yyjson ------------------------------------------------------------ */
 
-void *bump_yyjson_malloc(void *context, size_t size) { return take(context, size); }
+void *bump_yyjson_malloc(void *context, size_t size) { return take_block(context, size); }
 
 void *bump_yyjson_realloc(void *context, void *block, size_t old_size, size_t size) {
   (void)old_size; /* free is not told it, so the blocks have headers all the same */
@@ -127,14 +127,14 @@ void bump_yyjson_free(void *context, void *block) { give_back(context, block); }
 
 /* ---- PCRE2 ------------------------------------------------------------- */
 
-void *bump_pcre2_malloc(size_t size, void *data) { return take(data, size); }
+void *bump_pcre2_malloc(size_t size, void *data) { return take_block(data, size); }
 
 void bump_pcre2_free(void *block, void *data) { give_back(data, block); }
 
 /* ---- FreeType ---------------------------------------------------------- */
 
 void *bump_freetype_alloc(bump_ft_memory_t *memory, long size) {
-  return size < 0 ? NULL : take(memory->user, (size_t)size);
+  return size < 0 ? NULL : take_block(memory->user, (size_t)size);
 }
 
 void bump_freetype_free(bump_ft_memory_t *memory, void *block) { give_back(memory->user, block); }
@@ -163,7 +163,7 @@ static void *expat_resize(unsigned suite, void *block, size_t size) {
 #define ALL_SUITES(each) EIGHT_TIMES(each, 00) EIGHT_TIMES(each, 01)
 
 #define FUNCTIONS(n) /* n is octal */                                                                      \
-  static void *expat_malloc_##n(size_t size) { return take(expat_region(n), size); }                       \
+  static void *expat_malloc_##n(size_t size) { return take_block(expat_region(n), size); }                       \
   static void *expat_realloc_##n(void *block, size_t size) { return expat_resize(n, block, size); }        \
   static void expat_free_##n(void *block) { give_back(expat_region(n), block); }
 #define SUITE(n) {expat_malloc_##n, expat_realloc_##n, expat_free_##n},
@@ -204,11 +204,11 @@ int32_t bump_process_bind(bump_t *bump) {
   return before == bump ? BUMP_OK : BUMP_SHARED;
 }
 
-void *bump_process_malloc(size_t size) { return take(process(), size); }
+void *bump_process_malloc(size_t size) { return take_block(process(), size); }
 
 void *bump_process_calloc(size_t count, size_t size) {
   if (size != 0 && count > SIZE_MAX / size) return NULL;
-  return take_zeroed(process(), count * size);
+  return take_zeroed_block(process(), count * size);
 }
 
 void *bump_process_realloc(void *block, size_t size) {
@@ -223,7 +223,7 @@ char *bump_process_strdup(const char *text) {
   size_t size = 1;
   if (text == NULL) return NULL;
   while (text[size - 1] != '\0') size++;
-  char *copy = take(process(), size);
+  char *copy = take_block(process(), size);
   if (copy != NULL) os_copy(copy, text, size);
   return copy;
 }

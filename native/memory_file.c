@@ -3,18 +3,8 @@
  * JavaScript cannot be trusted to do it: a Worker that is terminated while it loads runs no
  * `finally`, and the descriptor would stay open for as long as the process lives.
  */
-typedef int memory_file_translation_unit; /* ISO C wants a declaration also where all else is left out */
+#include "dladdr.h"
 
-#if defined(__linux__)
-
-typedef struct {
-  const char *file;
-  void *base;
-  const char *symbol;
-  void *address;
-} symbol_info_t; /* Dl_info */
-
-extern int dladdr(const void *, symbol_info_t *);
 extern int close(int);
 
 /* Skips `prefix` in `text`: what follows it, or NULL. */
@@ -42,7 +32,7 @@ static const char here; /* an address inside this library */
 
 /* Only a path of the form that src/native/memory_file.ts makes is a memory file. */
 __attribute__((constructor)) static void close_memory_file(void) {
-  symbol_info_t info;
+  dl_info_t info;
   int descriptor, filler = 0;
   if (dladdr(&here, &info) == 0 || info.file == 0) return;
   const char *text = after(info.file, "/proc/self/fd");
@@ -51,5 +41,3 @@ __attribute__((constructor)) static void close_memory_file(void) {
   text = number(text, &descriptor);
   if (filler > FILLER && descriptor >= 0 && *text == '\0') (void)close(descriptor);
 }
-
-#endif

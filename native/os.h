@@ -18,39 +18,39 @@ enum { OS_NO_MEMORY = 12 }; /* ENOMEM */
 
 /* Inaccessible addresses, none of them backed; the first is a multiple of `align` where the
  * system allows that (0: any page). */
-int os_reserve(size_t size, size_t align, void **base);
-int os_release(void *base, size_t size);                   /* all that one os_reserve gave */
-int os_release_tail(void *base, size_t kept, size_t size); /* all of it but the first `kept` bytes */
-int os_commit(void *start, size_t size);                   /* readable, writable; idempotent */
+static int os_reserve(size_t size, size_t align, void **base);
+static int os_release(void *base, size_t size);                   /* all that one os_reserve gave */
+static int os_release_tail(void *base, size_t kept, size_t size); /* all of it but the first `kept` bytes */
+static int os_commit(void *start, size_t size);                   /* readable, writable; idempotent */
 
 /* ---- pages ------------------------------------------------------------- */
 
-int os_discard(void *start, size_t size);  /* RAM given back; committed pages read as zero from now on */
-int os_zero(void *start, size_t size);     /* the same, committing what is not, and never inaccessible meanwhile */
-int os_prefault(void *start, size_t size); /* committed pages get their RAM now */
-int os_resident(const void *start, size_t size, size_t *bytes);
-void os_huge_pages(void *start, size_t size); /* a hint */
-size_t os_page_size(void);
+static int os_discard(void *start, size_t size);  /* RAM given back; committed pages read as zero from now on */
+static int os_zero(void *start, size_t size);     /* the same, committing what is not, and never inaccessible meanwhile */
+static int os_prefault(void *start, size_t size); /* committed pages get their RAM now */
+static int os_resident(const void *start, size_t size, size_t *bytes);
+static void os_huge_pages(void *start, size_t size); /* a hint */
+static size_t os_page_size(void);
 
 /* ---- plain memory for control blocks ----------------------------------- */
 
-void *os_map(size_t size); /* readable, writable, zero; NULL on refusal */
-void os_unmap(void *start, size_t size);
+static void *os_map(size_t size); /* readable, writable, zero; NULL on refusal */
+static void os_unmap(void *start, size_t size);
 
 /* ---- the rest ---------------------------------------------------------- */
 
-int os_random(void *bytes, size_t size);
+static int os_random(void *bytes, size_t size);
 /* Copies from an address that may be anything; an error when it is unreadable. At most 512 bytes. */
-int os_peek(uintptr_t address, void *copy, size_t size);
-void os_copy(void *to, const void *from, size_t size); /* they do not overlap */
-void os_clear(void *start, size_t size);
+static int os_peek(uintptr_t address, void *copy, size_t size);
+static void os_copy(void *to, const void *from, size_t size); /* they do not overlap */
+static void os_clear(void *start, size_t size);
 /* Keeps the library that holds this address loaded until the process ends. */
-int os_pin(const void *address);
+static int os_pin(const void *address);
 #if !defined(_WIN32)
-int os_at_exit(void (*call)(void *), void *owner); /* calls it with NULL at exit, before any library is unloaded */
-void os_forget_exit(void *owner);                  /* for a library that is unloaded before; calls it once, too */
+static int os_at_exit(void (*call)(void *), void *owner); /* calls it with NULL at exit, before any library is unloaded */
+static void os_forget_exit(void *owner);                  /* for a library that is unloaded before; calls it once, too */
 #endif
-uint64_t os_thread(void); /* never 0 */
-void os_yield(void);
+static uint64_t os_thread(void); /* never 0 */
+static void os_yield(void);
 
 #endif

@@ -5,10 +5,7 @@
  * (macOS: pipe) read write close pthread_self sched_yield memcpy memset dladdr dlopen __cxa_atexit
  * __cxa_finalize __errno_location (macOS: __error) and, if it is there, gnu_get_libc_version.
  */
-typedef int os_posix_translation_unit; /* ISO C wants a declaration also where all else is left out */
-
-#if !defined(_WIN32)
-
+#include "dladdr.h"
 #include "os.h"
 
 _Static_assert(sizeof(void *) == 8 && sizeof(long) == 8, "64-bit systems only");
@@ -33,14 +30,6 @@ extern void *memset(void *, int, size_t);
 extern void *dlopen(const char *, int);
 extern int __cxa_atexit(void (*)(void *), void *, void *);
 extern void __cxa_finalize(void *);
-
-typedef struct {
-  const char *file;
-  void *base;
-  const char *symbol;
-  void *address;
-} dl_info_t;
-extern int dladdr(const void *, dl_info_t *);
 
 #if defined(__linux__)
 enum { MAP_PRIVATE = 0x02, MAP_FIXED = 0x10, MAP_ANON = 0x20, MAP_NORESERVE = 0x4000 };
@@ -78,7 +67,7 @@ static int map(void *at, size_t size, int protection, int flags, void **base) {
   return 0;
 }
 
-int os_reserve(size_t size, size_t align, void **base) {
+static int os_reserve(size_t size, size_t align, void **base) {
   const size_t slack = align > os_page_size() ? align : 0;
   void *mapped = NULL;
   const int error = map(NULL, size + slack, PROT_NONE, 0, &mapped);
@@ -93,22 +82,22 @@ int os_reserve(size_t size, size_t align, void **base) {
   return 0;
 }
 
-int os_release(void *base, size_t size) { return result(munmap(base, size)); }
+static int os_release(void *base, size_t size) { return result(munmap(base, size)); }
 
-int os_release_tail(void *base, size_t kept, size_t size) {
+static int os_release_tail(void *base, size_t kept, size_t size) {
   return result(munmap((char *)base + kept, size - kept));
 }
 
-int os_commit(void *start, size_t size) { return result(mprotect(start, size, PROT_READ_WRITE)); }
+static int os_commit(void *start, size_t size) { return result(mprotect(start, size, PROT_READ_WRITE)); }
 
 /* ---- pages ------------------------------------------------------------- */
 
-int os_zero(void *start, size_t size) {
+static int os_zero(void *start, size_t size) {
   void *mapped = NULL;
   return map(start, size, PROT_READ_WRITE, MAP_FIXED, &mapped);
 }
 
-int os_discard(void *start, size_t size) {
+static int os_discard(void *start, size_t size) {
 #if defined(__linux__)
   if (madvise(start, size, MADV_DONTNEED) == 0) return 0; /* refused for locked pages */
 #endif
@@ -122,7 +111,7 @@ static void touch(unsigned char *page) {
   __atomic_compare_exchange_n(page, &expected, 0, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
-int os_prefault(void *start, size_t size) {
+static int os_prefault(void *start, size_t size) {
 #if defined(__linux__)
   if (madvise(start, size, MADV_POPULATE_WRITE) == 0) return 0; /* Linux 5.14 */
 #endif
@@ -131,7 +120,7 @@ int os_prefault(void *start, size_t size) {
   return 0;
 }
 
-int os_resident(const void *start, size_t size, size_t *bytes) {
+static int os_resident(const void *start, size_t size, size_t *bytes) {
   unsigned char pages[2048]; /* below a page of stack, so that no stack probe is linked in */
   const size_t page = os_page_size(), stride = sizeof pages * page;
   *bytes = 0;
@@ -143,7 +132,7 @@ int os_resident(const void *start, size_t size, size_t *bytes) {
   return 0;
 }
 
-void os_huge_pages(void *start, size_t size) {
+static void os_huge_pages(void *start, size_t size) {
 #if defined(__linux__)
   madvise(start, size, MADV_HUGEPAGE);
 #else
@@ -151,20 +140,20 @@ void os_huge_pages(void *start, size_t size) {
 #endif
 }
 
-size_t os_page_size(void) { return (size_t)getpagesize(); }
+static size_t os_page_size(void) { return (size_t)getpagesize(); }
 
 /* ---- plain memory for control blocks ----------------------------------- */
 
-void *os_map(size_t size) {
+static void *os_map(size_t size) {
   void *mapped = NULL;
   return map(NULL, size, PROT_READ_WRITE, 0, &mapped) == 0 ? mapped : NULL;
 }
 
-void os_unmap(void *start, size_t size) { munmap(start, size); }
+static void os_unmap(void *start, size_t size) { munmap(start, size); }
 
 /* ---- the rest ---------------------------------------------------------- */
 
-int os_random(void *bytes, size_t size) { return result(getentropy(bytes, size)); }
+static int os_random(void *bytes, size_t size) { return result(getentropy(bytes, size)); }
 
 static int through_pipe(const int ends[2], uintptr_t address, void *copy, size_t size) {
   long moved;
@@ -177,7 +166,7 @@ static int through_pipe(const int ends[2], uintptr_t address, void *copy, size_t
   return moved < 0 ? last_error() : (size_t)moved == size ? 0 : OS_EIO;
 }
 
-int os_peek(uintptr_t address, void *copy, size_t size) {
+static int os_peek(uintptr_t address, void *copy, size_t size) {
   int ends[2];
   if (open_pipe(ends) != 0) return last_error();
   /* The kernel answers EFAULT where a load would be a signal; 512 bytes never block a pipe. */
@@ -187,11 +176,11 @@ int os_peek(uintptr_t address, void *copy, size_t size) {
   return error;
 }
 
-void os_copy(void *to, const void *from, size_t size) { memcpy(to, from, size); }
+static void os_copy(void *to, const void *from, size_t size) { memcpy(to, from, size); }
 
-void os_clear(void *start, size_t size) { memset(start, 0, size); }
+static void os_clear(void *start, size_t size) { memset(start, 0, size); }
 
-int os_pin(const void *address) {
+static int os_pin(const void *address) {
   dl_info_t info;
   if (never_unloads()) return 0;
   /* By the very path that it was loaded from, which need not exist any more: no other library has it. */
@@ -199,12 +188,10 @@ int os_pin(const void *address) {
   return 0; /* the handle is never closed */
 }
 
-int os_at_exit(void (*call)(void *), void *owner) { return __cxa_atexit(call, NULL, owner); }
+static int os_at_exit(void (*call)(void *), void *owner) { return __cxa_atexit(call, NULL, owner); }
 
-void os_forget_exit(void *owner) { __cxa_finalize(owner); }
+static void os_forget_exit(void *owner) { __cxa_finalize(owner); }
 
-uint64_t os_thread(void) { return (uint64_t)(uintptr_t)pthread_self(); }
+static uint64_t os_thread(void) { return (uint64_t)(uintptr_t)pthread_self(); }
 
-void os_yield(void) { sched_yield(); }
-
-#endif
+static void os_yield(void) { sched_yield(); }

@@ -5,10 +5,6 @@
  * GetCurrentThreadId GetLastError GetSystemInfo ReadProcessMemory LoadLibraryExA GetProcAddress
  * GetModuleHandleExA SwitchToThread VirtualQuery VirtualUnlock.
  */
-typedef int os_windows_translation_unit; /* ISO C wants a declaration also where all else is left out */
-
-#if defined(_WIN32)
-
 #include "os.h"
 
 _Static_assert(sizeof(void *) == 8, "64-bit systems only");
@@ -65,28 +61,28 @@ static int result(int succeeded) { return succeeded ? 0 : (int)GetLastError(); }
 
 /* ---- address space ----------------------------------------------------- */
 
-int os_reserve(size_t size, size_t align, void **base) {
+static int os_reserve(size_t size, size_t align, void **base) {
   (void)align; /* for huge pages, which need a privilege here and are not used; 64 KiB is given anyway */
   *base = VirtualAlloc(NULL, size, MEM_RESERVE, PAGE_NOACCESS);
   return result(*base != NULL);
 }
 
-int os_release(void *base, size_t size) {
+static int os_release(void *base, size_t size) {
   (void)size; /* must be 0: a reservation goes as a whole */
   return result(VirtualFree(base, 0, MEM_RELEASE));
 }
 
-int os_release_tail(void *base, size_t kept, size_t size) {
+static int os_release_tail(void *base, size_t kept, size_t size) {
   return result(VirtualFree((char *)base + kept, size - kept, MEM_DECOMMIT)); /* its addresses stay taken */
 }
 
-int os_commit(void *start, size_t size) {
+static int os_commit(void *start, size_t size) {
   return result(VirtualAlloc(start, size, MEM_COMMIT, PAGE_READWRITE) != NULL);
 }
 
 /* ---- pages ------------------------------------------------------------- */
 
-int os_zero(void *start, size_t size) {
+static int os_zero(void *start, size_t size) {
   const int error = os_commit(start, size);
   if (error != 0) return error;
   volatile uint64_t *word = start; /* volatile, so that it is not made a call to memset */
@@ -100,9 +96,9 @@ int os_zero(void *start, size_t size) {
 
 /* Not by decommitting and committing again: other processes may take the commit charge in between, and then pages that
  * views show would fault. */
-int os_discard(void *start, size_t size) { return os_zero(start, size); }
+static int os_discard(void *start, size_t size) { return os_zero(start, size); }
 
-int os_prefault(void *start, size_t size) {
+static int os_prefault(void *start, size_t size) {
   const size_t page = os_page_size();
   for (size_t at = 0; at < size; at += page) {
     /* Not a plain write, which would lose one that another thread makes. */
@@ -112,7 +108,7 @@ int os_prefault(void *start, size_t size) {
   return 0;
 }
 
-int os_resident(const void *start, size_t size, size_t *bytes) {
+static int os_resident(const void *start, size_t size, size_t *bytes) {
   working_set_t pages[128]; /* below a page of stack, so that no stack probe is linked in */
   const size_t page = os_page_size(), stride = 128 * page;
   *bytes = 0;
@@ -127,9 +123,9 @@ int os_resident(const void *start, size_t size, size_t *bytes) {
   return 0;
 }
 
-void os_huge_pages(void *start, size_t size) { (void)start, (void)size; }
+static void os_huge_pages(void *start, size_t size) { (void)start, (void)size; }
 
-size_t os_page_size(void) {
+static size_t os_page_size(void) {
   static _Atomic uint32_t known; /* asked on every lease; GetSystemInfo costs more than a load */
   if (known == 0) {
     system_info_t info;
@@ -141,16 +137,16 @@ size_t os_page_size(void) {
 
 /* ---- plain memory for control blocks ----------------------------------- */
 
-void *os_map(size_t size) { return VirtualAlloc(NULL, size, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE); }
+static void *os_map(size_t size) { return VirtualAlloc(NULL, size, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE); }
 
-void os_unmap(void *start, size_t size) {
+static void os_unmap(void *start, size_t size) {
   (void)size;
   VirtualFree(start, 0, MEM_RELEASE);
 }
 
 /* ---- the rest ---------------------------------------------------------- */
 
-int os_random(void *bytes, size_t size) {
+static int os_random(void *bytes, size_t size) {
   /* kernel32 has no random numbers; RtlGenRandom goes by this name, and only sharing needs it. */
   void *library = LoadLibraryExA("advapi32.dll", NULL, LOAD_LIBRARY_SEARCH_SYSTEM32);
   if (library == NULL) return (int)GetLastError();
@@ -159,7 +155,7 @@ int os_random(void *bytes, size_t size) {
   return random(bytes, (unsigned long)size) ? 0 : OS_ERROR_INVALID_FUNCTION;
 }
 
-int os_peek(uintptr_t address, void *copy, size_t size) {
+static int os_peek(uintptr_t address, void *copy, size_t size) {
   memory_t memory;
   size_t copied = 0;
   if (VirtualQuery((const void *)address, &memory, sizeof memory) == 0) return (int)GetLastError();
@@ -170,25 +166,23 @@ int os_peek(uintptr_t address, void *copy, size_t size) {
 }
 
 /* volatile, so that the loops are not made calls of memcpy and memset, which kernel32 has not. */
-void os_copy(void *to, const void *from, size_t size) {
+static void os_copy(void *to, const void *from, size_t size) {
   const size_t words = size / sizeof(uint64_t);
   for (size_t i = 0; i < words; i++) ((volatile uint64_t *)to)[i] = ((const volatile uint64_t *)from)[i];
   for (size_t i = words * sizeof(uint64_t); i < size; i++) ((volatile char *)to)[i] = ((const volatile char *)from)[i];
 }
 
-void os_clear(void *start, size_t size) {
+static void os_clear(void *start, size_t size) {
   const size_t words = size / sizeof(uint64_t);
   for (size_t i = 0; i < words; i++) ((volatile uint64_t *)start)[i] = 0;
   for (size_t i = words * sizeof(uint64_t); i < size; i++) ((volatile char *)start)[i] = 0;
 }
 
-int os_pin(const void *address) {
+static int os_pin(const void *address) {
   void *module;
   return GetModuleHandleExA(MODULE_PIN | MODULE_FROM_ADDRESS, address, &module) ? 0 : (int)GetLastError();
 }
 
-uint64_t os_thread(void) { return GetCurrentThreadId(); }
+static uint64_t os_thread(void) { return GetCurrentThreadId(); }
 
-void os_yield(void) { SwitchToThread(); }
-
-#endif
+static void os_yield(void) { SwitchToThread(); }

@@ -25,34 +25,41 @@ export const COMMON = [
   "-Werror",
 ];
 
+/** What is compiled, and to what: names end up in the bytes. */
+export const SOURCE = "library.c";
+export const OBJECT = "library.o";
+
 /** One operating system and processor. */
 export interface Target {
   /** As Deno.build has them: `linux_x86_64`. */
   readonly name: string;
   readonly triple: string;
   readonly flags: readonly string[];
-  /** What is compiled; the rest of the sources is for other systems. */
-  readonly sources: readonly string[];
-  /** What the library is called when it is linked: names end up in the bytes. */
+  /** What the library is called when it is linked. */
   readonly file: string;
-  /** The command that links `objects` to `file`; `extra` is an import library or stub. */
-  link(objects: string[]): [string, ...string[]];
+  /** The command that links {@linkcode OBJECT} to `file`. */
+  readonly link: readonly [string, ...string[]];
 }
 
 function linux(arch: "x86_64" | "aarch64"): Target {
   return {
     name: `linux_${arch}`,
     triple: `${arch}-unknown-linux-gnu`,
-    // Out-of-line atomics would be calls into a runtime library that is not there.
-    flags: ["-fPIC", "-fno-plt", "-flto", ...(arch === "aarch64" ? ["-mno-outline-atomics"] : [])],
-    sources: ["bump.c", "hooks.c", "memory_file.c", "os_posix.c"],
+    // Calls between our own functions need no table: no other library's may take their place. Out-of-line atomics would
+    // be calls into a runtime library that is not there.
+    flags: [
+      "-fPIC",
+      "-fno-plt",
+      "-fno-semantic-interposition",
+      ...(arch === "aarch64" ? ["-mno-outline-atomics"] : []),
+    ],
     file: "bump_alloc.so",
-    link: (objects) => [
+    link: [
       `ld.lld-${LLVM}`,
       "-shared",
       "-o",
       "bump_alloc.so",
-      ...objects,
+      OBJECT,
       // One small file for 4, 16 and 64 KiB pages.
       ...["-z", "max-page-size=65536", "-z", "noseparate-code"],
       ...["-z", "relro", "-z", "now", "-z", "noexecstack"],
@@ -71,14 +78,13 @@ function darwin(arch: "x86_64" | "aarch64"): Target {
     name: `darwin_${arch}`,
     triple: `${apple}-apple-macos12`,
     flags: ["-fPIC"],
-    sources: ["bump.c", "hooks.c", "os_posix.c"],
     file: "bump_alloc.dylib",
-    link: (objects) => [
+    link: [
       `ld64.lld-${LLVM}`,
       "-dylib",
       ...["-arch", apple, "-platform_version", "macos", "12.0", "12.0"],
       ...["-o", "bump_alloc.dylib", "-install_name", "@rpath/bump_alloc.dylib"],
-      ...objects,
+      OBJECT,
       "libSystem.tbd",
       "-fixup_chains",
       "-adhoc_codesign",
@@ -94,9 +100,8 @@ function windows(arch: "x86_64" | "aarch64"): Target {
     name: `windows_${arch}`,
     triple: `${arch}-pc-windows-msvc`,
     flags: ["-fms-extensions"],
-    sources: ["bump.c", "hooks.c", "os_windows.c"],
     file: "bump_alloc.dll",
-    link: (objects) => [
+    link: [
       `lld-link-${LLVM}`,
       "/dll",
       `/machine:${machine}`,
@@ -104,7 +109,7 @@ function windows(arch: "x86_64" | "aarch64"): Target {
       "/entry:DllMain",
       "/out:bump_alloc.dll",
       ...["/Brepro", "/dynamicbase", "/nxcompat", "/highentropyva", "/opt:ref"],
-      ...objects,
+      OBJECT,
       "kernel32.lib",
     ],
   };

@@ -11,7 +11,7 @@ trap 'rm -rf "$out"' EXIT
 flags="-std=c11 -O2 -g -fPIC -Wall -Wextra -Wpedantic -Wconversion -Werror -fvisibility=hidden"
 tests="-D_GNU_SOURCE -std=gnu11 -O1 -g -pthread -Wall -Wextra"
 if [ -n "$run" ]; then tests="$tests -DEMULATED=1"; fi
-library="../bump.c ../hooks.c ../os_posix.c"
+library=../library.c
 
 # One command to a line: `set -e` overlooks a failure on the left of &&, and a test that was not built would pass.
 build() { name=$1; shift; $cc $tests "$@" -lm -ldl -o "$out/$name"; }
@@ -22,9 +22,8 @@ build_hooks() { # flags …
   build hooks "$@" test_hooks.c "$out/hooks.so"
 }
 
-$cc $flags -shared $library ../os_windows.c -o "$out/libbump.so"
-$cc -std=c11 -O2 -fPIC -shared -fvisibility=hidden ../*.c -o "$out/all.so" # as it is shipped
-foreign=$(nm -D --defined-only "$out/all.so" | awk '$3 !~ /^bump_/ { print $3 }')
+$cc $flags -shared $library -o "$out/libbump.so"
+foreign=$(nm -D --defined-only "$out/libbump.so" | awk '$3 !~ /^bump_/ { print $3 }')
 if [ -n "$foreign" ]; then echo "exported without the prefix: $foreign"; exit 1; fi
 
 build offset test_offset.c

@@ -119,13 +119,12 @@ async function testC(quick: boolean): Promise<void> {
     console.log(`The C tests are skipped: there is no ${compiler} (Debian: gcc-mingw-w64-x86-64-win32)`);
     return;
   }
-  const library = ["../bump.c", "../hooks.c", "../os_windows.c"];
   const tests: Record<string, string[]> = {
     ...(quick ? {} : { offset: ["test_offset.c"] }), // arithmetic, which is the same everywhere
-    bump: ["test_bump.c", ...library],
-    threads: ["test_threads.c", ...library],
-    stress: ["test_stress.c", "stress.c", ...library],
-    hooks: ["test_hooks.c", ...library],
+    bump: ["test_bump.c", "../library.c"],
+    threads: ["test_threads.c", "../library.c"],
+    stress: ["test_stress.c", "stress.c", "../library.c"],
+    hooks: ["test_hooks.c", "../library.c"],
     dll: ["test_dll.c"],
   };
   const folder = await Deno.makeTempDir();

@@ -1,0 +1,14 @@
+/* dladdr.h - which file an address was loaded from, and where: POSIX. */
+#ifndef BUMP_DLADDR_H
+#define BUMP_DLADDR_H
+
+typedef struct {
+  const char *file;
+  void *base;
+  const char *symbol;
+  void *address;
+} dl_info_t; /* Dl_info */
+
+extern int dladdr(const void *, dl_info_t *); /* 0 when it fails */
+
+#endif

@@ -1,0 +1,15 @@
+/* library.c - the library for this system, as one unit. The prebuilt ones are compiled like this: that makes them smaller,
+ * and takes half the time.
+ */
+#include "bump.c"
+#include "hooks.c"
+
+#if defined(_WIN32)
+#include "os_windows.c"
+#else
+#include "os_posix.c"
+#endif
+
+#if defined(__linux__)
+#include "memory_file.c"
+#endif
