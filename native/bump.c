@@ -605,7 +605,8 @@ double bump_share(bump_t *bump) {
 static int32_t recognise(uint64_t address, uint64_t key) {
   uint64_t identity[3]; /* state, magic, key: the first fields of struct bump */
   if (address == 0 || address % 64 != 0) return BUMP_STALE;
-  if (os_peek((uintptr_t)address, identity, sizeof identity) != 0) return BUMP_STALE;
+  const int error = os_peek((uintptr_t)address, identity, sizeof identity);
+  if (error != 0) return error == OS_UNREADABLE ? BUMP_STALE : system_error(error);
   return identity[1] == (MAGIC ^ address) && identity[2] == key ? BUMP_OK : BUMP_STALE;
 }
 

@@ -9,9 +9,9 @@
 #include <stdint.h>
 
 #if defined(_WIN32)
-enum { OS_NO_MEMORY = 8 };  /* ERROR_NOT_ENOUGH_MEMORY */
+enum { OS_NO_MEMORY = 8, OS_UNREADABLE = 998 }; /* ERROR_NOT_ENOUGH_MEMORY, ERROR_NOACCESS */
 #else
-enum { OS_NO_MEMORY = 12 }; /* ENOMEM */
+enum { OS_NO_MEMORY = 12, OS_UNREADABLE = 14 }; /* ENOMEM, EFAULT */
 #endif
 
 /* ---- address space ----------------------------------------------------- */
@@ -40,7 +40,7 @@ static void os_unmap(void *start, size_t size);
 /* ---- the rest ---------------------------------------------------------- */
 
 static int os_random(void *bytes, size_t size);
-/* Copies from an address that may be anything; an error when it is unreadable. At most 512 bytes. */
+/* Copies from an address that may be anything; OS_UNREADABLE when it cannot be read. At most 512 bytes. */
 static int os_peek(uintptr_t address, void *copy, size_t size);
 static void os_copy(void *to, const void *from, size_t size); /* they do not overlap */
 static void os_clear(void *start, size_t size);

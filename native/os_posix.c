@@ -11,7 +11,7 @@
 _Static_assert(sizeof(void *) == 8 && sizeof(long) == 8, "64-bit systems only");
 
 enum { PROT_NONE = 0, PROT_READ_WRITE = 1 | 2 };
-enum { OS_ENOENT = 2, OS_EINTR = 4, OS_EIO = 5, OS_EFAULT = 14 }; /* the same numbers on both */
+enum { OS_ENOENT = 2, OS_EINTR = 4, OS_EIO = 5 }; /* the same numbers on both */
 
 extern void *mmap(void *, size_t, int, int, int, long);
 extern int munmap(void *, size_t);
@@ -160,7 +160,7 @@ static int through_pipe(const int ends[2], uintptr_t address, void *copy, size_t
   do moved = write(ends[1], (const void *)address, size);
   while (moved < 0 && last_error() == OS_EINTR);
   if (moved < 0) return last_error();
-  if ((size_t)moved != size) return OS_EFAULT; /* the readable part ends inside */
+  if ((size_t)moved != size) return OS_UNREADABLE; /* the readable part ends inside */
   do moved = read(ends[0], copy, size);
   while (moved < 0 && last_error() == OS_EINTR);
   return moved < 0 ? last_error() : (size_t)moved == size ? 0 : OS_EIO;

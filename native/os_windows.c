@@ -15,7 +15,7 @@ enum { MEM_COMMIT = 0x1000, MEM_RESERVE = 0x2000, MEM_DECOMMIT = 0x4000, MEM_REL
 enum { PAGE_NOACCESS = 0x01, PAGE_READWRITE = 0x04 };
 enum { LOAD_LIBRARY_SEARCH_SYSTEM32 = 0x800 };
 enum { MODULE_PIN = 1, MODULE_FROM_ADDRESS = 4 };
-enum { OS_ERROR_INVALID_FUNCTION = 1, OS_ERROR_NOACCESS = 998 };
+enum { OS_ERROR_INVALID_FUNCTION = 1 };
 
 typedef struct {
   uint32_t architecture, page_size;
@@ -158,11 +158,11 @@ static int os_random(void *bytes, size_t size) {
 static int os_peek(uintptr_t address, void *copy, size_t size) {
   memory_t memory;
   size_t copied = 0;
-  if (VirtualQuery((const void *)address, &memory, sizeof memory) == 0) return (int)GetLastError();
+  if (VirtualQuery((const void *)address, &memory, sizeof memory) == 0) return OS_UNREADABLE;
   /* Control blocks are nowhere else. Reading a guard page would disarm it, and a thread's stack then not grow. */
-  if (memory.state != MEM_COMMIT || memory.protection != PAGE_READWRITE) return OS_ERROR_NOACCESS;
-  if (!ReadProcessMemory(GetCurrentProcess(), (const void *)address, copy, size, &copied)) return (int)GetLastError();
-  return copied == size ? 0 : OS_ERROR_NOACCESS;
+  if (memory.state != MEM_COMMIT || memory.protection != PAGE_READWRITE) return OS_UNREADABLE;
+  if (!ReadProcessMemory(GetCurrentProcess(), (const void *)address, copy, size, &copied)) return OS_UNREADABLE;
+  return copied == size ? 0 : OS_UNREADABLE;
 }
 
 /* volatile, so that the loops are not made calls of memcpy and memset, which kernel32 has not. */

@@ -355,7 +355,7 @@ function framesBelow(entry: Entry): Frame[] {
 // ---- words ---------------------------------------------------------------------------------------
 
 /** The words for the codes that memory calls give; others are given as a number. */
-function describeSystemError(code: number): string {
+export function describeSystemError(code: number): string {
   const words = Deno.build.os === "windows" ? WINDOWS_ERRORS[code] : POSIX_ERRORS[code];
   return words === undefined ? `system error ${code}` : `${words} (system error ${code})`;
 }
@@ -366,6 +366,8 @@ const POSIX_ERRORS: Record<number, string> = {
   12: "out of memory or address space, or over a limit such as RLIMIT_AS",
   13: "access denied",
   22: "invalid argument",
+  23: "the system has no file descriptor left",
+  24: "this process has no file descriptor left",
   35: "try again: too much memory is locked",
 };
 

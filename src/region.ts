@@ -1,6 +1,6 @@
 import { type BumpLibrary, library } from "./native/library.ts";
 import { BumpCode, HUGE_PAGES } from "./native/symbols.ts";
-import { CommitError, ReserveError, SharedError } from "./errors.ts";
+import { CommitError, describeSystemError, ReserveError, SharedError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
 import { canMarkUntransferable, markUntransferable } from "./untransferable.ts";
 
@@ -142,6 +142,8 @@ export class Region {
     const native = library();
     const pointer = native.bump_attach(control, key, errorBytes);
     if (pointer === null) {
+      const [code] = errorCell;
+      if (code <= BumpCode.SYSTEM) throw new SharedError(`Cannot attach: ${describeSystemError(systemCode(code))}`);
       throw new SharedError(
         "Cannot attach: the handle names no live region of this process (it is stale or forged, " +
           "or its owner has closed the region)",

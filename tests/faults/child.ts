@@ -266,7 +266,7 @@ function attempt(
   assert(never === undefined, `${what}: ${failure}`);
   const right = failure instanceof ReserveError || failure instanceof CommitError
     ? failure.code === OUT_OF_MEMORY
-    : failure instanceof SharedError;
+    : failure instanceof SharedError && failure.message.includes(`(system error ${OUT_OF_MEMORY})`);
   assert(right, `${what}: ${failure}`);
   assert((failure as Error).message.startsWith("Cannot "), `${what}: ${failure}`);
   if (name === "reset, retain") assertEquals(stage.arena.used, 0, "the pages stay, but all was taken back");
