@@ -15,7 +15,7 @@ import { fileURLToPath } from "node:url";
 import { CC, deno, DENO_DIR, emulator, PAGE_SIZES, prepare } from "./emulator.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const env = { CC, CXX: CC, DENO_DIR, NO_COLOR: "1", TEST_REPETITIONS: "0.05", FUZZ_RUNS: "20" };
+const env = { CC, CXX: CC, DENO_DIR, NO_COLOR: "1", EMULATED: "1", TEST_REPETITIONS: "0.05", FUZZ_RUNS: "20" };
 
 const quick = Deno.args.includes("--quick");
 

@@ -104,6 +104,9 @@ export const noMounts: string | null = Deno.build.os !== "linux"
 /** Why Deno cannot be started without /proc here, if so. */
 export const noHiding: string | null = noMounts ?? (isBefore("2.1.0") ? "Deno 2.0 does not run without /proc" : null);
 
+/** Whether an emulator runs this (`deno task test:arm64`). */
+export const isEmulated: boolean = Deno.env.has("EMULATED");
+
 /** Whether the command runs and succeeds. */
 export function succeeds([command, ...args]: string[]): boolean {
   try {
