@@ -616,10 +616,12 @@ export class Region {
   discard(from: number): void {
     if (this.isStolen(this.buffers.length)) return;
     const page = this.#native.bump_page_size();
+    // With the rest of the last page, which was never written: else each call would leave one page.
+    const highPage = Math.ceil(this.high / page) * page;
     for (const lease of this.leases) {
       const start = Math.max(from, lease.start, this.stolenEnd);
-      const end = Math.min(this.high, lease.end);
-      if (start >= end) continue;
+      const end = Math.min(highPage, lease.end);
+      if (start >= Math.min(this.high, end)) continue;
       const code = this.#native.bump_discard(this.#control, start, end);
       if (code !== BumpCode.OK) throw new CommitError("give pages back", systemCode(code));
       // Whole pages only went back: the parts of pages at both ends are cleared.

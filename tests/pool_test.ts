@@ -257,7 +257,9 @@ Deno.test("one large request does not stay resident for ever", () => {
     using lease = pool.lease();
     lease.alloc(1000).fill(1);
   }
-  assert(pool.stats().idleResident <= 256 * 1024);
+  // What is kept is within twice of what is needed; no page stays from the steps between.
+  const { idleResident } = pool.stats();
+  assert(idleResident <= 2 * 64 * 1024, `${idleResident} bytes stay`);
 });
 
 Deno.test({
