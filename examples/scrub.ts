@@ -52,40 +52,28 @@ export function scrub(memory: Memory, text: Uint8Array, limit: number): Uint8Arr
   let end = 0;
   for (let i = 0; i < count; i++) {
     // Byte by byte: the pieces are short, and `set` needs a view of each.
-    while (from < starts[i]) output[end++] = text[from++];
+    for (const start = starts[i]; from < start;) output[end++] = text[from++];
     for (let j = 0; j < MASK.length; j++) output[end++] = MASK[j];
-    from = runEnd(kinds, from, length);
+    while (from < length && kinds[from] !== OTHER) from++;
   }
   while (from < length) output[end++] = text[from++];
   return output.subarray(0, end);
 }
 
-/** Where the run of anything but spaces and signs ends that begins at `start`. */
-function runEnd(kinds: Uint8Array, start: number, length: number): number {
-  let end = start;
-  while (end < length && kinds[end] !== OTHER) end++;
-  return end;
-}
-
 /** Writes where what is to be hidden begins into `starts`; returns how many there are. */
 function findSecrets(kinds: Uint8Array, length: number, starts: Uint32Array): number {
   let count = 0;
-  for (let start = 0; start < length;) {
-    if (kinds[start] === OTHER) {
-      start++;
-      continue;
-    }
-    const end = runEnd(kinds, start, length);
-    // An address has an "@" inside, a number is digits throughout.
+  for (let end = 0; end < length; end++) {
+    // A run of anything but spaces and signs. An address has an "@" inside, a number is digits throughout.
+    const start = end;
     let at = -1;
     let digits = 0;
-    for (let i = start; i < end; i++) {
-      if (kinds[i] === AT) at = i;
-      else if (kinds[i] === DIGIT) digits++;
+    for (; end < length && kinds[end] !== OTHER; end++) {
+      if (kinds[end] === AT) at = end;
+      else if (kinds[end] === DIGIT) digits++;
     }
     const address = at > start && at < end - 1;
     if (address || (digits >= LONG_NUMBER && digits === end - start)) starts[count++] = start;
-    start = end;
   }
   return count;
 }
