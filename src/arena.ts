@@ -355,16 +355,15 @@ export abstract class ScratchArena implements Scratch {
     const align = Math.min(WINDOW_ALIGN, lowestBit(start) || WINDOW_ALIGN);
     const zero = this.#zero;
     this.#zero = false;
-    let grownStart: number;
+    let grownStart = -1;
     this.#cursor = start;
     try {
-      grownStart = this.#take(byteLength, align, "reallocate");
-    } catch (error) {
-      this.#seek(oldEnd);
-      throw error;
+      grownStart = this.#tryTake(byteLength, align, "reallocate");
     } finally {
       this.#zero = zero;
+      if (grownStart < 0) this.#seek(oldEnd);
     }
+    if (grownStart < 0) throw this.#full(byteLength);
     const grown = new Uint8Array(this.#buffer, grownStart, byteLength);
     if (this.#base + grownStart !== offset) grown.set(new Uint8Array(former, start, kept));
     if (zero) {
@@ -700,12 +699,12 @@ export abstract class ScratchArena implements Scratch {
     let view = this.alloc(text.length + 1, 1);
     const { read, written } = writeLong(text, 0, view.subarray(0, -1));
     if (read < text.length) {
-      const rest = utf8Length(text, read);
+      const byteLength = written + utf8Length(text, read) + 1;
       try {
-        view = this.realloc(view, written + rest + 1);
+        view = this.realloc(view, byteLength);
       } catch (error) {
         this.#resizeLast(view.byteOffset, 0);
-        throw error;
+        throw error instanceof OutOfMemoryError ? this.#full(byteLength, 1) : error;
       }
       writeLong(text, read, view.subarray(written, -1));
     }
@@ -851,16 +850,12 @@ export abstract class ScratchArena implements Scratch {
   /** Serves a request that the fast path cannot. Returns its position in the (new) window. */
   #take(byteLength: number, align: number | undefined, what: string): number {
     const start = this.#tryTake(byteLength, align, what);
-    if (start < 0) {
-      const { capacity } = this.#region;
-      throw new OutOfMemoryError({
-        requested: byteLength,
-        align: align ?? DEFAULT_ALIGN,
-        used: this.#used(),
-        capacity,
-      });
-    }
+    if (start < 0) throw this.#full(byteLength, align);
     return start;
+  }
+
+  #full(requested: number, align: number = DEFAULT_ALIGN): OutOfMemoryError {
+    return new OutOfMemoryError({ requested, align, used: this.#used(), capacity: this.#region.capacity });
   }
 
   /** As `#take`, -1 when the region is full. */

@@ -171,6 +171,26 @@ Deno.test("every method after close is refused, and closing twice is fine", () =
   assertStringIncludes(Deno.inspect(scratch), "closed");
 });
 
+Deno.test("an OutOfMemoryError has the request's own numbers, whatever was tried meanwhile", () => {
+  using scratch = BumpAlloc.withSize(65536);
+  scratch.alloc(8);
+  const first = scratch.alloc(8);
+  const last = scratch.alloc(16);
+  const requests: [requested: number, align: number, () => unknown][] = [
+    [70_000, 8, () => scratch.alloc(70_000)],
+    [80_000, 8, () => scratch.allocArray(Float64Array, 10_000)],
+    [70_000, 8, () => scratch.copy(new Uint8Array(70_000))],
+    [70_000, 8, () => scratch.realloc(first, 70_000)],
+    [70_000, 8, () => scratch.realloc(last, 70_000)], // tried in place first
+    [80_001, 1, () => scratch.cstring("\u00e9".repeat(40_000))], // tried as ASCII first
+  ];
+  for (const [requested, align, request] of requests) {
+    const error = assertThrows(request, OutOfMemoryError);
+    assertEquals([error.requested, error.align, error.used, error.capacity], [requested, align, 32, 65536]);
+    assertEquals(scratch.used, 32);
+  }
+});
+
 Deno.test("free does nothing; realloc keeps the bytes and refuses what is not its own", () => {
   using scratch = new BumpAlloc();
   using other = new BumpAlloc();
