@@ -77,7 +77,7 @@ export type OutType = keyof OutValues;
 export interface Out<T extends OutType> {
   /** To pass where the function takes a `"buffer"`. */
   readonly view: OutView;
-  /** What the memory holds. Setting it makes an in-out parameter. */
+  /** What the memory holds. Setting it makes an in-out parameter; of a number what does not fit wraps, as in a typed array. */
   value: OutValues[T];
 }
 
@@ -115,8 +115,16 @@ function gone(what: string): ClosedError {
   return new ClosedError(`${what} the out-parameter`, "scope or allocator that made it");
 }
 
+function wrongValue(needed: string, value: unknown): TypeError {
+  return typeError(`Cannot set the out-parameter: ${needed} is needed, not ${describe(value)}`);
+}
+
 /** A class for each kind of array, so that reading `value` stays monomorphic. */
-function outClass<V>(type: new (buffer: ArrayBuffer, offset: number, length: number) => OutView) {
+function outClass<K extends "number" | "bigint">(
+  kind: K,
+  type: new (buffer: ArrayBuffer, offset: number, length: number) => OutView,
+) {
+  type V = K extends "number" ? number : bigint;
   return class {
     readonly view: OutView;
 
@@ -133,6 +141,7 @@ function outClass<V>(type: new (buffer: ArrayBuffer, offset: number, length: num
 
     set value(value: V) {
       if (this.view.length === 0) throw gone("set");
+      if (typeof value !== kind) throw wrongValue(`a ${kind}`, value);
       (this.view as unknown as Cell<V>)[0] = value;
     }
 
@@ -142,16 +151,16 @@ function outClass<V>(type: new (buffer: ArrayBuffer, offset: number, length: num
   };
 }
 
-const OutI8 = outClass<number>(Int8Array);
-const OutU8 = outClass<number>(Uint8Array);
-const OutI16 = outClass<number>(Int16Array);
-const OutU16 = outClass<number>(Uint16Array);
-const OutI32 = outClass<number>(Int32Array);
-const OutU32 = outClass<number>(Uint32Array);
-const OutI64 = outClass<bigint>(BigInt64Array);
-const OutU64 = outClass<bigint>(BigUint64Array);
-const OutF32 = outClass<number>(Float32Array);
-const OutF64 = outClass<number>(Float64Array);
+const OutI8 = outClass("number", Int8Array);
+const OutU8 = outClass("number", Uint8Array);
+const OutI16 = outClass("number", Int16Array);
+const OutU16 = outClass("number", Uint16Array);
+const OutI32 = outClass("number", Int32Array);
+const OutU32 = outClass("number", Uint32Array);
+const OutI64 = outClass("bigint", BigInt64Array);
+const OutU64 = outClass("bigint", BigUint64Array);
+const OutF32 = outClass("number", Float32Array);
+const OutF64 = outClass("number", Float64Array);
 
 class OutBool {
   readonly #byte: InstanceType<typeof OutU8>;
@@ -169,6 +178,7 @@ class OutBool {
   }
 
   set value(value: boolean) {
+    if (typeof value !== "boolean") throw wrongValue("a boolean", value);
     this.#byte.value = value ? 1 : 0;
   }
 
@@ -193,7 +203,13 @@ class OutPointer {
   }
 
   set value(value: Deno.PointerValue) {
-    this.#address.value = Deno.UnsafePointer.value(value);
+    let address: bigint;
+    try {
+      address = Deno.UnsafePointer.value(value);
+    } catch {
+      throw wrongValue("a pointer (Deno.UnsafePointer.create makes one of an address) or null", value);
+    }
+    this.#address.value = address;
   }
 
   static {

@@ -173,17 +173,41 @@ Deno.test("out-parameters of every type: zero at first, read and set", () => {
   }
 });
 
+Deno.test("an out-parameter is set to a value of its type; any other is a TypeError that changes nothing", () => {
+  using scratch = new BumpAlloc();
+  const right = { i32: 7, f32: 0.5, u64: 7n, isize: -7n, bool: true, pointer: scratch.pointerOf(scratch.alloc(1)) };
+  const needed = {
+    i32: "a number",
+    f32: "a number",
+    u64: "a bigint",
+    isize: "a bigint",
+    bool: "a boolean",
+    pointer: "a pointer",
+  };
+  for (const type of Object.keys(right) as (keyof typeof right)[]) {
+    const out = scratch.out(type) as { value: unknown };
+    out.value = right[type];
+    for (const wrong of [undefined, "7", {}, [], type === "pointer" ? 7n : null, type === "u64" ? 7 : Symbol()]) {
+      const error = assertThrows(() => out.value = wrong, TypeError);
+      assert(error.message.startsWith(`Cannot set the out-parameter: ${needed[type]}`), error.message);
+    }
+    if (type === "pointer") assert(Deno.UnsafePointer.equals(out.value as Deno.PointerValue, right.pointer));
+    else assertEquals(out.value, right[type]);
+  }
+});
+
 Deno.test("an out-parameter and C strings end with their frame", () => {
   using scratch = new BumpAlloc();
   const scope = scratch.scope();
-  const outs = (["i32", "u64", "bool", "pointer"] as const).map((type) => scope.out(type));
+  const values = { i32: 1, u64: 1n, bool: true, pointer: null };
+  const outs = Object.keys(values).map((type) => scope.out(type as OutType));
   const text = scope.cstring("gone");
   scope.end();
   assertEquals(text.length, 0);
-  for (const out of outs) {
-    assertThrows(() => out.value, ClosedError);
-    assertThrows(() => (out as { value: unknown }).value = null, ClosedError);
-  }
+  Object.values(values).forEach((value, i) => {
+    assertThrows(() => outs[i].value, ClosedError);
+    assertThrows(() => outs[i].value = value, ClosedError);
+  });
   assertThrows(() => scope.cstring("x"), ClosedError);
   assertThrows(() => scope.out("i32"), ClosedError);
   assertThrows(() => scope.cstringArray([]), ClosedError);
