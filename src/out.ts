@@ -120,15 +120,11 @@ function wrongValue(needed: string, value: unknown): TypeError {
 }
 
 /** A class for each kind of array, so that reading `value` stays monomorphic. */
-function outClass<K extends "number" | "bigint">(
-  kind: K,
-  type: new (buffer: ArrayBuffer, offset: number, length: number) => OutView,
-) {
-  type V = K extends "number" ? number : bigint;
+function outClass<V>(zero: V, type: new (buffer: ArrayBuffer, offset: number, length: number) => OutView) {
   return class {
     readonly view: OutView;
 
-    constructor(buffer: ArrayBuffer, offset: number, zero: V) {
+    constructor(buffer: ArrayBuffer, offset: number) {
       this.view = new type(buffer, offset, 1);
       (this.view as unknown as Cell<V>)[0] = zero;
     }
@@ -141,7 +137,7 @@ function outClass<K extends "number" | "bigint">(
 
     set value(value: V) {
       if (this.view.length === 0) throw gone("set");
-      if (typeof value !== kind) throw wrongValue(`a ${kind}`, value);
+      if (typeof value !== typeof zero) throw wrongValue(`a ${typeof zero}`, value);
       (this.view as unknown as Cell<V>)[0] = value;
     }
 
@@ -151,22 +147,22 @@ function outClass<K extends "number" | "bigint">(
   };
 }
 
-const OutI8 = outClass("number", Int8Array);
-const OutU8 = outClass("number", Uint8Array);
-const OutI16 = outClass("number", Int16Array);
-const OutU16 = outClass("number", Uint16Array);
-const OutI32 = outClass("number", Int32Array);
-const OutU32 = outClass("number", Uint32Array);
-const OutI64 = outClass("bigint", BigInt64Array);
-const OutU64 = outClass("bigint", BigUint64Array);
-const OutF32 = outClass("number", Float32Array);
-const OutF64 = outClass("number", Float64Array);
+const OutI8 = outClass<number>(0, Int8Array);
+const OutU8 = outClass<number>(0, Uint8Array);
+const OutI16 = outClass<number>(0, Int16Array);
+const OutU16 = outClass<number>(0, Uint16Array);
+const OutI32 = outClass<number>(0, Int32Array);
+const OutU32 = outClass<number>(0, Uint32Array);
+const OutI64 = outClass<bigint>(0n, BigInt64Array);
+const OutU64 = outClass<bigint>(0n, BigUint64Array);
+const OutF32 = outClass<number>(0, Float32Array);
+const OutF64 = outClass<number>(0, Float64Array);
 
 class OutBool {
   readonly #byte: InstanceType<typeof OutU8>;
 
   constructor(buffer: ArrayBuffer, offset: number) {
-    this.#byte = new OutU8(buffer, offset, 0);
+    this.#byte = new OutU8(buffer, offset);
   }
 
   get view(): OutView {
@@ -191,7 +187,7 @@ class OutPointer {
   readonly #address: InstanceType<typeof OutU64>;
 
   constructor(buffer: ArrayBuffer, offset: number) {
-    this.#address = new OutU64(buffer, offset, 0n);
+    this.#address = new OutU64(buffer, offset);
   }
 
   get view(): OutView {
@@ -249,29 +245,29 @@ const TYPES: readonly OutType[] = [
 export function makeOut(type: OutType, buffer: ArrayBuffer, offset: number): Out<OutType> {
   switch (type) {
     case "i32":
-      return new OutI32(buffer, offset, 0);
+      return new OutI32(buffer, offset);
     case "u32":
-      return new OutU32(buffer, offset, 0);
+      return new OutU32(buffer, offset);
     case "pointer":
       return new OutPointer(buffer, offset);
     case "u64":
     case "usize":
-      return new OutU64(buffer, offset, 0n);
+      return new OutU64(buffer, offset);
     case "i64":
     case "isize":
-      return new OutI64(buffer, offset, 0n);
+      return new OutI64(buffer, offset);
     case "f64":
-      return new OutF64(buffer, offset, 0);
+      return new OutF64(buffer, offset);
     case "f32":
-      return new OutF32(buffer, offset, 0);
+      return new OutF32(buffer, offset);
     case "u8":
-      return new OutU8(buffer, offset, 0);
+      return new OutU8(buffer, offset);
     case "i8":
-      return new OutI8(buffer, offset, 0);
+      return new OutI8(buffer, offset);
     case "u16":
-      return new OutU16(buffer, offset, 0);
+      return new OutU16(buffer, offset);
     case "i16":
-      return new OutI16(buffer, offset, 0);
+      return new OutI16(buffer, offset);
     case "bool":
       return new OutBool(buffer, offset);
   }
