@@ -12,11 +12,10 @@ import { canMarkUntransferable, MARKS_SINCE } from "../src/untransferable.ts";
 import { fillPattern, patternHolds } from "./pattern.ts";
 import { addressSpace, memoryIsTold } from "./process_memory.ts";
 import { times } from "./times.ts";
+import { gc, untilCollected } from "./until.ts";
 
 const marks = canMarkUntransferable();
 const skipped = marks ? "" : ` (skipped: it needs Deno ${MARKS_SINCE})`;
-
-const gc = (globalThis as unknown as { gc?: () => void }).gc;
 
 Deno.test("invalid sizes and alignments throw the right type, and nothing moves", () => {
   using scratch = BumpAlloc.withSize(2 ** 20);
@@ -559,10 +558,7 @@ Deno.test({
           await new Promise((resolve) => setTimeout(resolve));
         }
       }
-      for (let i = 0; i < 300 && addressSpace() - size > 2 ** 32; i++) {
-        gc!();
-        await new Promise((resolve) => setTimeout(resolve, 10));
-      }
+      await untilCollected(() => addressSpace() - size <= 2 ** 32);
     };
     const size = addressSpace();
     await drop(2000);

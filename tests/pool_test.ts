@@ -14,16 +14,7 @@ import {
 import { canMarkUntransferable } from "../src/untransferable.ts";
 import { fillPattern, patternHolds } from "./pattern.ts";
 import { addressSpace, memoryIsTold } from "./process_memory.ts";
-
-const gc = (globalThis as { gc?: () => void }).gc;
-
-/** Collects garbage and lets finalizers run until `done`, for two seconds at most. */
-async function collectUntil(done: () => boolean): Promise<void> {
-  for (let i = 0; i < 200 && !done(); i++) {
-    gc!();
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
+import { gc, untilCollected } from "./until.ts";
 
 Deno.test("a lease is an allocator; once returned it and its views are dead", () => {
   using pool = new BumpPool({ size: 2 ** 20 });
@@ -282,7 +273,7 @@ Deno.test({
     const waiting = pool.use((scratch) => scratch.alloc(10).length);
     // Where a transfer cannot be refused, a lost lease leaves its place for good, and another one serves.
     const idle = canMarkUntransferable() ? 2 : 3;
-    await collectUntil(() => pool.stats().lost === 3 && pool.stats().idle === idle);
+    await untilCollected(() => pool.stats().lost === 3 && pool.stats().idle === idle);
     assertEquals(await waiting, 10);
     // A view keeps the memory of a lost lease: nobody else gets it.
     assertEquals(pool.stats(), { ...pool.stats(), lost: 3, leased: 0, idle });
@@ -306,7 +297,7 @@ Deno.test({
       leases[1].alloc(1000).fill(1);
       if (i % 4 < 2) leases[1].close();
     }
-    await collectUntil(() => addressSpace() - before < 2 ** 37);
+    await untilCollected(() => addressSpace() - before < 2 ** 37);
     assert(addressSpace() - before < 2 ** 37, "more than two pools are left");
   },
 });

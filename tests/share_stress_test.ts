@@ -3,6 +3,7 @@ import { BumpAlloc } from "../mod.ts";
 import { fillPattern, patternHolds, randomOf } from "./pattern.ts";
 import type { StressAnswer, StressRequest } from "./workers/stress_worker.ts";
 import { times } from "./times.ts";
+import { until } from "./until.ts";
 
 const WORKERS = 8;
 const BLOCKS = times(60_000); // each, half a million in all: 8 isolates on two cores
@@ -97,9 +98,7 @@ async function stress(alignBits: number, blocks: number, nativeBlocks: number): 
   if (alignBits === 1) assertEquals(padding, 0);
   else assert(padding >= 0 && padding <= places.length * (2 ** (alignBits - 1) - 1), `${padding} bytes of padding`);
   for (const worker of workers) worker.terminate();
-  for (let i = 0; i < 1000 && owner.stats().attached > 1; i++) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  await until(() => owner.stats().attached === 1);
   assertEquals(owner.stats().attached, 1);
   owner.reset();
   assertEquals([owner.used, owner.stats().stranded], [0, 0]);
@@ -132,9 +131,7 @@ Deno.test("Workers terminated at random leave no reference and disturb nobody", 
     for (const worker of workers) worker.terminate();
     assert(patternHolds(mine, 77));
   }
-  for (let i = 0; i < 1000 && owner.stats().attached > 1; i++) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  await until(() => owner.stats().attached === 1);
   assertEquals(owner.stats().attached, 1);
   assert(patternHolds(mine, 77));
   owner.reset();

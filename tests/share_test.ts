@@ -4,6 +4,7 @@ import { fillPattern, patternHolds, randomOf } from "./pattern.ts";
 import type { Handover } from "./workers/handover_worker.ts";
 import type { ShareRequest } from "./workers/share_worker.ts";
 import { times } from "./times.ts";
+import { until } from "./until.ts";
 
 /** A Worker that answers one request at a time. */
 class Peer {
@@ -20,9 +21,7 @@ class Peer {
 
 /** Waits until so many allocators hold the region: the end of a Worker takes a moment. */
 async function untilAttached(allocator: BumpAlloc, count: number): Promise<void> {
-  for (let i = 0; i < 1000 && allocator.stats().attached !== count; i++) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  await until(() => allocator.stats().attached === count);
   assertEquals(allocator.stats().attached, count);
 }
 

@@ -3,9 +3,9 @@ import { BumpAlloc, BumpPool, ClosedError, PoolFullError, SharedError } from "..
 import { canMarkUntransferable } from "../../src/untransferable.ts";
 import { fillPattern, patternHolds } from "../pattern.ts";
 import { isMapped, memoryIsTold } from "../process_memory.ts";
+import { gc, untilCollected } from "../until.ts";
 import { isInside, runChild } from "./support.ts";
 
-const gc = (globalThis as unknown as { gc?: () => void }).gc;
 const MIB = 2 ** 20;
 
 /** Calls zstd's callbacks, which are the plainest, as zstd would. */
@@ -157,12 +157,11 @@ Deno.test({
     };
     const plain = drop(false);
     const hooked = drop(true);
-    for (let i = 0; i < 50 && isMapped(middle(plain.address)); i++) {
-      gc!();
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
     // Before, a region that was dropped stays for as long as its Worker.
-    if (canMarkUntransferable()) assert(!isMapped(middle(plain.address)));
+    if (canMarkUntransferable()) {
+      await untilCollected(() => !isMapped(middle(plain.address)));
+      assert(!isMapped(middle(plain.address)));
+    }
     assert(isMapped(middle(hooked.address)));
     assert(patternHolds(bytesAt(hooked.block, 1000), 5));
   },
@@ -195,10 +194,7 @@ Deno.test({
       return block;
     };
     const block = lose();
-    for (let i = 0; i < 50 && pool.stats().lost === 0; i++) {
-      gc!();
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
+    await untilCollected(() => pool.stats().lost > 0);
     assertEquals(pool.stats().lost, 1);
     gc!();
     await new Promise((resolve) => setTimeout(resolve, 10));

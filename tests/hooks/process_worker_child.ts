@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertThrows } from "../offline/assert.ts";
 import { BumpAlloc, SharedError } from "../../mod.ts";
 import { isMapped } from "../process_memory.ts";
+import { until } from "../until.ts";
 import type { Answer } from "./process_worker.ts";
 
 const answers: Answer[] = [];
@@ -11,9 +12,7 @@ for (let round = 0; round < 3; round++) {
   worker.terminate();
 }
 // Terminating is asynchronous: the Workers' other regions tell when it is done.
-for (let i = 0; i < 500 && answers.some(({ plain }) => isMapped(plain)); i++) {
-  await new Promise((resolve) => setTimeout(resolve, 10));
-}
+await until(() => !answers.some(({ plain }) => isMapped(plain)));
 assert(!answers.some(({ plain }) => isMapped(plain)), "a Worker's other regions go with it");
 
 // All Workers share one library on Windows: the first one's arena is the process's there.
