@@ -9,7 +9,7 @@ import {
   ScratchArena,
   settlePins,
 } from "./arena.ts";
-import { checkFlag, checkSize, describe } from "./check.ts";
+import { checkFlag, checkObject, checkSize, describe } from "./check.ts";
 import { atCaller, isCalledByUsers, SharedError, typeError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
 import { type BumpHooks, RegionHooks } from "./hooks.ts";
@@ -216,6 +216,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    */
   static withSize(byteLength: number, options: Omit<BumpAllocOptions, "size"> = {}): BumpAlloc {
     checkSize(byteLength, "reserve");
+    checkObject(options, "make an allocator", "{ zero: true }");
     return new BumpAlloc({ ...options, size: byteLength });
   }
 
@@ -404,6 +405,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * ```
    */
   reset(options?: { retain?: number }): void {
+    if (options !== undefined) checkObject(options, "reset", "{ retain: 4096 }");
     const retain = options?.retain ?? this.#retain;
     if (retain !== Infinity) checkSize(retain, "reset", "number of bytes to retain");
     checkArena(this, "reset");
@@ -575,11 +577,7 @@ export interface Settings {
 
 /** Validates options; defaults are filled in. */
 export function checkOptions(options: BumpAllocOptions): Settings {
-  if (options === null || typeof options !== "object") {
-    throw typeError(
-      `Cannot make an allocator: options must be an object, as in { size: 4096 }, not ${describe(options)}`,
-    );
-  }
+  checkObject(options, "make an allocator", "{ size: 4096 }");
   const { size = BumpAlloc.DEFAULT_SIZE, window = 2 ** 20, retain = Infinity, prefault = 0 } = options;
   checkSize(size, "reserve");
   checkSize(window, "make an allocator", "window");

@@ -14,6 +14,13 @@ export function checkSize(value: unknown, what: string, name = "size"): asserts 
   }
 }
 
+/** Throws unless `options` is an object. `what` begins the message: "make a pool"; `example` shows one. */
+export function checkObject(options: unknown, what: string, example: string): asserts options is object {
+  if (options === null || typeof options !== "object") {
+    throw typeError(`Cannot ${what}: options must be an object, as in ${example}, not ${describe(options)}`);
+  }
+}
+
 /** Throws unless `value` is a flag. `what` begins the message: "make an allocator". */
 export function checkFlag(value: unknown, what: string, name: string): asserts value is boolean {
   if (typeof value !== "boolean") {

@@ -1,5 +1,5 @@
 import { type BumpAlloc, type BumpAllocOptions, checkOptions } from "./bump_alloc.ts";
-import { checkSize, describe } from "./check.ts";
+import { checkObject, checkSize } from "./check.ts";
 import { isCalledByUsers, rangeError, typeError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
 import { Slots } from "./slots.ts";
@@ -112,11 +112,9 @@ export class BumpPool implements Disposable {
    * @throws {ReserveError} The operating system refuses that much.
    */
   constructor(options: BumpPoolOptions = {}) {
-    if (options === null || typeof options !== "object") {
-      throw typeError(`Cannot make a pool: options must be an object, not ${describe(options)}`);
-    }
-    const settings = checkOptions({ size: DEFAULT_SIZE, retain: DEFAULT_RETAIN, ...withoutUndefined(options) });
-    const { limit = DEFAULT_LIMIT, whenFull = "wait" } = options;
+    checkObject(options, "make a pool", "{ limit: 100 }");
+    const { size = DEFAULT_SIZE, retain = DEFAULT_RETAIN, limit = DEFAULT_LIMIT, whenFull = "wait" } = options;
+    const settings = checkOptions({ ...options, size, retain });
     checkSize(limit, "make a pool", "limit");
     if (limit === 0) throw rangeError("Cannot make a pool: the limit must be at least 1");
     if (whenFull !== "wait" && whenFull !== "throw") {
@@ -271,12 +269,6 @@ export class BumpPool implements Disposable {
   static {
     isCalledByUsers(this);
   }
-}
-
-/** So that `{ size: undefined }` means the default. */
-function withoutUndefined<T extends object>(options: T): Partial<T> {
-  if (options === null || typeof options !== "object") return options;
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
 }
 
 /** Pools that are collected without having been closed. */

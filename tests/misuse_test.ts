@@ -175,8 +175,14 @@ Deno.test("a thenable that settles at once does not stay pinned", async () => {
   assertThrows(() => scratch.alloc(1), ClosedError);
 });
 
-Deno.test("a pool's options must be an object", () => {
-  for (const wrong of [null, 5, "x"]) assertThrows(() => new BumpPool(wrong as never), TypeError, "options must be");
+Deno.test("options must be an object", () => {
+  using scratch = new BumpAlloc({ size: 65536 });
+  for (const wrong of [null, 5, "x"] as never[]) {
+    assertThrows(() => new BumpPool(wrong), TypeError, "Cannot make a pool: options must be an object");
+    assertThrows(() => new BumpAlloc(wrong), TypeError, "Cannot make an allocator: options must be an object");
+    assertThrows(() => BumpAlloc.withSize(1, wrong), TypeError, "Cannot make an allocator: options must be an object");
+    assertThrows(() => scratch.reset(wrong), TypeError, "Cannot reset: options must be an object");
+  }
 });
 
 /** Runs a program that may give its permission up; what it wrote. */
