@@ -497,7 +497,8 @@ export abstract class ScratchArena implements Scratch {
    * Takes back everything that was allocated since `mark`. Unchecked: views from after the mark
    * stay usable and then alias new allocations. Prefer {@linkcode BumpScope}.
    *
-   * @throws {RangeError} The mark is not one of this arena, or lies above the cursor.
+   * @throws {TypeError} The mark is not one of this allocator or scope.
+   * @throws {RangeError} The mark lies above the cursor.
    *
    * @example A temporary for each turn of a loop
    * ```ts
@@ -550,7 +551,7 @@ export abstract class ScratchArena implements Scratch {
     const region = this.#region;
     const position = this.#base + this.#cursor;
     const later = lease > this.#lease || (lease === this.#lease && markOffset > position);
-    if (later) throw rangeError("Cannot rewind: the mark is above the cursor; it was rewound past before");
+    if (later) throw rangeError("Cannot rewind: the mark is above the cursor; rewind or reset went below it before");
     // A mark from before the first lease is at 0, and the lease may begin behind other allocators' bytes.
     const offset = Math.max(markOffset, this.#startOffset, region.leases[lease]?.start ?? 0);
     this.#reclaim(lease, offset);
@@ -1250,7 +1251,7 @@ function bytesOf(view: ArrayBufferView, what: string): Uint8Array {
   const isArray = typedArrayName.call(view) !== undefined;
   const buffer = (isArray ? arrayBuffer : dataViewBuffer).call(view);
   if (buffer instanceof ArrayBuffer && buffer.detached) {
-    throw typeError(`Cannot ${what}: the buffer of the source was transferred away`);
+    throw typeError(`Cannot ${what}: the buffer of the source was transferred away, or its memory was taken back`);
   }
   return isArray
     ? new Uint8Array(buffer, arrayByteOffset.call(view), arrayByteLength.call(view))

@@ -143,8 +143,8 @@ export class ClosedError extends Error {
 }
 
 /**
- * The window under the allocator was transferred away, and its memory with it. {@linkcode
- * BumpAlloc.reset} mends the allocator.
+ * The window under an allocator or scope was transferred away, and its memory with it. {@linkcode BumpAlloc.reset} mends
+ * the allocator, and so does the end of the scope if the view was from one.
  *
  * @example A transfer takes the memory along
  * ```ts
@@ -166,7 +166,8 @@ export class DetachedError extends Error {
       `Cannot ${what}: a view's buffer was transferred away, and the memory around it went along. ` +
         "postMessage or structuredClone with a transfer list, ArrayBuffer.prototype.transfer, and " +
         "enqueue or read on a byte stream do that. Hand over a copy (view.slice()), or make the " +
-        "allocator with { transferable: false }, and the transfer itself throws. reset() mends this one",
+        "allocator with { transferable: false }, and the transfer itself throws. reset() of the allocator, " +
+        "or the end of the scope that the view was from, mends this",
     );
     named(this, "DetachedError");
   }

@@ -509,11 +509,19 @@ for (const [name, transfer] of Object.entries(TRANSFERS)) {
     const receiving = transfer(view);
     assertEquals(view.length, 0);
     const error = assertThrows(() => scratch.alloc(8), DetachedError, name.split(" ")[0]);
-    for (const way of ["view.slice()", "transferable: false"]) assert(error.message.includes(way), way);
+    const ways = ["view.slice()", "transferable: false", "reset()", "the end of the scope"];
+    for (const way of ways) assert(error.message.includes(way), way);
     const received = new Uint8Array(await receiving, byteOffset, 64);
     scratch.reset();
     scratch.alloc(2 ** 20).fill(255);
     assert(patternHolds(received, 5));
+
+    const scope = scratch.scope();
+    const scoped = transfer(scope.alloc(64));
+    assertThrows(() => scope.alloc(8), DetachedError);
+    scope.end();
+    assertEquals(scratch.alloc(8).length, 8);
+    await scoped;
   });
 
   testSince(MARKS_SINCE, "no buffer can be kept", `${name} of an untransferable window throws itself`, async () => {
