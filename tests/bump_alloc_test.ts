@@ -331,7 +331,7 @@ Deno.test("a transferred window: DetachedError, the receiver's bytes stay, reset
   fillPattern(view, 9);
   const received = structuredClone(view, { transfer: [view.buffer] });
   assertEquals(view.length, 0);
-  assertThrows(() => scratch.alloc(8), DetachedError, "reset() mends");
+  assertThrows(() => scratch.alloc(8), DetachedError, "mends this");
   assertThrows(() => scratch.allocArray(Int8Array, 8), DetachedError);
   assertThrows(() => scratch.view(0, 8), DetachedError);
   scratch.reset();
