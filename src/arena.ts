@@ -159,9 +159,9 @@ export abstract class ScratchArena implements Scratch {
         }
       }
     } catch {
-      checkReceiver(this, "allocate");
       // The window was transferred away, or an argument is no number: the slow path says so.
     }
+    checkReceiver(this, "allocate");
     const start = this.#take(byteLength, align, "allocate");
     return new Uint8Array(this.#buffer, start, byteLength);
   }
@@ -182,6 +182,7 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   allocZeroed(byteLength: number, align?: number): Uint8Array<ArrayBuffer> {
+    checkReceiver(this, "allocate");
     const start = this.#take(byteLength, align, "allocate");
     if (!this.#zero) this.#clear(start, byteLength);
     return new Uint8Array(this.#buffer, start, byteLength);
@@ -202,6 +203,7 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   tryAlloc(byteLength: number, align?: number): Uint8Array<ArrayBuffer> | null {
+    checkReceiver(this, "allocate");
     const start = this.#tryTake(byteLength, align, "allocate");
     return start < 0 ? null : new Uint8Array(this.#buffer, start, byteLength);
   }
@@ -221,6 +223,7 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   allocArray<T>(type: TypedArrayConstructor<T>, length: number): T {
+    checkReceiver(this, "allocate");
     const size = type?.BYTES_PER_ELEMENT;
     // A power of two up to eight: what a class says of itself must not move the cursor back.
     if (typeof type !== "function" || !(size === 8 || size === 4 || size === 2 || size === 1)) {
@@ -262,6 +265,7 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   allocView(byteLength: number, align?: number): DataView<ArrayBuffer> {
+    checkReceiver(this, "allocate");
     const start = this.#take(byteLength, align, "allocate");
     return new DataView(this.#buffer, start, byteLength);
   }
@@ -281,6 +285,7 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   copy<T extends ArrayBufferView>(source: T): T {
+    checkReceiver(this, "copy");
     checkView(source, "copy");
     const bytes = bytesOf(source, "copy");
     const byteLength = bytes.length;
@@ -310,6 +315,7 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   realloc(view: Uint8Array, byteLength: number): Uint8Array<ArrayBuffer> {
+    checkReceiver(this, "reallocate");
     if (typedArrayName.call(view) !== "Uint8Array") {
       throw typeError("Cannot reallocate: the view must be a Uint8Array");
     }
@@ -419,9 +425,9 @@ export abstract class ScratchArena implements Scratch {
         }
       }
     } catch {
-      checkReceiver(this, "allocate");
       // An argument is no number: the slow path says so.
     }
+    checkReceiver(this, "allocate");
     const start = this.#take(byteLength, align, "allocate");
     return this.#base + start;
   }
@@ -615,7 +621,12 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   addressOf(view: ArrayBufferView): bigint {
-    return toBigInt(this.#region.address + this.#baseOf(view, "take the address") + view.byteOffset);
+    try {
+      return toBigInt(this.#region.address + this.#baseOf(view, "take the address") + view.byteOffset);
+    } catch (error) {
+      checkReceiver(this, "take the address"); // here it costs nothing
+      throw error;
+    }
   }
 
   /**
@@ -634,8 +645,13 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   pointerOf(view: ArrayBufferView): Deno.PointerObject {
-    const region = this.#region;
-    return region.pointer(region.address + this.#baseOf(view, "take the address") + view.byteOffset);
+    try {
+      const region = this.#region;
+      return region.pointer(region.address + this.#baseOf(view, "take the address") + view.byteOffset);
+    } catch (error) {
+      checkReceiver(this, "take the address");
+      throw error;
+    }
   }
 
   /** Offset of the window under a view of this arena or of one around it. */
@@ -669,6 +685,7 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   cstring(text: string): Uint8Array<ArrayBuffer> {
+    checkReceiver(this, "make a C string");
     if (typeof text !== "string") {
       throw typeError(`Cannot make a C string: a string is needed, not ${describe(text)}`);
     }
@@ -729,6 +746,7 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   cstringArray(texts: readonly string[]): BigUint64Array<ArrayBuffer> {
+    checkReceiver(this, "make C strings");
     if (!Array.isArray(texts)) {
       throw typeError(`Cannot make C strings: an array of strings is needed, not ${describe(texts)}`);
     }
@@ -761,6 +779,7 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   out<T extends OutType>(type: T): Out<T> {
+    checkReceiver(this, "make an out-parameter");
     const start = (this.#cursor + 7) & -8;
     if (start + OUT_SIZE > this.#limit || this.#buffer.detached) return this.#takeOut(type);
     const out = makeOut(type, this.#buffer, start);

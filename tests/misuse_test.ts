@@ -364,11 +364,28 @@ Deno.test("what is no number, and what is no allocator, is a TypeError that says
     assertThrows(() => scratch.view(wrong, 1), TypeError, "Cannot view: the offset must be a number");
     assertThrows(() => scratch.view(0, wrong), TypeError, "Cannot view: the size must be a number");
   }
+  const view = scratch.alloc(8);
   for (const wrong of [{}, undefined, Object.create(BumpAlloc.prototype)]) {
-    assertThrows(() => scratch.alloc.call(wrong, 8), TypeError, "make a BumpAlloc");
-    assertThrows(() => scratch.offset.call(wrong, 8), TypeError, "make a BumpAlloc");
+    const calls: [string, () => unknown][] = [
+      ["allocate", () => scratch.alloc.call(wrong, 8)],
+      ["allocate", () => scratch.alloc.call(wrong, 8, 0)], // as map(scratch.alloc) calls it
+      ["allocate", () => scratch.offset.call(wrong, 8)],
+      ["allocate", () => scratch.offset.call(wrong, 8, 0)],
+      ["allocate", () => scratch.allocZeroed.call(wrong, 8)],
+      ["allocate", () => scratch.tryAlloc.call(wrong, 8)],
+      ["allocate", () => scratch.allocView.call(wrong, 8)],
+      ["allocate", () => scratch.allocArray.call(wrong, Int8Array, 8)],
+      ["copy", () => scratch.copy.call(wrong, view)],
+      ["reallocate", () => scratch.realloc.call(wrong, view, 8)],
+      ["take the address", () => scratch.addressOf.call(wrong, view)],
+      ["take the address", () => scratch.pointerOf.call(wrong, view)],
+      ["make a C string", () => scratch.cstring.call(wrong, "text")],
+      ["make C strings", () => scratch.cstringArray.call(wrong, ["text"])],
+      ["make an out-parameter", () => scratch.out.call(wrong, "i32")],
+    ];
+    for (const [what, call] of calls) assertThrows(call, TypeError, `Cannot ${what}: this is no allocator or scope`);
   }
-  assertEquals(scratch.used, 8);
+  assertEquals(scratch.used, 16);
 });
 
 Deno.test("only a view has an address", () => {
