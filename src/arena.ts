@@ -34,8 +34,6 @@ const SHORT_TEXT = 100;
 
 // What the rest of the package may do with an arena and users may not: set in the static blocks below.
 export let bindArena: (arena: ScratchArena, region: Region, options: ArenaOptions) => void;
-/** Ends a scope. */
-export let endArena: (arena: ScratchArena) => void;
 /** What an arena says about itself. */
 export let arenaState: (arena: ScratchArena) => ArenaState;
 /** Throws a `ClosedError` when the arena is closed. */
@@ -48,6 +46,8 @@ export let rewindArena: (arena: ScratchArena) => void;
 export let closeArena: (arena: ScratchArena) => boolean;
 /** Waits for the pinned promises of an arena and its scopes. */
 export let settlePins: (arena: ScratchArena) => Promise<void>;
+/** Ends a scope. */
+let endArena: (arena: ScratchArena) => void;
 let newScope: () => BumpScope;
 /** Throws when `this` of a method is no arena. */
 let checkReceiver: (arena: ScratchArena, what: string) => void;

@@ -19,16 +19,6 @@ export function assertNotEquals<T>(actual: T, expected: T, message?: string): vo
   assertion.notDeepStrictEqual(actual, expected, message);
 }
 
-/** Fails unless both are the same. */
-export function assertStrictEquals<T>(actual: unknown, expected: T, message?: string): asserts actual is T {
-  assertion.strictEqual(actual, expected, message);
-}
-
-/** Fails when both are the same. */
-export function assertNotStrictEquals<T>(actual: T, expected: T, message?: string): void {
-  assertion.notStrictEqual(actual, expected, message);
-}
-
 /** Fails unless the text holds `part`. */
 export function assertStringIncludes(actual: string, part: string, message?: string): void {
   assertion.ok(actual.includes(part), message ?? `${JSON.stringify(part)} is not in ${JSON.stringify(actual)}`);
@@ -37,36 +27,6 @@ export function assertStringIncludes(actual: string, part: string, message?: str
 /** Fails unless the text matches. */
 export function assertMatch(actual: string, pattern: RegExp, message?: string): void {
   assertion.match(actual, pattern, message);
-}
-
-/** Fails unless `actual >= expected`. */
-export function assertGreaterOrEqual<T>(actual: T, expected: T, message?: string): void {
-  assertion.ok(actual >= expected, message ?? `${actual} is below ${expected}`);
-}
-
-/** Fails unless `actual <= expected`. */
-export function assertLessOrEqual<T>(actual: T, expected: T, message?: string): void {
-  assertion.ok(actual <= expected, message ?? `${actual} is above ${expected}`);
-}
-
-/** Fails unless `value` is an instance of `type`. */
-export function assertInstanceOf<T>(
-  value: unknown,
-  // deno-lint-ignore no-explicit-any
-  type: abstract new (...args: any[]) => T,
-  message?: string,
-): asserts value is T {
-  assertion.ok(value instanceof type, message ?? `not a ${type.name}`);
-}
-
-/** Fails unless `value` is neither null nor undefined. */
-export function assertExists<T>(value: T, message?: string): asserts value is NonNullable<T> {
-  assertion.ok(value !== null && value !== undefined, message ?? "null or undefined");
-}
-
-/** Fails always. */
-export function fail(message?: string): never {
-  assertion.fail(message);
 }
 
 function check<E extends Error>(error: unknown, type?: ErrorClass<E>, part?: string, message?: string): E {

@@ -90,7 +90,7 @@ Deno.test("the package holds what its users need, and nothing else", async () =>
   const paths = [...packed.files.keys()].sort();
   for (const path of paths) {
     assert(
-      /^\/(mod\.ts|deno\.json|README\.md|CHANGELOG\.md|LICENSE|src\/[\w/]+\.ts|inspect\/\w+\.ts)$/.test(path),
+      /^\/(mod\.ts|deno\.json|README\.md|CHANGELOG\.md|LICENSE|src\/[\w/]+\.ts)$/.test(path),
       `${path} does not belong in the package`,
     );
   }
