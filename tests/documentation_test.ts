@@ -61,8 +61,10 @@ function proofs(markdown: string): [command: string, ci: string][] {
 }
 
 Deno.test("what is proven where: README and guide agree, and CI runs what they say that it runs", async () => {
-  const [readme, guide, script] = await Promise.all(
-    ["README.md", "docs/platforms.md", ".ci/run"].map((path) => Deno.readTextFile(new URL(path, ROOT))),
+  const [readme, guide, script, workflow] = await Promise.all(
+    ["README.md", "docs/platforms.md", ".ci/run", ".github/workflows/ci.yml"].map((path) =>
+      Deno.readTextFile(new URL(path, ROOT))
+    ),
   );
   assertEquals(proofs(readme), proofs(guide));
   const commands = script.split("\n").map((line) => line.trim());
@@ -71,6 +73,9 @@ Deno.test("what is proven where: README and guide agree, and CI runs what they s
     const part = commands.some((line) => line.endsWith(`${command} --quick`));
     assertEquals(ci, whole ? "yes" : part ? "a part" : "no", command);
   }
+  const [, version] = /^DENO_VERSION=(.*)$/m.exec(script)!;
+  assertEquals(readme.includes(`| Linux x64 (glibc), Deno ${version} |`), true, "the README names another version");
+  assertEquals(workflow.includes(`  DENO_VERSION: ${version}\n`), true, "the workflow has another version");
 });
 
 Deno.test("the README's first example prints what its comment says", async () => {

@@ -5,8 +5,9 @@
  */
 
 import { fileURLToPath } from "node:url";
+import { denoFor, run as runCommand, unpackFromNpm } from "../npm.ts";
 
-const DENO = "@deno/linux-arm64-glibc@2.9.6";
+const DENO = denoFor("linux-arm64-glibc");
 
 /** The emulator is from Debian 12's backports: its own takes three times as long. */
 const RELEASE = "bookworm";
@@ -42,7 +43,7 @@ export function deno(pageSize: number): string {
 /** Makes all of the above, unless it is there already. */
 export async function prepare(): Promise<void> {
   const sources = ["emulator.ts", "emulated.c", "page_size.c"].map((name) => here(name));
-  const recipe = [CACHE, ...await Promise.all(sources.map((path) => Deno.readTextFile(path)))].join("\n");
+  const recipe = [CACHE, DENO, ...await Promise.all(sources.map((path) => Deno.readTextFile(path)))].join("\n");
   const made = `${CACHE}/made_from`;
   if (await Deno.readTextFile(made).catch(() => "") === recipe) return;
   if (`${Deno.build.os} ${Deno.build.arch}` !== "linux x86_64") {
@@ -75,9 +76,7 @@ export async function prepare(): Promise<void> {
 }
 
 async function getDeno(): Promise<void> {
-  const archive = await run("npm", "pack", DENO, "--silent", "--pack-destination", `${CACHE}/packages`);
-  await run("tar", "-xzf", `${CACHE}/packages/${archive}`, "-C", CACHE, "package/deno");
-  await Deno.chmod(`${CACHE}/package/deno`, 0o755);
+  await Deno.chmod(await unpackFromNpm(DENO, "deno", CACHE), 0o755);
 }
 
 /** By apt, with lists and settings of its own, so that it finds all dependencies, and checks signatures. */
@@ -140,9 +139,6 @@ function here(name: string): string {
   return fileURLToPath(new URL(name, import.meta.url));
 }
 
-async function run(command: string, ...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await new Deno.Command(command, { args, stdin: "null" }).output();
-  const [out, error] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes).trim());
-  if (code !== 0) throw new Error(`${command} ${args[0]} failed: ${error || out}`);
-  return out;
+function run(command: string, ...args: string[]): Promise<string> {
+  return runCommand(command, args);
 }

@@ -5,30 +5,24 @@
  * @module
  */
 import { fileURLToPath } from "node:url";
+import { run, unpackFromNpm } from "../npm.ts";
 import { YYJSON_BUILT } from "./support.ts";
 
 const PACKAGE = "duckdb@1.4.4";
-const FOLDER = "package/src/duckdb/third_party/yyjson";
-
-async function run(command: string, ...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await new Deno.Command(command, { args }).output();
-  if (code !== 0) throw new Error(`${command} failed: ${new TextDecoder().decode(stderr)}`);
-  return new TextDecoder().decode(stdout).trim();
-}
+const FOLDER = "src/duckdb/third_party/yyjson";
 
 async function isThere(command: string): Promise<boolean> {
-  return await run(command, "--version").then(() => true, () => false);
+  return await run(command, ["--version"]).then(() => true, () => false);
 }
 
 const folder = await Deno.makeTempDir();
 try {
-  const archive = await run("npm", "pack", PACKAGE, "--silent", "--pack-destination", folder);
-  await run("tar", "-xzf", `${folder}/${archive}`, "-C", folder, FOLDER);
+  const yyjson = await unpackFromNpm(PACKAGE, FOLDER, folder);
   // A header of the package's that yyjson does not need.
   await Deno.mkdir(`${folder}/duckdb/common`, { recursive: true });
   await Deno.writeTextFile(`${folder}/duckdb/common/fast_mem.hpp`, "");
-  const source = `${folder}/${FOLDER}/yyjson.cpp`;
-  const header = `${folder}/${FOLDER}/include/yyjson.hpp`;
+  const source = `${yyjson}/yyjson.cpp`;
+  const header = `${yyjson}/include/yyjson.hpp`;
   for (const path of [source, header]) {
     const code = await Deno.readTextFile(path);
     await Deno.writeTextFile(path, code.replace(/^namespace \w+ \{$/m, 'extern "C" {'));
@@ -36,8 +30,8 @@ try {
   await Deno.mkdir(new URL(".", YYJSON_BUILT), { recursive: true });
   const compiler = Deno.env.get("CXX") ?? (await isThere("clang-19") ? "clang-19" : "g++");
   const flags = ["-x", "c++", "-nostdinc++", "-O2", "-w", "-fPIC", "-shared", "-fno-exceptions", "-fno-rtti"];
-  const paths = [`-I${folder}`, `-I${folder}/${FOLDER}/include`];
-  await run(compiler, ...flags, ...paths, source, "-o", fileURLToPath(YYJSON_BUILT));
+  const paths = [`-I${folder}`, `-I${yyjson}/include`];
+  await run(compiler, [...flags, ...paths, source, "-o", fileURLToPath(YYJSON_BUILT)]);
   console.log(`yyjson, from ${PACKAGE}: ${fileURLToPath(YYJSON_BUILT)}`);
 } finally {
   await Deno.remove(folder, { recursive: true });

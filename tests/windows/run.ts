@@ -4,18 +4,18 @@
  *
  * Wine 8 is not Windows, and wants two things: it has no bcryptprimitives.dll, so a small one is built; and its
  * VirtualAlloc2 does not do what V8 needs, so V8 is given a deno.exe that does not find it and does without, as it
- * does on old Windows.
+ * does on old Windows. Needs npm, tar, and `apt-get install wine wine64 clang-19 lld-19 llvm-19`.
  *
  * @module
  */
 import { fileURLToPath } from "node:url";
 import { LLVM } from "../../native/targets.ts";
+import { denoFor, run as runCommand, unpackFromNpm } from "../npm.ts";
 
-const PACKAGE = "@deno/win32-x64@2.9.6";
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 /** Kept between runs: deno.exe, wine's own files, and Deno's cache. */
 const FOLDER = `${ROOT}.cache/windows`;
-const DENO = `${FOLDER}/${PACKAGE.split("@").at(-1)}/deno.exe`;
+const DENO = `${FOLDER}/${Deno.version.deno}/deno.exe`;
 
 /** Wine may hang. */
 const LIMIT_SECONDS = 600;
@@ -35,17 +35,8 @@ const ENV = {
   DENO_NO_UPDATE_CHECK: "1",
 };
 
-async function run(command: string, args: string[], cwd = ROOT): Promise<string> {
-  let output: Deno.CommandOutput;
-  try {
-    output = await new Deno.Command(command, { args, cwd, env: ENV, signal: AbortSignal.timeout(300_000) }).output();
-  } catch (cause) {
-    throw new Error(`Cannot run ${command}: install wine, clang-${LLVM}, lld-${LLVM} and llvm-${LLVM}`, { cause });
-  }
-  const { success, stdout, stderr } = output;
-  const text = new TextDecoder();
-  if (!success) throw new Error(`${command} ${args.join(" ")} failed:\n${text.decode(stdout)}${text.decode(stderr)}`);
-  return text.decode(stdout).trim();
+function run(command: string, args: string[], cwd = ROOT): Promise<string> {
+  return runCommand(command, args, { cwd, env: ENV, signal: AbortSignal.timeout(300_000) });
 }
 
 async function isThere(path: string): Promise<boolean> {
@@ -54,9 +45,7 @@ async function isThere(path: string): Promise<boolean> {
 
 /** deno.exe from npm, which does not find VirtualAlloc2. */
 async function getDeno(folder: string): Promise<void> {
-  const archive = await run("npm", ["pack", PACKAGE, "--silent", "--pack-destination", folder]);
-  await run("tar", ["-xzf", archive, "package/deno.exe"], folder);
-  const bytes = await Deno.readFile(`${folder}/package/deno.exe`);
+  const bytes = await Deno.readFile(await unpackFromNpm(denoFor("win32-x64"), "deno.exe", folder));
   // V8 looks it up by its name.
   const name = new TextEncoder().encode("\0VirtualAlloc2\0");
   let count = 0;
