@@ -32,13 +32,13 @@ import { canMarkUntransferable, MARKS_SINCE } from "./untransferable.ts";
 export interface BumpAllocOptions {
   /** Reserved address space, rounded up to whole pages; default 1 GiB. Costs no memory until it is used. */
   size?: number;
-  /** Size of the first window; default 1 MiB. A `structuredClone` of a small view copies its whole window. */
+  /** Size of the first window, at least 4 KiB; default 1 MiB. A `structuredClone` of a small view copies its whole window. */
   window?: number;
   /** Bytes that stay resident over `reset`; default: all of them. */
   retain?: number;
   /** Ask for huge pages (Linux: 2 MiB): a first fill then takes fewer page faults. Default false. */
   hugePages?: boolean;
-  /** Bytes to make resident at once, so that first use does not fault; default 0. */
+  /** Bytes to make resident at once, so that first use does not fault; the region's at most, default 0. */
   prefault?: number;
   /** Zero the bytes of every allocation; default false. */
   zero?: boolean;
