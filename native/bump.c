@@ -508,20 +508,25 @@ static int commit(bump_t *bump, uint64_t end, uint64_t unit) {
 
 /* ---- life of a region -------------------------------------------------- */
 
+/* Nothing is taken, committed or kept of the bytes at `base`. */
+static void start_at(bump_t *bump, unsigned char *base) {
+  bump->base = base;
+  set(&bump->cursor, 0);
+  set(&bump->committed, 0);
+  set(&bump->high, 0);
+  set(&bump->reach, 0);
+  set(&bump->kept, 0);
+  set(&bump->lost, 0);
+  set(&bump->leased_by, SETTLED);
+  set(&bump->stranded, 0);
+}
+
 static bump_t *begin(bump_t *slot, unsigned char *base, uint64_t capacity, uint32_t flags, bump_t *parent) {
-  slot->base = base;
   slot->capacity = capacity;
   slot->flags = flags;
   slot->parent = parent;
   slot->grain = (flags & BUMP_HUGE_PAGES) != 0 ? HUGE_PAGE : os_page_size();
-  set(&slot->cursor, 0);
-  set(&slot->committed, 0);
-  set(&slot->high, 0);
-  set(&slot->reach, 0);
-  set(&slot->kept, 0);
-  set(&slot->lost, 0);
-  set(&slot->leased_by, SETTLED);
-  set(&slot->stranded, 0);
+  start_at(slot, base);
   slot->open = (open_t){0, 0};
   set(&slot->key, 0);
   set(&slot->magic, magic_of(slot));
@@ -650,15 +655,7 @@ int32_t bump_renew(bump_t *bump, double keep) {
   if (error == 0) {
     raise_to(&bump->kept, kept);
     (void)release_mapping(bump); /* a refusal costs address space; the region has moved all the same */
-    bump->base = fresh;
-    set(&bump->cursor, 0);
-    set(&bump->committed, 0);
-    set(&bump->high, 0);
-    set(&bump->reach, 0);
-    set(&bump->kept, 0);
-    set(&bump->lost, 0);
-    set(&bump->leased_by, SETTLED);
-    set(&bump->stranded, 0);
+    start_at(bump, fresh);
   }
   readmit(bump);
   return error == 0 ? BUMP_OK : system_error(error);
