@@ -304,7 +304,8 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   }
 
   /**
-   * Bytes that are left; a request for exactly this many succeeds, alignment permitting.
+   * Bytes that are left. A request for exactly this many succeeds, alignment permitting, as long as nobody else takes from
+   * the region: what other allocators and native callers leave is in pieces.
    *
    * @example All that is left
    * ```ts
@@ -391,6 +392,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * @throws {PinnedError} A pinned promise is still using the memory.
    * @throws {SharedError} Others are attached, or this allocator is not the owner.
    * @throws {CommitError} The system does not take the pages above `retain`: they stay resident, the memory was taken back.
+   * @throws {ReserveError} A transfer took memory along, and the system refuses other addresses.
    *
    * @example Start over for each request
    * ```ts

@@ -58,9 +58,10 @@ export class OutOfMemoryError extends RangeError {
   constructor(details: OutOfMemoryDetails) {
     const { requested, align, used, capacity } = details;
     const aligned = align > 8 ? ` aligned to ${formatBytes(align)}` : "";
+    const inPieces = requested <= capacity - used ? ", and no piece that is left is large enough" : "";
     super(
       `Cannot allocate ${formatBytes(requested)}${aligned}: ` +
-        `${formatBytes(used)} of ${formatBytes(capacity)} are used`,
+        `${formatBytes(used)} of ${formatBytes(capacity)} are used${inPieces}`,
     );
     named(this, "OutOfMemoryError");
     this.requested = requested;

@@ -7,7 +7,7 @@
 import type { Out, OutType } from "./out.ts";
 
 /**
- * A typed array type that {@linkcode Scratch.allocArray} can make: `Float64Array`, `BigInt64Array` and the others
+ * A typed array type that {@linkcode Scratch.allocArray} can make: `Float64Array`, `BigInt64Array` and the others.
  *
  * @example A function over any type of numbers
  * ```ts
@@ -20,7 +20,7 @@ import type { Out, OutType } from "./out.ts";
  * ```
  */
 export interface TypedArrayConstructor<T> {
-  /** Bytes of one element; also the alignment of the array. */
+  /** Bytes of one element: 1, 2, 4 or 8. The array begins at a multiple of 8. */
   readonly BYTES_PER_ELEMENT: number;
   /** Makes the array over part of a buffer. */
   new (buffer: ArrayBuffer, byteOffset: number, length: number): T;

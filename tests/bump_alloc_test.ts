@@ -188,6 +188,14 @@ Deno.test("an OutOfMemoryError has the request's own numbers, whatever was tried
     assertEquals([error.requested, error.align, error.used, error.capacity], [requested, align, 32, 65536]);
     assertEquals(scratch.used, 32);
   }
+  // What would fit by the numbers, if it were in one piece.
+  using owner = BumpAlloc.withSize(2 ** 20, { window: 4096 });
+  owner.alloc(8);
+  using other = BumpAlloc.attach(owner.share());
+  other.alloc(8);
+  const { message } = assertThrows(() => owner.alloc(owner.remaining), OutOfMemoryError);
+  assert(message.endsWith("of 1 MiB are used, and no piece that is left is large enough"), message);
+  other.close();
 });
 
 Deno.test("free does nothing; realloc keeps the bytes and refuses what is not its own", () => {

@@ -140,8 +140,7 @@ const CALLS: Readonly<Record<string, Call>> = {
     try {
       out.value = value;
     } catch (error) {
-      // The engine converts, as in any typed array.
-      assert(error instanceof Error);
+      assert(error instanceof TypeError); // the memory was taken all the same
     }
     return view.byteLength === 8 ? undefined : out.value;
   },
