@@ -65,6 +65,20 @@ inspectTest("the map shows used bytes, padding and scopes at the peak", async ()
   assertEquals(svg.split("<g>").length, svg.split("</g>").length);
 });
 
+inspectTest("a program that ends by an error is drawn, too", async () => {
+  for (const end of ["throw error", "setTimeout(() => { throw error; })", "Promise.reject(error)"]) {
+    const { svg, code, error } = await inspect(`
+      const scratch = BumpAlloc.withSize(65536);
+      scratch.alloc(1000);
+      const error = new Error("mine");
+      ${end};
+    `);
+    assertEquals(code, 1, error);
+    assertStringIncludes(error, "Error: mine");
+    assertEquals(drawn(svg, "used"), 1000);
+  }
+});
+
 inspectTest("rewind, reset and realloc in place are followed", async () => {
   const { svg } = await inspect(`
     const scratch = new BumpAlloc();

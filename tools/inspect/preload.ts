@@ -6,8 +6,7 @@ import { peaks, watch } from "./record.ts";
 /** Allocators that are drawn; of more, the largest. */
 const MOST = 8;
 
-watch();
-globalThis.addEventListener("unload", () => {
+function draw(): void {
   const states = peaks();
   const file = Deno.env.get("BUMP_INSPECT_OUT") ?? "bump.svg";
   if (states.length === 0) {
@@ -19,4 +18,8 @@ globalThis.addEventListener("unload", () => {
     `${file}: ${Math.min(states.length, MOST)} of ${states.length} allocators at their peak, ` +
       `the largest with ${formatBytes(states[0].used)}`,
   );
-});
+}
+
+watch();
+// An uncaught error ends a program without unloading it; one that the program handles is drawn twice.
+for (const end of ["unload", "error", "unhandledrejection"]) globalThis.addEventListener(end, draw);

@@ -79,8 +79,17 @@ export function snapshot(allocator: ScratchArena): Snapshot {
   };
 }
 
-/** The states of all allocators when most of their memory was used, the largest first. */
+/** Allocators that may be open, and whether one is among them. */
+const known = new Set<WeakRef<ScratchArena>>();
+const seen = new WeakSet<ScratchArena>();
+
+/** The states of all allocators when most of their memory was used, until now, the largest first. */
 export function peaks(): Snapshot[] {
+  // What was never taken back is seen now.
+  for (const reference of known) {
+    const arena = reference.deref();
+    if (arena !== undefined) beforeRelease(arena);
+  }
   return [...entries.values()].flatMap(({ peak }) => peak ?? []).sort((a, b) => b.used - a.used);
 }
 
@@ -202,9 +211,6 @@ export function watch(): void {
         entryOf(region).scopes.length = 0;
       });
   }
-  // What is never taken back is seen at the end.
-  const known = new Set<WeakRef<ScratchArena>>();
-  const seen = new WeakSet<ScratchArena>();
   for (const name of ["alloc", "allocZeroed", "tryAlloc", "allocArray", "allocView", "copy", "cstring", "offset"]) {
     wrap(ScratchArena, name, (original) =>
       function (this: ScratchArena, ...args) {
@@ -212,10 +218,4 @@ export function watch(): void {
         return original.apply(this, args);
       });
   }
-  globalThis.addEventListener("unload", () => {
-    for (const reference of known) {
-      const arena = reference.deref();
-      if (arena !== undefined) beforeRelease(arena);
-    }
-  });
 }
