@@ -10,12 +10,13 @@ import {
 } from "../mod.ts";
 import { canMarkUntransferable, MARKS_SINCE } from "../src/untransferable.ts";
 import { fillPattern, patternHolds } from "./pattern.ts";
-import { addressSpace, memoryIsTold } from "./process_memory.ts";
+import { addressSpace, untold } from "./process_memory.ts";
+import { testUnless } from "./skip.ts";
 import { times } from "./times.ts";
-import { gc, untilCollected } from "./until.ts";
+import { gc, noGc, untilCollected } from "./until.ts";
 
 const marks = canMarkUntransferable();
-const skipped = marks ? "" : ` (skipped: it needs Deno ${MARKS_SINCE})`;
+const noMarks = marks ? null : `it needs Deno ${MARKS_SINCE}`;
 
 Deno.test("invalid sizes and alignments throw the right type, and nothing moves", () => {
   using scratch = BumpAlloc.withSize(2 ** 20);
@@ -92,10 +93,10 @@ Deno.test("reserving what no system has is a ReserveError", () => {
   }
 });
 
-Deno.test({
-  name: "the system refuses to reserve or to commit: an error, and the allocator goes on",
-  ignore: Deno.build.os !== "linux", // ulimit sets the limits
-  async fn() {
+testUnless(
+  Deno.build.os === "linux" ? null : "ulimit sets the limits, on Linux",
+  "the system refuses to reserve or to commit: an error, and the allocator goes on",
+  async () => {
     const program = `
       import { BumpAlloc, CommitError, ReserveError } from ${
       JSON.stringify(new URL("../mod.ts", import.meta.url).href)
@@ -128,7 +129,7 @@ Deno.test({
     assertEquals(await run("ulimit -d 4000000", "commit"), "true 12\n1000 1000");
     await Deno.remove(file);
   },
-});
+);
 
 Deno.test("every method after close is refused, and closing twice is fine", () => {
   const scratch = new BumpAlloc();
@@ -245,10 +246,10 @@ Deno.test("realloc: the same length takes nothing, an empty view grows to an ali
   assert(patternHolds(moved.subarray(0, 1000), 3));
 });
 
-Deno.test({
-  name: "behind a block of more than two gigabytes offsets, views and marks are right",
-  ignore: Deno.build.os === "windows", // which counts committed memory against RAM and page file
-  fn() {
+testUnless(
+  Deno.build.os === "windows" ? "Windows counts committed memory against RAM and page file" : null,
+  "behind a block of more than two gigabytes offsets, views and marks are right",
+  () => {
     using scratch = BumpAlloc.withSize(5 * 2 ** 30);
     for (const byteLength of [2 ** 30 + 24, 2 ** 31 + 24, 2 ** 32 + 24]) {
       scratch.reset();
@@ -270,7 +271,7 @@ Deno.test({
       assertEquals(scope.offset(8), next + 32);
     }
   },
-});
+);
 
 Deno.test("copy keeps type and elements, also of subclasses", async () => {
   using scratch = new BumpAlloc();
@@ -368,28 +369,24 @@ Deno.test("a scope's window that was transferred is never handed out again", () 
   assertEquals(new Uint8Array(received)[104], 5);
 });
 
-Deno.test({
-  name: `with transferable: false the transfer itself throws${skipped}`,
-  ignore: !marks,
-  fn() {
-    using scratch = new BumpAlloc({ transferable: false });
-    const view = scratch.alloc(8).fill(3);
-    assertThrows(() => structuredClone(view, { transfer: [view.buffer] }));
-    assertThrows(() => view.buffer.transfer(), TypeError);
-    assertEquals(view[0], 3);
-    scratch.reset();
-    assertEquals(scratch.alloc(8)[0], 3); // as documented: old views alias
-  },
+testUnless(noMarks, "with transferable: false the transfer itself throws", () => {
+  using scratch = new BumpAlloc({ transferable: false });
+  const view = scratch.alloc(8).fill(3);
+  assertThrows(() => structuredClone(view, { transfer: [view.buffer] }));
+  assertThrows(() => view.buffer.transfer(), TypeError);
+  assertEquals(view[0], 3);
+  scratch.reset();
+  assertEquals(scratch.alloc(8)[0], 3); // as documented: old views alias
 });
 
-Deno.test({
-  name: `before Deno ${MARKS_SINCE}, transferable: false is refused, and says which version it needs`,
-  ignore: marks,
-  fn() {
+testUnless(
+  marks ? "this is no older one" : null,
+  `before Deno ${MARKS_SINCE}, transferable: false is refused, and says which version it needs`,
+  () => {
     const refused = () => new BumpAlloc({ transferable: false });
     assertThrows(refused, Deno.errors.NotSupported, MARKS_SINCE);
   },
-});
+);
 
 Deno.test("structuredClone of a small view copies no more than its window", () => {
   using scratch = new BumpAlloc();
@@ -531,33 +528,29 @@ Deno.test("pins: a synchronous end is refused, await using waits", async () => {
 // Of address space that is reserved wine keeps a byte for each page.
 const COUNT = times(Deno.build.os === "windows" ? 20_000 : 200_000);
 
-Deno.test({
-  name: `${COUNT.toLocaleString("en")} allocators made and closed leave nothing`,
-  ignore: !memoryIsTold,
-  async fn() {
-    const cycle = async (count: number) => {
-      for (let i = 0; i < count; i++) {
-        const scratch = new BumpAlloc();
-        scratch.alloc(64);
-        scratch.close();
-        // Older engines free what they collected between tasks only.
-        if (i % 10_000 === 0) await new Promise((resolve) => setTimeout(resolve));
-      }
-      gc?.();
-    };
-    await cycle(COUNT / 10 * 4); // older engines' heaps grow so long
-    const size = addressSpace();
-    const { rss } = Deno.memoryUsage();
-    await cycle(COUNT);
-    assert(addressSpace() - size < 2 ** 28, "address space leaks");
-    assert(Deno.memoryUsage().rss - rss < 2 ** 26, "memory leaks");
-  },
+testUnless(untold, `${COUNT.toLocaleString("en")} allocators made and closed leave nothing`, async () => {
+  const cycle = async (count: number) => {
+    for (let i = 0; i < count; i++) {
+      const scratch = new BumpAlloc();
+      scratch.alloc(64);
+      scratch.close();
+      // Older engines free what they collected between tasks only.
+      if (i % 10_000 === 0) await new Promise((resolve) => setTimeout(resolve));
+    }
+    gc?.();
+  };
+  await cycle(COUNT / 10 * 4); // older engines' heaps grow so long
+  const size = addressSpace();
+  const { rss } = Deno.memoryUsage();
+  await cycle(COUNT);
+  assert(addressSpace() - size < 2 ** 28, "address space leaks");
+  assert(Deno.memoryUsage().rss - rss < 2 ** 26, "memory leaks");
 });
 
-Deno.test({
-  name: `${(COUNT / 10).toLocaleString("en")} allocators dropped without closing are collected${skipped}`,
-  ignore: !marks || !memoryIsTold || gc === undefined, // needs --v8-flags=--expose-gc
-  async fn() {
+testUnless(
+  noMarks ?? untold ?? noGc,
+  `${(COUNT / 10).toLocaleString("en")} allocators dropped without closing are collected`,
+  async () => {
     const drop = async (count: number) => {
       for (let i = 0; i < count; i++) {
         new BumpAlloc().alloc(8192).fill(1);
@@ -576,36 +569,32 @@ Deno.test({
     const grown = Deno.memoryUsage().rss - rss;
     assert(grown < 2 ** 24, `${grown} bytes of memory are left`);
   },
-});
+);
 
-Deno.test({
-  name: "a view keeps its memory when its allocator was dropped and collected",
-  ignore: gc === undefined, // needs --v8-flags=--expose-gc
-  async fn() {
-    const views = Array.from({ length: 50 }, (_, i) => {
-      const view = new BumpAlloc().alloc(10_000);
-      fillPattern(view, i);
-      return view;
-    });
-    for (let i = 0; i < 20; i++) {
-      gc!();
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    for (let i = 0; i < 50; i++) assert(patternHolds(views[i], i));
-    // Nobody would notice a transfer any more: it is refused, or takes memory that stays for good.
-    if (marks) return void assertThrows(() => views[0].buffer.transfer(), TypeError);
-    const received = views.map((view, i) => ({
-      view: new Uint8Array(structuredClone(view.buffer, { transfer: [view.buffer] }), view.byteOffset, 10_000),
-      id: i,
-    }));
-    views.length = 0;
-    for (let i = 0; i < 20; i++) {
-      gc!();
-      new BumpAlloc().alloc(10_000).fill(0);
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    for (const { view, id } of received) assert(patternHolds(view, id));
-  },
+testUnless(noGc, "a view keeps its memory when its allocator was dropped and collected", async () => {
+  const views = Array.from({ length: 50 }, (_, i) => {
+    const view = new BumpAlloc().alloc(10_000);
+    fillPattern(view, i);
+    return view;
+  });
+  for (let i = 0; i < 20; i++) {
+    gc!();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  for (let i = 0; i < 50; i++) assert(patternHolds(views[i], i));
+  // Nobody would notice a transfer any more: it is refused, or takes memory that stays for good.
+  if (marks) return void assertThrows(() => views[0].buffer.transfer(), TypeError);
+  const received = views.map((view, i) => ({
+    view: new Uint8Array(structuredClone(view.buffer, { transfer: [view.buffer] }), view.byteOffset, 10_000),
+    id: i,
+  }));
+  views.length = 0;
+  for (let i = 0; i < 20; i++) {
+    gc!();
+    new BumpAlloc().alloc(10_000).fill(0);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  for (const { view, id } of received) assert(patternHolds(view, id));
 });
 
 Deno.test("only pages that are touched use memory; trim gives them back", () => {

@@ -19,7 +19,7 @@ import {
 } from "../mod.ts";
 import { MARKS_SINCE } from "../src/untransferable.ts";
 import { fillPattern, patternHolds, randomOf } from "./pattern.ts";
-import { testSince } from "./versions.ts";
+import { testSince } from "./skip.ts";
 import { times } from "./times.ts";
 
 const SIZE = 2 ** 20;

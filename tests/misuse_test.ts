@@ -3,7 +3,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BumpAlloc, BumpPool, BumpScope, ClosedError, PinnedError, ScratchArena } from "../mod.ts";
 import { MARKS_SINCE } from "../src/untransferable.ts";
 import { LOADING } from "./permissions.ts";
-import { testSince } from "./versions.ts";
+import { testSince } from "./skip.ts";
 
 /** Bytes of the region that native code takes, so that the next lease does not continue the last one. */
 function takeNatively(scratch: BumpAlloc, byteLength: number): void {

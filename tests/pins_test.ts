@@ -5,6 +5,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { BumpAlloc, BumpPool, type BumpScope, PinnedError } from "../mod.ts";
 import { fillPattern, patternHolds } from "./pattern.ts";
+import { testUnless } from "./skip.ts";
 
 /** Less than a pipe, and a socket's buffers, take at once. */
 const LENGTH = 60_000;
@@ -133,12 +134,10 @@ function isQuiet(arena: BumpAlloc | BumpScope): () => boolean {
 
 for (const [name, start] of Object.entries(WORKS)) {
   const needsLibc = name.includes("FFI") && libc === null;
-  Deno.test({
-    name: `pins: ${name} keeps an allocator, a scope and a lease; every byte is right${
-      needsLibc ? " (skipped: no libc with pipe and read)" : ""
-    }`,
-    ignore: needsLibc,
-    async fn() {
+  testUnless(
+    needsLibc ? "no libc with pipe and read" : null,
+    `pins: ${name} keeps an allocator, a scope and a lease; every byte is right`,
+    async () => {
       const seen: boolean[] = [];
       const checked = (bytesAreRight: boolean) => void seen.push(bytesAreRight);
       {
@@ -171,7 +170,7 @@ for (const [name, start] of Object.entries(WORKS)) {
       assert(quiet());
       assertEquals(seen, [true, true, true, true]);
     },
-  });
+  );
 }
 
 Deno.test("pins: work that fails lets go of the memory, and its error is its caller's", async () => {

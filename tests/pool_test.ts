@@ -13,8 +13,9 @@ import {
 } from "../mod.ts";
 import { canMarkUntransferable } from "../src/untransferable.ts";
 import { fillPattern, patternHolds } from "./pattern.ts";
-import { addressSpace, memoryIsTold } from "./process_memory.ts";
-import { gc, untilCollected } from "./until.ts";
+import { addressSpace, untold } from "./process_memory.ts";
+import { testUnless } from "./skip.ts";
+import { noGc, untilCollected } from "./until.ts";
 
 Deno.test("a lease is an allocator; once returned it and its views are dead", () => {
   using pool = new BumpPool({ size: 2 ** 20 });
@@ -253,53 +254,45 @@ Deno.test("one large request does not stay resident for ever", () => {
   assert(idleResident <= 2 * 64 * 1024, `${idleResident} bytes stay`);
 });
 
-Deno.test({
-  name: "a lease that is dropped is collected, reported, and its memory serves again",
-  ignore: gc === undefined, // needs --v8-flags=--expose-gc
-  async fn() {
-    using pool = new BumpPool({ limit: 3, size: 2 ** 20 });
-    {
-      // What was given to native libraries was so until that lease came back.
-      using lease = pool.lease();
-      void lease.hooks.native;
-    }
-    const kept = (() => {
-      pool.lease();
-      pool.lease().alloc(1000).fill(1);
-      const view = pool.lease().alloc(1000);
-      fillPattern(view, 3);
-      return view;
-    })();
-    const waiting = pool.use((scratch) => scratch.alloc(10).length);
-    // Where a transfer cannot be refused, a lost lease leaves its place for good, and another one serves.
-    const idle = canMarkUntransferable() ? 2 : 3;
-    await untilCollected(() => pool.stats().lost === 3 && pool.stats().idle === idle);
-    assertEquals(await waiting, 10);
-    // A view keeps the memory of a lost lease: nobody else gets it.
-    assertEquals(pool.stats(), { ...pool.stats(), lost: 3, leased: 0, idle });
-    for (let i = 0; i < idle; i++) pool.lease().alloc(2 ** 20).fill(255);
-    assertThrows(() => pool.lease(), PoolFullError);
-    assert(patternHolds(kept, 3));
-  },
+testUnless(noGc, "a lease that is dropped is collected, reported, and its memory serves again", async () => {
+  using pool = new BumpPool({ limit: 3, size: 2 ** 20 });
+  {
+    // What was given to native libraries was so until that lease came back.
+    using lease = pool.lease();
+    void lease.hooks.native;
+  }
+  const kept = (() => {
+    pool.lease();
+    pool.lease().alloc(1000).fill(1);
+    const view = pool.lease().alloc(1000);
+    fillPattern(view, 3);
+    return view;
+  })();
+  const waiting = pool.use((scratch) => scratch.alloc(10).length);
+  // Where a transfer cannot be refused, a lost lease leaves its place for good, and another one serves.
+  const idle = canMarkUntransferable() ? 2 : 3;
+  await untilCollected(() => pool.stats().lost === 3 && pool.stats().idle === idle);
+  assertEquals(await waiting, 10);
+  // A view keeps the memory of a lost lease: nobody else gets it.
+  assertEquals(pool.stats(), { ...pool.stats(), lost: 3, leased: 0, idle });
+  for (let i = 0; i < idle; i++) pool.lease().alloc(2 ** 20).fill(255);
+  assertThrows(() => pool.lease(), PoolFullError);
+  assert(patternHolds(kept, 3));
 });
 
-Deno.test({
-  name: "pools that are dropped or closed give their address space back",
-  ignore: !memoryIsTold || gc === undefined, // needs --v8-flags=--expose-gc
-  async fn() {
-    const before = addressSpace();
-    for (let i = 0; i < 20; i++) {
-      const pool = new BumpPool({ limit: 64 });
-      const leases = [pool.lease(), pool.lease()];
-      leases[0].alloc(1000).fill(1);
-      leases[0].close();
-      if (i % 2 === 0) pool.close();
-      leases[1].alloc(1000).fill(1);
-      if (i % 4 < 2) leases[1].close();
-    }
-    await untilCollected(() => addressSpace() - before < 2 ** 37);
-    assert(addressSpace() - before < 2 ** 37, "more than two pools are left");
-  },
+testUnless(noGc ?? untold, "pools that are dropped or closed give their address space back", async () => {
+  const before = addressSpace();
+  for (let i = 0; i < 20; i++) {
+    const pool = new BumpPool({ limit: 64 });
+    const leases = [pool.lease(), pool.lease()];
+    leases[0].alloc(1000).fill(1);
+    leases[0].close();
+    if (i % 2 === 0) pool.close();
+    leases[1].alloc(1000).fill(1);
+    if (i % 4 < 2) leases[1].close();
+  }
+  await untilCollected(() => addressSpace() - before < 2 ** 37);
+  assert(addressSpace() - before < 2 ** 37, "more than two pools are left");
 });
 
 Deno.test("bad options are refused", () => {

@@ -1,7 +1,9 @@
 /** What the system says of this process's memory, on Linux and Windows; tests elsewhere do without. */
 
-/** Whether the system can be asked. */
-export const memoryIsTold = Deno.build.os === "linux" || Deno.build.os === "windows";
+/** Why the system cannot be asked here, if so. */
+export const untold: string | null = Deno.build.os === "linux" || Deno.build.os === "windows"
+  ? null
+  : "nothing tells here of a process's memory";
 
 /** A run of addresses of one kind. */
 interface Run {

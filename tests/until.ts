@@ -1,5 +1,7 @@
 /** Collects all garbage; only with `--v8-flags=--expose-gc`. */
 export const gc = (globalThis as { gc?: () => void }).gc;
+/** Why there is none, if so. */
+export const noGc: string | null = gc === undefined ? "it needs --v8-flags=--expose-gc" : null;
 
 /** An emulator under load needs most of a minute for what takes milliseconds elsewhere. */
 const LIMIT = 60_000;

@@ -3,6 +3,7 @@ import * as frames from "../../examples/sqlite/frames.ts";
 import { openSqlite, type Sqlite, type Value } from "../../examples/sqlite/library.ts";
 import { work } from "../../examples/sqlite/main.ts";
 import * as usual from "../../examples/sqlite/usual.ts";
+import { testUnless } from "../skip.ts";
 
 function tryOpen(): Sqlite | null {
   try {
@@ -15,20 +16,20 @@ function tryOpen(): Sqlite | null {
 
 const sqlite = tryOpen();
 
-Deno.test({
-  name: "the SQLite binding with frames gives what the usual one gives",
-  ignore: sqlite === null,
-  fn() {
+testUnless(
+  sqlite === null ? "SQLite is not installed" : null,
+  "the SQLite binding with frames gives what the usual one gives",
+  () => {
     using a = new frames.Database(sqlite!, ":memory:");
     using b = new usual.Database(sqlite!, ":memory:");
     assertEquals(work(a, 1000), work(b, 1000));
   },
-});
+);
 
-Deno.test({
-  name: "values come back as they were bound, also while rows are read",
-  ignore: sqlite === null,
-  fn() {
+testUnless(
+  sqlite === null ? "SQLite is not installed" : null,
+  "values come back as they were bound, also while rows are read",
+  () => {
     using database = new frames.Database(sqlite!, ":memory:");
     database.exec("CREATE TABLE t (v)");
     using insert = database.prepare("INSERT INTO t VALUES (?)");
@@ -52,4 +53,4 @@ Deno.test({
       }, 1), RangeError);
     insert.run("goes on");
   },
-});
+);

@@ -2,13 +2,12 @@ import { assertEquals } from "@std/assert";
 import { BumpAlloc } from "../../mod.ts";
 import { heapMemory, readText, scratchMemory } from "../../examples/word_count.ts";
 import { WordTable } from "../../examples/word_table.ts";
-import { testSince } from "../versions.ts";
+import { testSince, testUnless } from "../skip.ts";
 
-Deno.test({
-  name: "the demo counts what sort | uniq -c counts",
-  // The pipeline is the system's own: Windows has none.
-  ignore: Deno.build.os === "windows",
-  fn() {
+testUnless(
+  Deno.build.os === "windows" ? "the pipeline is the system's own: Windows has none" : null,
+  "the demo counts what sort | uniq -c counts",
+  () => {
     const path = Deno.makeTempFileSync();
     const { stdout } = new Deno.Command(Deno.execPath(), { args: ["types"], env: { NO_COLOR: "1" } }).outputSync();
     Deno.writeFileSync(path, stdout);
@@ -28,7 +27,7 @@ Deno.test({
       Deno.removeSync(path);
     }
   },
-});
+);
 
 const name = "`deno task demo` fetches nothing: what only tests and benches import is not asked for";
 testSince("2.1.0", "`deno task` does not understand this deno.json", name, async () => {

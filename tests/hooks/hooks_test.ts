@@ -2,8 +2,9 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BumpAlloc, BumpPool, ClosedError, PoolFullError, SharedError } from "../../mod.ts";
 import { canMarkUntransferable } from "../../src/untransferable.ts";
 import { fillPattern, patternHolds } from "../pattern.ts";
-import { isMapped, memoryIsTold } from "../process_memory.ts";
-import { gc, untilCollected } from "../until.ts";
+import { isMapped, untold } from "../process_memory.ts";
+import { testUnless } from "../skip.ts";
+import { gc, noGc, untilCollected } from "../until.ts";
 import { isInside, runChild } from "./support.ts";
 
 const MIB = 2 ** 20;
@@ -141,30 +142,26 @@ Deno.test("with poison, native memory that reset took back is overwritten", () =
   assert(between.every((byte) => byte === 0xdd));
 });
 
-Deno.test({
-  name: "an allocator whose hooks were asked for is not released when it is collected",
-  ignore: gc === undefined || !memoryIsTold,
-  async fn() {
-    // Each region is released or not as a whole, so that a page of it tells: one in the middle, for the first ones may
-    // serve others by then.
-    const middle = (address: bigint) => address + 32n * BigInt(MIB);
-    const drop = (hooked: boolean) => {
-      const scratch = BumpAlloc.withSize(64 * MIB);
-      const block = hooked ? nativeCaller(scratch).alloc(1000) : null;
-      if (block !== null) fillPattern(bytesAt(block, 1000), 5);
-      scratch.alloc(10);
-      return { address: scratch.address, block };
-    };
-    const plain = drop(false);
-    const hooked = drop(true);
-    // Before, a region that was dropped stays for as long as its Worker.
-    if (canMarkUntransferable()) {
-      await untilCollected(() => !isMapped(middle(plain.address)));
-      assert(!isMapped(middle(plain.address)));
-    }
-    assert(isMapped(middle(hooked.address)));
-    assert(patternHolds(bytesAt(hooked.block, 1000), 5));
-  },
+testUnless(noGc ?? untold, "an allocator whose hooks were asked for is not released when it is collected", async () => {
+  // Each region is released or not as a whole, so that a page of it tells: one in the middle, for the first ones may
+  // serve others by then.
+  const middle = (address: bigint) => address + 32n * BigInt(MIB);
+  const drop = (hooked: boolean) => {
+    const scratch = BumpAlloc.withSize(64 * MIB);
+    const block = hooked ? nativeCaller(scratch).alloc(1000) : null;
+    if (block !== null) fillPattern(bytesAt(block, 1000), 5);
+    scratch.alloc(10);
+    return { address: scratch.address, block };
+  };
+  const plain = drop(false);
+  const hooked = drop(true);
+  // Before, a region that was dropped stays for as long as its Worker.
+  if (canMarkUntransferable()) {
+    await untilCollected(() => !isMapped(middle(plain.address)));
+    assert(!isMapped(middle(plain.address)));
+  }
+  assert(isMapped(middle(hooked.address)));
+  assert(patternHolds(bytesAt(hooked.block, 1000), 5));
 });
 
 Deno.test("a pool's leases have hooks, which end with the lease", () => {
@@ -183,26 +180,22 @@ Deno.test("a pool's leases have hooks, which end with the lease", () => {
   assertThrows(() => hooks!.zlib, ClosedError);
 });
 
-Deno.test({
-  name: "a pool's lease that was lost with its hooks in use is not leased again",
-  ignore: gc === undefined,
-  async fn() {
-    using pool = new BumpPool({ size: 4 * MIB, limit: 2 });
-    const lose = () => {
-      const block = nativeCaller(pool.lease()).alloc(1000);
-      fillPattern(bytesAt(block, 1000), 7);
-      return block;
-    };
-    const block = lose();
-    await untilCollected(() => pool.stats().lost > 0);
-    assertEquals(pool.stats().lost, 1);
-    gc!();
-    await new Promise((resolve) => setTimeout(resolve, 10));
-    using other = pool.lease();
-    other.alloc(MIB).fill(1);
-    assertThrows(() => pool.lease(), PoolFullError);
-    assert(patternHolds(bytesAt(block, 1000), 7));
-  },
+testUnless(noGc, "a pool's lease that was lost with its hooks in use is not leased again", async () => {
+  using pool = new BumpPool({ size: 4 * MIB, limit: 2 });
+  const lose = () => {
+    const block = nativeCaller(pool.lease()).alloc(1000);
+    fillPattern(bytesAt(block, 1000), 7);
+    return block;
+  };
+  const block = lose();
+  await untilCollected(() => pool.stats().lost > 0);
+  assertEquals(pool.stats().lost, 1);
+  gc!();
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  using other = pool.lease();
+  other.alloc(MIB).fill(1);
+  assertThrows(() => pool.lease(), PoolFullError);
+  assert(patternHolds(bytesAt(block, 1000), 7));
 });
 
 Deno.test("an allocator that is attached has hooks of its own on the same region", () => {
@@ -320,20 +313,16 @@ Deno.test("the process's own allocator: named once, and there until the end", as
   assertEquals(await runChild("process_child.ts"), "as documented");
 });
 
-Deno.test({
-  name: "the process's own allocator outlives the Worker that named it",
-  ignore: !memoryIsTold,
-  async fn() {
-    assertEquals(await runChild("process_worker_child.ts"), "as documented");
-  },
+testUnless(untold, "the process's own allocator outlives the Worker that named it", async () => {
+  assertEquals(await runChild("process_worker_child.ts"), "as documented");
 });
 
-Deno.test({
-  name: "a program may exit while a nonblocking call works on the memory, as with any other memory",
-  ignore: !memoryIsTold, // the same systems: it names their C library
-  async fn() {
+testUnless(
+  untold,
+  "a program may exit while a nonblocking call works on the memory, as with any other memory",
+  async () => {
     for (let i = 0; i < (Deno.build.os === "windows" ? 2 : 5); i++) {
       assertEquals(await runChild("exit_child.ts"), "exits");
     }
   },
-});
+);

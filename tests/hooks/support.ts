@@ -1,5 +1,6 @@
 /** What the tests of the hooks have in common: the real libraries, real data, and where a pointer is. */
 import type { BumpAlloc } from "../../mod.ts";
+import { testUnless } from "../skip.ts";
 
 /** A library under test, or why there is none. */
 export interface Library<S extends Deno.ForeignLibraryInterface> {
@@ -30,8 +31,7 @@ export function testWith(
   name: string,
   fn: () => void | Promise<void>,
 ): void {
-  const ignore = library.missing !== null;
-  Deno.test({ name: ignore ? `${name} (skipped: ${library.missing})` : name, ignore, fn });
+  testUnless(library.missing, name, fn);
 }
 
 /** The bytes of this repository's own sources, some hundred kilobytes. */

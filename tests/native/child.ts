@@ -1,6 +1,6 @@
 /** Starts Deno on a program that allocates, with exactly the flags, the environment and the machine that a test wants. */
 import { assertEquals } from "@std/assert";
-import { isBefore } from "../versions.ts";
+import { isBefore, succeeds } from "../skip.ts";
 
 const MOD = new URL("../../mod.ts", import.meta.url).href;
 
@@ -106,17 +106,3 @@ export const noHiding: string | null = noMounts ?? (isBefore("2.1.0") ? "Deno 2.
 
 /** Whether an emulator runs this (`deno task test:arm64`). */
 export const isEmulated: boolean = Deno.env.has("EMULATED");
-
-/** Whether the command runs and succeeds. */
-export function succeeds([command, ...args]: string[]): boolean {
-  try {
-    return new Deno.Command(command, { args, stdin: "null", stdout: "null", stderr: "null" }).outputSync().success;
-  } catch {
-    return false;
-  }
-}
-
-/** A test that is skipped for a reason, which its name then tells. */
-export function testUnless(reason: string | null, name: string, fn: () => void | Promise<void>): void {
-  Deno.test({ name: reason === null ? name : `${name} (skipped: ${reason})`, ignore: reason !== null, fn });
-}

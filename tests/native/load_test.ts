@@ -6,7 +6,8 @@ import { memoryFile } from "../../src/native/memory_file.ts";
 import { platform, prebuilt } from "../../src/native/prebuilt.ts";
 import { ABI, symbols } from "../../src/native/symbols.ts";
 import { LOADING } from "../permissions.ts";
-import { assertAllocates, assertRefused, DENIED, run, succeeds, testUnless, withTemporary } from "./child.ts";
+import { missing, succeeds, testUnless } from "../skip.ts";
+import { assertAllocates, assertRefused, DENIED, run, withTemporary } from "./child.ts";
 
 const notLinux = Deno.build.os === "linux" ? null : "it is for Linux";
 const isWindows = Deno.build.os === "windows" ? "Windows has another way: stable_file_test.ts" : null;
@@ -63,7 +64,7 @@ testUnless(notLinux, "a memory file that is not loaded is closed, and never some
   for (const one of opened) one.close();
 });
 
-const noCompiler = notLinux ?? (succeeds(["cc", "--version"]) ? null : "there is no cc");
+const noCompiler = notLinux ?? missing("cc");
 
 testUnless(
   noCompiler,

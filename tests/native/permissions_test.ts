@@ -1,5 +1,6 @@
 // What works with which permissions: Deno is started with exactly these flags.
 import { assert, assertEquals } from "@std/assert";
+import { missing, testUnless } from "../skip.ts";
 import {
   assertAllocates,
   assertRefused,
@@ -9,8 +10,6 @@ import {
   noHiding,
   noMounts,
   type Start,
-  succeeds,
-  testUnless,
   withCommand,
   WITHOUT_PROC,
   withTemporary,
@@ -103,11 +102,7 @@ Deno.test("no permission and no terminal: Deno's own error reaches the caller", 
 
 // ---- a terminal ------------------------------------------------------------
 
-const noTerminal = Deno.build.os !== "linux"
-  ? "it is for Linux"
-  : succeeds(["script", "--version"])
-  ? null
-  : "there is no `script` to make a terminal";
+const noTerminal = Deno.build.os === "linux" ? missing("script") : "it is for Linux";
 
 /** Makes allocators twice, says what came of it, and ends when it is told to. */
 const PROGRAM = `

@@ -5,8 +5,10 @@ import { join } from "@std/path";
 import { extractToStableFile } from "../../src/native/extract.ts";
 import { prebuilt } from "../../src/native/prebuilt.ts";
 import { ABI, symbols } from "../../src/native/symbols.ts";
+import { testUnless } from "../skip.ts";
 
 const windows = Deno.build.os === "windows";
+const notWindows = windows ? null : "elsewhere the library is not loaded from there";
 const MOD = new URL("../../mod.ts", import.meta.url).href;
 const bytes = prebuilt!.bytes();
 
@@ -184,22 +186,18 @@ Deno.test("what keeps the file from being renamed is said, and nothing is left",
     assertEquals(names(folder), []);
   }));
 
-Deno.test({
-  name: "eight processes that start at once share one file",
-  ignore: !windows, // elsewhere the library is not loaded from there
-  fn: () =>
-    inFolder(async (folder) => {
-      const flags = ["--allow-ffi", "--allow-read", "--allow-write"];
-      const results = await Promise.all(Array.from({ length: 8 }, () => allocate(flags, {})));
-      for (const result of results) assertEquals(result, { out: "100", error: "" });
-      assertEquals(names(folder).length, 1, names(folder).join());
-    }),
-});
+testUnless(notWindows, "eight processes that start at once share one file", () =>
+  inFolder(async (folder) => {
+    const flags = ["--allow-ffi", "--allow-read", "--allow-write"];
+    const results = await Promise.all(Array.from({ length: 8 }, () => allocate(flags, {})));
+    for (const result of results) assertEquals(result, { out: "100", error: "" });
+    assertEquals(names(folder).length, 1, names(folder).join());
+  }));
 
-Deno.test({
-  name: "on Windows a load needs --allow-ffi, --allow-read and --allow-write; what is missing is said",
-  ignore: !windows,
-  fn: () =>
+testUnless(
+  notWindows,
+  "on Windows a load needs --allow-ffi, --allow-read and --allow-write; what is missing is said",
+  () =>
     inFolder(async () => {
       assertEquals(await allocate(["--allow-ffi", "--allow-read", "--allow-write"], {}), { out: "100", error: "" });
       const write = await allocate(["--allow-ffi", "--allow-read"], {});
@@ -209,12 +207,12 @@ Deno.test({
       assertStringIncludes(read.error, "NotCapable");
       assertStringIncludes(read.error, "--allow-read");
     }),
-});
+);
 
-Deno.test({
-  name: "on Windows a temporary folder that is missing, or is none, is an error that says where it looked",
-  ignore: !windows,
-  fn: () =>
+testUnless(
+  notWindows,
+  "on Windows a temporary folder that is missing, or is none, is an error that says where it looked",
+  () =>
     inFolder(async (folder) => {
       const file = join(folder, "file");
       await Deno.writeTextFile(file, "");
@@ -225,17 +223,13 @@ Deno.test({
         assertStringIncludes(error, "which TMP or TEMP names: it must exist");
       }
     }),
-});
+);
 
-Deno.test({
-  name: "on Windows neither TEMP, TMP nor LOCALAPPDATA need be set",
-  ignore: !windows,
-  async fn() {
-    // Deno itself does not start without these.
-    const env: Record<string, string> = {};
-    for (const name of ["SystemRoot", "USERPROFILE"]) env[name] = Deno.env.get(name) ?? "";
-    env.DENO_DIR = Deno.env.get("DENO_DIR") ?? join(env.USERPROFILE, "deno");
-    const { out, error } = await allocate(["-A"], env, true);
-    assert(out === "100", error);
-  },
+testUnless(notWindows, "on Windows neither TEMP, TMP nor LOCALAPPDATA need be set", async () => {
+  // Deno itself does not start without these.
+  const env: Record<string, string> = {};
+  for (const name of ["SystemRoot", "USERPROFILE"]) env[name] = Deno.env.get(name) ?? "";
+  env.DENO_DIR = Deno.env.get("DENO_DIR") ?? join(env.USERPROFILE, "deno");
+  const { out, error } = await allocate(["-A"], env, true);
+  assert(out === "100", error);
 });

@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { LOADING } from "../permissions.ts";
+import { testUnless } from "../skip.ts";
 import { pack, packedSize, type Registry, ROOT, serve } from "./registry.ts";
 
 const packed = await pack();
@@ -182,12 +183,10 @@ Deno.test("without --allow-ffi the error says what to do", async () => {
 /** What `deno compile` puts programs into: it would download that. */
 const runtime = Deno.env.get("DENORT_BIN");
 
-Deno.test({
-  name: `inside a program made by deno compile${
-    runtime ? "" : " (skipped: it downloads its runtime, denort, unless DENORT_BIN names one)"
-  }`,
-  ignore: !runtime,
-  async fn() {
+testUnless(
+  runtime ? null : "it downloads its runtime, denort, unless DENORT_BIN names one",
+  "inside a program made by deno compile",
+  async () => {
     await using registry = await serve(packed);
     await using consumer = await Consumer.create(registry, {
       "main.ts": `import ${NAMES} from "jsr:${packed.name}";${PROGRAM}`,
@@ -197,4 +196,4 @@ Deno.test({
     assert(made.success, made.error);
     assertOk(await consumer.run(program));
   },
-});
+);
