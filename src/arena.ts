@@ -223,27 +223,30 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   allocArray<T>(type: TypedArrayConstructor<T>, length: number): T {
-    checkReceiver(this, "allocate");
     const size = type?.BYTES_PER_ELEMENT;
     // A power of two up to eight: what a class says of itself must not move the cursor back.
     if (typeof type !== "function" || !(size === 8 || size === 4 || size === 2 || size === 1)) {
       throw typeError("Cannot allocate: the type must be a typed array constructor");
     }
     if (typeof length === "number" && (length | 0) === length && length > 0) {
-      const start = (this.#cursor + 7) & -8;
-      const end = start + length * size;
-      if (end <= this.#limit && !this.#buffer.detached) {
-        const cursor = this.#cursor;
-        // Before the constructor runs, which may be a caller's and may allocate.
-        this.#cursor = end;
-        try {
+      let cursor = 0;
+      let end = -1;
+      try {
+        cursor = this.#cursor;
+        const start = (cursor + 7) & -8;
+        const next = start + length * size;
+        if (next <= this.#limit && !this.#buffer.detached) {
+          // Before the constructor runs, which may be a caller's and may allocate.
+          this.#cursor = end = next;
           return new type(this.#buffer, start, length);
-        } catch (error) {
-          if (this.#cursor === end) this.#cursor = cursor;
-          throw error;
         }
+      } catch (error) {
+        checkReceiver(this, "allocate");
+        if (this.#cursor === end) this.#cursor = cursor;
+        throw error;
       }
     }
+    checkReceiver(this, "allocate");
     checkSize(length, "allocate", "length");
     const start = this.#take(length * size, undefined, "allocate");
     return new type(this.#buffer, start, length);
@@ -867,7 +870,7 @@ export abstract class ScratchArena implements Scratch {
 
   // ---- the slow path ---------------------------------------------------------------------------
 
-  /** Serves a request that the fast path cannot. Returns its position in the (new) window. */
+  /** Serves a request that `alloc` cannot at once. Returns its position in the (new) window. */
   #take(byteLength: number, align: number | undefined, what: string): number {
     const start = this.#tryTake(byteLength, align, what);
     if (start < 0) throw this.#full(byteLength, align);
@@ -880,6 +883,15 @@ export abstract class ScratchArena implements Scratch {
 
   /** As `#take`, -1 when the region is full. */
   #tryTake(byteLength: number, align: number | undefined, what: string): number {
+    // As `alloc` does, for those methods that come here at once.
+    if (align === undefined && typeof byteLength === "number" && (byteLength | 0) === byteLength && byteLength > 0) {
+      const start = (this.#cursor + 7) & -8;
+      const end = start + byteLength;
+      if (end <= this.#limit && !this.#buffer.detached) {
+        this.#cursor = end;
+        return start;
+      }
+    }
     checkSize(byteLength, what);
     this.#checkUsable(what);
     const region = this.#region;
