@@ -1,4 +1,4 @@
-/* bump.h - the whole C interface of the bump allocator.
+/* bump.h - the C interface of the bump allocator; hooks.h has the callbacks that native libraries are given.
  *
  * A region is `capacity` bytes of reserved address space and a guard page
  * behind them. Its native cursor says how many bytes of it are taken; any

@@ -1,5 +1,5 @@
 /**
- * Packs a library for its module, with as few steps to unpack as the size allows: src/native/prebuilt.ts unpacks it at
+ * Packs a library for its module, with as few steps to unpack as the size allows: src/native/unpack.ts unpacks it at
  * start-up, when no code is warm.
  *
  * A packed library is a sequence of steps. A step is a byte (high half: number of literal bytes; low half: length of a
