@@ -48,14 +48,20 @@ function median(values: number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1];
 }
 
+function wholeNumber(name: string, text: string): number {
+  if (!/^\d+$/.test(text)) throw new TypeError(`--${name} must be a whole number, not ${text}`);
+  return Number(text);
+}
+
 function main(): void {
   const { values, positionals } = parseArgs({
     args: Deno.args,
     allowPositionals: true,
     options: { top: { type: "string", default: "20" }, rounds: { type: "string", default: "15" } },
   });
+  const top = wholeNumber("top", values.top);
+  const rounds = Math.max(1, wholeNumber("rounds", values.rounds));
   const path = positionals[0] ?? typesFile();
-  const rounds = Math.max(1, Number(values.rounds));
   using scratch = new BumpAlloc();
   const times: Record<"scratch" | "heap", number[]> = { scratch: [], heap: [] };
   const timed = (name: keyof typeof times, count: () => void) => {
@@ -71,7 +77,7 @@ function main(): void {
       const table = new WordTable(readText(path, memory), memory);
       used = scratch.used;
       if (round > 0) return;
-      for (const { word, count } of table.top(Number(values.top))) console.log(`${String(count).padStart(8)} ${word}`);
+      for (const { word, count } of table.top(top)) console.log(`${String(count).padStart(8)} ${word}`);
       console.log(`\n${table.words} words, ${table.distinct} of them different\n`);
     });
     timed("heap", () => void new WordTable(readText(path, heapMemory), heapMemory));

@@ -57,6 +57,7 @@ if (import.meta.main) {
   });
   const sqlite = openSqlite();
   const rows = Number(values.rows);
+  if (!Number.isSafeInteger(rows)) throw new TypeError(`--rows must be a whole number, not ${values.rows}`);
   if (values.hooks) {
     const arena = new BumpAlloc({ size: 2 ** 32 });
     setMemoryMethods(sqlite, arena.hooks.process.sqlite);
