@@ -272,7 +272,7 @@ export class Region {
     const code = this.#native.bump_lease(this.#control, minimum, preferred, align, grantBytes);
     if (code === BumpCode.OK) {
       const most = this.#shared ? this.window : MAX_STEP;
-      this.#step = Math.min(Math.max(this.#step * 2, this.#step), Math.max(most, this.window));
+      this.#step = Math.min(this.#step * 2, Math.max(most, this.window));
     }
     return code;
   }
