@@ -126,8 +126,12 @@ export class Slots {
   }
 
   nextPlace(): Place {
-    // Only places that transfers have taken make a further reservation necessary.
-    if (this.#next + this.#stride > this.#reservations.at(-1)!.capacity) this.#reserve(Math.ceil(this.#limit / 16));
+    // Only places that transfers have taken make a further reservation necessary. Of a closed pool the last one may be
+    // released, and its control block another region's by now.
+    if (this.closed) this.#reserve(1);
+    else if (this.#next + this.#stride > this.#reservations.at(-1)!.capacity) {
+      this.#reserve(Math.ceil(this.#limit / 16));
+    }
     const place = { parent: this.#reservations.at(-1)!, offset: this.#next };
     this.#next += this.#stride;
     return place;

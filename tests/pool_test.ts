@@ -187,6 +187,28 @@ Deno.test("a lease whose window was transferred: the receiver's bytes stay, the 
   received.forEach((view, id) => assert(patternHolds(view, id)));
 });
 
+Deno.test("a lease that a transfer moves after its pool was closed gets memory of its own", () => {
+  const pool = new BumpPool({ limit: 32, size: 2 ** 16 });
+  const lease = pool.lease();
+  // Until there is a second reservation, which is then released with the pool.
+  for (let i = 0; i < 31; i++) {
+    using other = pool.lease();
+    other.alloc(8).buffer.transfer();
+  }
+  pool.close();
+  // Control blocks are used again when all of a chunk were used once.
+  for (let i = 0; i < 300; i++) new BumpAlloc().close();
+  const others = Array.from({ length: 260 }, () => new BumpAlloc());
+  const views = others.map((scratch) => scratch.alloc(2 ** 18).fill(1));
+  lease.alloc(8).buffer.transfer();
+  lease.reset();
+  lease.alloc(2 ** 16).fill(9);
+  assert(views.every((view) => view.every((byte) => byte === 1)));
+  lease.close();
+  for (const scratch of others) scratch.close();
+  assertEquals(pool.stats().reserved, 0);
+});
+
 Deno.test("a lease is not shared: a handle would outlive it", () => {
   using pool = new BumpPool();
   using lease = pool.lease();
