@@ -220,7 +220,7 @@ export class Region {
   /** Windows whose views may be alive. */
   get windows(): number {
     let count = this.#older.length;
-    for (const buffer of this.buffers) if (buffer !== null) count++;
+    for (const buffer of this.buffers) if (buffer) count++; // a level that never had one has a hole there
     return count;
   }
 
@@ -616,12 +616,13 @@ export class Region {
   discard(from: number): void {
     if (this.isStolen(this.buffers.length)) return;
     const page = this.#native.bump_page_size();
-    // With the rest of the last page, which was never written: else each call would leave one page.
-    const highPage = Math.ceil(this.high / page) * page;
     for (const lease of this.leases) {
       const start = Math.max(from, lease.start, this.stolenEnd);
-      const end = Math.min(highPage, lease.end);
-      if (start >= Math.min(this.high, end)) continue;
+      // `dirty` may be above `high`: what others used, and gave back, before it became this lease.
+      const used = Math.max(this.high, lease.dirty);
+      // With the rest of the last page, which was never written: else each call would leave one page.
+      const end = Math.min(Math.ceil(used / page) * page, lease.end);
+      if (start >= Math.min(used, end)) continue;
       const code = this.#native.bump_discard(this.#control, start, end);
       if (code !== BumpCode.OK) throw new CommitError("give pages back", systemCode(code));
       // Whole pages only went back: the parts of pages at both ends are cleared.
@@ -670,7 +671,7 @@ export class Region {
     if (this.#released || this.isHooked) return;
     const windows = this.#undetachable.splice(0);
     for (let depth = 0; depth < this.buffers.length; depth++) {
-      this.#collectWindow(windows, this.buffers[depth], this.#ends[depth]);
+      this.#collectWindow(windows, this.buffers[depth] ?? null, this.#ends[depth]);
       this.buffers[depth] = null;
     }
     for (const window of this.#older.splice(0)) this.#collectWindow(windows, window.buffer, window.end);
@@ -802,7 +803,8 @@ const live = new Set<Region>();
 let listening = false;
 
 function markSettledOnUnload(): void {
-  if (listening) return;
+  // Of a Worker Deno tells no end: there an event of that name is made by a program, which may transfer windows after it.
+  if (listening || "WorkerGlobalScope" in globalThis) return;
   listening = true;
   globalThis.addEventListener("unload", () => {
     for (const region of live) {

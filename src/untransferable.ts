@@ -3,8 +3,12 @@
  * this as the buffer's detach key; Node's `markAsUntransferable` is the public way to set one.
  */
 export function markUntransferable(buffer: ArrayBuffer): void {
-  process.getBuiltinModule("node:worker_threads").markAsUntransferable(buffer);
+  mark ??= process.getBuiltinModule("node:worker_threads").markAsUntransferable;
+  mark(buffer);
 }
+
+// Kept: a program may replace `process` later, and then windows could neither be kept nor, when they are collected, be given up.
+let mark: ((object: object) => void) | undefined;
 
 /**
  * Whether the mark keeps a buffer from every transfer: before Deno 2.9.4 there is none, or a `structuredClone` that
