@@ -11,7 +11,7 @@ import {
 } from "./errors.ts";
 import { formatBytes } from "./format.ts";
 import { checkOutType, makeOut, type Out, OUT_SIZE, type OutType } from "./out.ts";
-import { ignoreRevocation, POISON, type Region, sharedRefusal, WINDOW_ALIGN } from "./region.ts";
+import { ignoreRevocation, isDetached, lengthOf, POISON, type Region, sharedRefusal, WINDOW_ALIGN } from "./region.ts";
 import type { Mark, Scratch, TypedArrayConstructor } from "./scratch.ts";
 import { utf8Length, writeLong, writeShort } from "./utf8.ts";
 
@@ -42,13 +42,16 @@ export let checkArena: (arena: ScratchArena, what: string) => void;
 export let forgetNoted: (arena: ScratchArena) => void;
 /** Takes all memory of an allocator back. */
 export let rewindArena: (arena: ScratchArena) => void;
-/** Ends an allocator and its scopes, but not its region. False when it was closed before. */
-export let closeArena: (arena: ScratchArena) => boolean;
+/** Ends an allocator and its scopes, but not its region. */
+export let closeArena: (arena: ScratchArena) => void;
 /** Waits for the pinned promises of an arena and its scopes. */
 export let settlePins: (arena: ScratchArena) => Promise<void>;
 /** Ends a scope. */
 let endArena: (arena: ScratchArena) => void;
 let newScope: () => BumpScope;
+/** The methods themselves: a subclass may have its own, which may allocate. */
+let plainAllocArray: ScratchArena["allocArray"];
+let plainCstring: ScratchArena["cstring"];
 /** Throws when `this` of a method is no arena. */
 let checkReceiver: (arena: ScratchArena, what: string) => void;
 
@@ -60,6 +63,9 @@ export interface ArenaOptions {
 
 /** Who has it may construct an arena. */
 export const ARENA_KEY = {};
+
+// Taken once: a program may replace the global ones, by classes that allocate.
+const { BigUint64Array, DataView, Uint8Array } = globalThis;
 
 /** What stands for the window of an arena that has none. */
 const NO_WINDOW = new ArrayBuffer(0);
@@ -209,7 +215,8 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Allocates a typed array of `length` uninitialised elements.
+   * Allocates a typed array of `length` uninitialised elements. What the constructor of a class of your own throws reaches
+   * you, and its memory stays taken.
    *
    * @example Numbers for a computation
    * ```ts
@@ -229,20 +236,19 @@ export abstract class ScratchArena implements Scratch {
       throw typeError("Cannot allocate: the type must be a typed array constructor");
     }
     if (typeof length === "number" && (length | 0) === length && length > 0) {
-      let cursor = 0;
-      let end = -1;
       try {
-        cursor = this.#cursor;
-        const start = (cursor + 7) & -8;
-        const next = start + length * size;
-        if (next <= this.#limit && !this.#buffer.detached) {
-          // Before the constructor runs, which may be a caller's and may allocate.
-          this.#cursor = end = next;
-          return new type(this.#buffer, start, length);
+        // `detached` first: a program may have put a getter of its own there, which may allocate.
+        if (!this.#buffer.detached) {
+          const start = (this.#cursor + 7) & -8;
+          const end = start + length * size;
+          if (end <= this.#limit) {
+            // Before the constructor runs, which may be a caller's and may allocate, and even reset and throw: so nothing is undone.
+            this.#cursor = end;
+            return new type(this.#buffer, start, length);
+          }
         }
       } catch (error) {
         checkReceiver(this, "allocate");
-        if (this.#cursor === end) this.#cursor = cursor;
         throw error;
       }
     }
@@ -334,7 +340,7 @@ export abstract class ScratchArena implements Scratch {
     }
     if (
       buffer === this.#buffer && oldStart + oldLength === this.#cursor && oldLength > 0 &&
-      oldStart >= this.#startOffset - this.#base
+      oldStart >= this.#lowest() - this.#base
     ) {
       return this.#resizeLast(oldStart, byteLength);
     }
@@ -361,24 +367,12 @@ export abstract class ScratchArena implements Scratch {
       return new Uint8Array(this.#buffer, start, 0);
     }
     // Ask for the block again from its own start: where there is room behind it, it stays.
-    const align = Math.min(WINDOW_ALIGN, lowestBit(start) || WINDOW_ALIGN);
-    const zero = this.#zero;
-    this.#zero = false;
-    let grownStart = -1;
-    this.#cursor = start;
-    try {
-      grownStart = this.#tryTake(byteLength, align, "reallocate");
-    } finally {
-      this.#zero = zero;
-      if (grownStart < 0) this.#seek(oldEnd);
-    }
+    const align = start % WINDOW_ALIGN === 0 ? WINDOW_ALIGN : start & -start;
+    const grownStart = this.#place(byteLength, align, offset);
     if (grownStart < 0) throw this.#full(byteLength);
     const grown = new Uint8Array(this.#buffer, grownStart, byteLength);
     if (this.#base + grownStart !== offset) grown.set(new Uint8Array(former, start, kept));
-    if (zero) {
-      this.#seek(this.#cursor);
-      grown.fill(0, kept);
-    }
+    if (this.#zero) grown.fill(0, kept);
     return grown;
   }
 
@@ -453,13 +447,14 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   view(offset: number, byteLength: number): Uint8Array<ArrayBuffer> {
-    const start = typeof offset === "number" && typeof byteLength === "number" ? offset - this.#base : -1;
-    if (
-      (start | 0) === start && start >= 0 && (byteLength | 0) === byteLength &&
-      byteLength >= 0 &&
-      start + byteLength <= this.#cursor && this.#limit >= 0 && !this.#buffer.detached
-    ) {
-      return new Uint8Array(this.#buffer, start, byteLength);
+    if (!this.#buffer.detached && typeof offset === "number" && typeof byteLength === "number") {
+      const start = offset - this.#base;
+      if (
+        (start | 0) === start && start >= 0 && (byteLength | 0) === byteLength && byteLength >= 0 &&
+        start + byteLength <= this.#cursor && this.#limit >= 0
+      ) {
+        return new Uint8Array(this.#buffer, start, byteLength);
+      }
     }
     return this.#viewElsewhere(offset, byteLength);
   }
@@ -530,8 +525,8 @@ export abstract class ScratchArena implements Scratch {
     // No instanceof: it would cost as much as the rest. The owner is as good a proof.
     const { owner, offset, lease } = (mark ?? NO_MARK) as CursorMark;
     if (owner === this && lease === this.#lease) {
-      const cursor = this.#cursor;
       const start = offset - this.#base;
+      const cursor = this.#cursor; // now: a forged offset's `valueOf` may have moved it
       if ((start | 0) === start && start >= this.#floor && start <= cursor) {
         if (cursor > this.#noted) this.#noteCursor();
         this.#cursor = start;
@@ -561,11 +556,13 @@ export abstract class ScratchArena implements Scratch {
     const position = this.#base + this.#cursor;
     const later = lease > this.#lease || (lease === this.#lease && markOffset > position);
     if (later) throw rangeError("Cannot rewind: the mark is above the cursor; rewind or reset went below it before");
-    // A mark from before the first lease is at 0, and the lease may begin behind other allocators' bytes.
-    const offset = Math.max(markOffset, this.#startOffset, region.leases[lease]?.start ?? 0);
+    // A mark from before the first lease is at 0, and the lease may begin behind other allocators' bytes; a forged one may lie
+    // beyond its lease, in theirs.
+    const { start, end } = region.leases[lease] ?? { start: 0, end: Infinity };
+    const offset = Math.max(Math.min(markOffset, end), this.#startOffset, start);
     this.#reclaim(lease, offset);
     this.#lease = lease;
-    const inside = offset >= this.#base && offset <= this.#base + this.#buffer.byteLength;
+    const inside = offset >= this.#base && offset <= this.#base + lengthOf(this.#buffer);
     if (!inside) {
       const buffer = region.reopenWindow(this.#depth, offset);
       if (buffer !== null) this.#adopt(buffer);
@@ -716,18 +713,21 @@ export abstract class ScratchArena implements Scratch {
   #longCstring(text: string): Uint8Array<ArrayBuffer> {
     const nul = text.indexOf("\0");
     if (nul >= 0) throw typeError(`Cannot make a C string: the text has a NUL at index ${nul}`);
-    // Most texts are ASCII; for others what is missing is counted, so that no byte more is asked for.
-    let view = this.alloc(text.length + 1, 1);
-    const { read, written } = writeLong(text, 0, view.subarray(0, -1));
-    if (read < text.length) {
-      const byteLength = written + utf8Length(text, read) + 1;
+    // Most texts are ASCII; for others what is missing is counted, so that no byte more is asked for. Not through `alloc` and
+    // `realloc`: a subclass may have its own, which give other memory.
+    const { length } = text;
+    const start = this.#take(length + 1, 1, "allocate");
+    let view = new Uint8Array(this.#buffer, start, length + 1);
+    const { read, written } = writeLong(text, 0, new Uint8Array(this.#buffer, start, length));
+    if (read < length) {
+      const rest = utf8Length(text, read);
       try {
-        view = this.realloc(view, byteLength);
+        view = this.#resizeLast(start, written + rest + 1);
       } catch (error) {
-        this.#resizeLast(view.byteOffset, 0);
-        throw error instanceof OutOfMemoryError ? this.#full(byteLength, 1) : error;
+        this.#resizeLast(start, 0);
+        throw error instanceof OutOfMemoryError ? this.#full(written + rest + 1, 1) : error;
       }
-      writeLong(text, read, view.subarray(written, -1));
+      writeLong(text, read, new Uint8Array(view.buffer, view.byteOffset + written, rest));
     }
     view[view.length - 1] = 0;
     return view;
@@ -753,15 +753,24 @@ export abstract class ScratchArena implements Scratch {
     if (!Array.isArray(texts)) {
       throw typeError(`Cannot make C strings: an array of strings is needed, not ${describe(texts)}`);
     }
-    const mark = this.mark();
+    // All are read before anything is taken: a getter among them may allocate, or make more of them.
+    const count = texts.length;
+    checkSize(count, "make C strings", "length");
+    const strings: string[] = [];
+    for (let i = 0; i < count; i++) strings.push(texts[i]);
+    if (this.#limit < 0) this.#checkUsable("make C strings");
+    const lease = this.#lease;
+    const position = this.#base + this.#cursor;
     try {
-      const count = texts.length; // once: a getter among the texts may make more of them
-      const array = this.allocArray(BigUint64Array, count + 1);
-      for (let i = 0; i < count; i++) array[i] = this.addressOf(this.cstring(texts[i]));
+      const array = plainAllocArray.call(this, BigUint64Array, count + 1) as BigUint64Array<ArrayBuffer>;
+      for (let i = 0; i < count; i++) {
+        const { byteOffset } = plainCstring.call(this, strings[i]);
+        array[i] = toBigInt(this.#region.address + this.#base + byteOffset);
+      }
       array[count] = 0n;
       return array;
     } catch (error) {
-      this.rewind(mark);
+      this.#rewindFar(this, position, lease);
       throw error;
     }
   }
@@ -783,8 +792,9 @@ export abstract class ScratchArena implements Scratch {
    */
   out<T extends OutType>(type: T): Out<T> {
     checkReceiver(this, "make an out-parameter");
+    if (this.#buffer.detached) return this.#takeOut(type);
     const start = (this.#cursor + 7) & -8;
-    if (start + OUT_SIZE > this.#limit || this.#buffer.detached) return this.#takeOut(type);
+    if (start + OUT_SIZE > this.#limit) return this.#takeOut(type);
     const out = makeOut(type, this.#buffer, start);
     this.#cursor = start + OUT_SIZE;
     return out as unknown as Out<T>;
@@ -818,7 +828,7 @@ export abstract class ScratchArena implements Scratch {
    */
   scope(): BumpScope {
     // A transferred window shows its receiver what the scope would take.
-    if (this.#limit < 0 || this.#buffer.detached) this.#checkUsable("open a scope");
+    if (this.#buffer.detached || this.#limit < 0) this.#checkUsable("open a scope");
     const scope = newScope();
     scope.#region = this.#region;
     scope.#depth = this.#depth + 1;
@@ -884,25 +894,33 @@ export abstract class ScratchArena implements Scratch {
   /** As `#take`, -1 when the region is full. */
   #tryTake(byteLength: number, align: number | undefined, what: string): number {
     // As `alloc` does, for those methods that come here at once.
-    if (align === undefined && typeof byteLength === "number" && (byteLength | 0) === byteLength && byteLength > 0) {
+    if (
+      align === undefined && typeof byteLength === "number" && (byteLength | 0) === byteLength && byteLength > 0 &&
+      !this.#buffer.detached
+    ) {
       const start = (this.#cursor + 7) & -8;
       const end = start + byteLength;
-      if (end <= this.#limit && !this.#buffer.detached) {
+      if (end <= this.#limit) {
         this.#cursor = end;
         return start;
       }
     }
     checkSize(byteLength, what);
     this.#checkUsable(what);
-    const region = this.#region;
     if (align === undefined) align = DEFAULT_ALIGN;
-    else checkAlign(align, region.capacity, what);
+    else checkAlign(align, this.#region.capacity, what);
     if (byteLength === 0) return this.#takeNothing(align);
-    if (byteLength > region.capacity) return -1;
+    const start = this.#place(byteLength, align, this.#base + this.#cursor);
+    if (start >= 0 && this.#zero) this.#clear(start, byteLength);
+    return start;
+  }
 
+  /** Moves the cursor behind a block that begins at offset `position` or above. Returns as `#tryTake`. */
+  #place(byteLength: number, align: number, position: number): number {
+    const region = this.#region;
+    if (byteLength > region.capacity) return -1;
     // Until there is room nothing of this arena changes.
     let index = this.#lease;
-    let position = this.#base + this.#cursor;
     let start: number;
     for (;;) {
       const lease = region.leases[index];
@@ -920,7 +938,6 @@ export abstract class ScratchArena implements Scratch {
       index = extended;
     }
     this.#enter(index, start, byteLength);
-    if (this.#zero) this.#clear(start - this.#base, byteLength);
     return start - this.#base;
   }
 
@@ -930,7 +947,7 @@ export abstract class ScratchArena implements Scratch {
     if (index !== this.#lease) region.noteUsed(this.#lease, this.#base + this.#cursor);
     const end = start + byteLength;
     const shown = this.#buffer !== NO_WINDOW && start >= this.#base &&
-      end <= this.#base + this.#buffer.byteLength && start - this.#base < MAX_POSITION;
+      end <= this.#base + lengthOf(this.#buffer) && start - this.#base < MAX_POSITION;
     if (!shown) this.#adopt(region.openWindow(this.#depth, index, start, byteLength));
     this.#lease = index;
     this.#seek(end - this.#base);
@@ -938,11 +955,13 @@ export abstract class ScratchArena implements Scratch {
 
   /** An empty block: at the cursor, aligned downwards, so that it takes no space. */
   #takeNothing(align: number): number {
-    if (this.#buffer.byteLength === 0) {
+    if (lengthOf(this.#buffer) === 0) {
       const region = this.#region;
       let index = Math.min(this.#lease, region.leases.length - 1);
       const position = this.#base + this.#cursor;
-      if (index < 0 || position >= region.leases[index].end) index = region.extend(position, 1, 1);
+      if (index < 0 || position >= region.leases[index].end) {
+        index = index + 1 < region.leases.length ? index + 1 : region.extend(position, 1, 1);
+      }
       if (index < 0) {
         // Everything is taken by others. A buffer of its own: who gets the view may transfer it.
         this.#buffer = new ArrayBuffer(0);
@@ -955,7 +974,7 @@ export abstract class ScratchArena implements Scratch {
       this.#seek(start - this.#base);
     }
     const past = (this.#region.address + this.#base + this.#cursor) % align;
-    return Math.max(0, Math.min(this.#cursor, this.#buffer.byteLength) - past);
+    return Math.max(0, Math.min(this.#cursor, lengthOf(this.#buffer)) - past);
   }
 
   /** Makes a window that the region has made current the arena's own. */
@@ -972,8 +991,12 @@ export abstract class ScratchArena implements Scratch {
     this.#sureLimit = -1;
     if (position > MAX_POSITION || this.#zero) return this.#block();
     this.#limit = Math.min(this.#region.windowEnd(this.#lease, this.#base, this.#buffer), MAX_POSITION);
-    const lowest = Math.max(this.#startOffset, this.#region.leases[this.#lease]?.start ?? 0);
-    this.#floor = this.#poison || this.#limit < 0 ? NO_FLOOR : Math.max(0, lowest - this.#base);
+    this.#floor = this.#poison || this.#limit < 0 ? NO_FLOOR : Math.max(0, this.#lowest() - this.#base);
+  }
+
+  /** Offset of the first byte, in the current lease, that is this arena's: what lies below in the window is somebody else's. */
+  #lowest(): number {
+    return Math.max(this.#startOffset, this.#region.leases[this.#lease]?.start ?? 0);
   }
 
   /** Sends every request to the slow path. */
@@ -984,7 +1007,7 @@ export abstract class ScratchArena implements Scratch {
 
   /** Lets `offset` in if the window is still there: a receiver's bytes could otherwise be given out after a rewind. */
   #makeSure(): boolean {
-    if (this.#buffer.detached) return false;
+    if (isDetached(this.#buffer)) return false; // in the midst of `offset`: no getter of the program's may run
     this.#sureLimit = this.#limit;
     return true;
   }
@@ -1071,8 +1094,8 @@ export abstract class ScratchArena implements Scratch {
 
   /** Dead from now on. */
   #kill(): void {
+    this.#block(); // first: where the stack ends here, nothing has changed
     this.#closed = true;
-    this.#block();
     this.#buffer = NO_WINDOW;
   }
 
@@ -1105,6 +1128,7 @@ export abstract class ScratchArena implements Scratch {
 
   static {
     isCalledByUsers(this);
+    ({ allocArray: plainAllocArray, cstring: plainCstring } = this.prototype);
     bindArena = (arena, region, options) => {
       arena.#region = region;
       arena.#zero = options.zero;
@@ -1147,7 +1171,6 @@ export abstract class ScratchArena implements Scratch {
       arena.#cursor = 0;
     };
     closeArena = (arena) => {
-      if (arena.#closed) return false;
       arena.#checkPins("close");
       const last = arena.#innermost();
       try {
@@ -1158,8 +1181,8 @@ export abstract class ScratchArena implements Scratch {
       } catch (error) {
         ignoreRevocation(error); // nobody sees these bytes any more, poisoned or not
       }
-      for (let a: ScratchArena | null = arena; a !== null; a = a.#child) a.#kill();
-      return true;
+      // Itself last: where the stack ends meanwhile, it can be closed again.
+      for (let a: ScratchArena | null = last; a !== null; a = a.#parent) a.#kill();
     };
     settlePins = async (arena) => {
       for (let a: ScratchArena | null = arena; a !== null; a = a.#child) {
@@ -1313,11 +1336,6 @@ function getter<T>(prototype: object, name: PropertyKey): () => T {
 /** `align - 1` for the alignments that the fast path serves, else -1. */
 function maskOf(align: number): number {
   return (align | 0) === align && align > 0 && align <= WINDOW_ALIGN && (align & (align - 1)) === 0 ? align - 1 : -1;
-}
-
-/** The largest power of two that divides a position. */
-function lowestBit(position: number): number {
-  return position & -position;
 }
 
 const doubleCell = new Float64Array(1);

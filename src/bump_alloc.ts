@@ -167,6 +167,8 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   /** For a pool's lease: where the region goes when this is closed. */
   readonly #home: Home | null;
   #hooks: BumpHooks | undefined;
+  /** Closed, and its memory given back. */
+  #isReleased = false;
 
   /**
    * Reserves address space.
@@ -522,13 +524,21 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * ```
    */
   close(): void {
-    if (arenaState(this).closed) return;
     const region = this.#region;
-    if (this.#owner && region.shared && othersAttached(region)) throw sharedRefusal("close");
-    if (!closeArena(this)) return;
-    if (this.#home !== null) return this.#home.takeBack();
-    dropped.unregister(region);
+    if (this.#isReleased) return;
+    if (!arenaState(this).closed) {
+      if (this.#owner && region.shared && othersAttached(region)) throw sharedRefusal("close");
+      closeArena(this);
+    }
+    // Where the stack ends before this, it can be closed again.
+    if (this.#home !== null) {
+      const serves = this.#home.endLease();
+      this.#isReleased = true;
+      return this.#home.takeBack(serves);
+    }
     region.release();
+    this.#isReleased = true;
+    dropped.unregister(region);
   }
 
   /** Closes the allocator: for `using`. */
@@ -612,8 +622,10 @@ export function checkOptions(options: BumpAllocOptions): Settings {
 
 /** Where a pool's lease goes back to. */
 export interface Home {
-  /** The lease was closed: its memory may serve another one. */
-  takeBack(): void;
+  /** Ends all views of the lease's memory; whether that may serve another one. */
+  endLease(): boolean;
+  /** Has it again. `serves`: what `endLease` said. */
+  takeBack(serves: boolean): void;
 }
 
 /** A region that exists already, in place of options: never visible to users. */

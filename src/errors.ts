@@ -297,9 +297,12 @@ export function atCaller<E extends Error>(error: E): E {
   const own = frames.findIndex(isOthers);
   const name = frames[own - 1]?.getFunctionName(); // none when all are own, or the caller made the error
   const entry = name && entries(name).find((entry) => framesBelow(entry).findIndex(isOthers) === 0);
-  if (entry) Error.captureStackTrace(error, entry);
+  if (entry) captureStackTrace(error, entry);
   return error;
 }
+
+const { captureStackTrace } = Error;
+const PLAIN = { configurable: true, enumerable: true, writable: true };
 
 /** The folder of these modules, or the one file that they were bundled into. */
 const OWN = import.meta.url.replace(/\/src\/errors\.ts$/, "/src/");
@@ -339,16 +342,18 @@ interface Frame {
 
 /** The frames that called the topmost call of a function; none when it is not being called. */
 function framesBelow(entry: Entry): Frame[] {
-  const settings = Error as { prepareStackTrace?: unknown };
-  const { prepareStackTrace } = settings;
+  const settings = Object.getOwnPropertyDescriptor(Error, "prepareStackTrace");
+  // An accessor would run a program's code in the midst of an allocation.
+  if (settings !== undefined && !settings.writable) return [];
   const probe: { stack?: Frame[] } = {};
   try {
-    settings.prepareStackTrace = (_: unknown, frames: Frame[]) => frames;
-    Error.captureStackTrace(probe, entry);
+    const value = (_: unknown, frames: Frame[]) => frames;
+    Object.defineProperty(Error, "prepareStackTrace", { ...PLAIN, ...settings, value });
+    captureStackTrace(probe, entry);
     const frames = probe.stack;
-    if (prepareStackTrace === undefined) delete settings.prepareStackTrace;
-    else settings.prepareStackTrace = prepareStackTrace;
-    return frames ?? []; // none are taken when Error.stackTraceLimit is no number
+    if (settings === undefined) delete (Error as { prepareStackTrace?: unknown }).prepareStackTrace;
+    else Object.defineProperty(Error, "prepareStackTrace", settings);
+    return Array.isArray(frames) ? frames : []; // none are taken when Error.stackTraceLimit is no number
   } catch {
     return []; // somebody froze Error
   }

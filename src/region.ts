@@ -356,13 +356,13 @@ export class Region {
     let buffer = this.#spares[depth] ?? null;
     let base = this.#spareBases[depth];
     let windowEnd: number;
-    if (buffer !== null && former === null && base <= start && end <= base + buffer.byteLength) {
-      windowEnd = base + buffer.byteLength;
+    if (buffer !== null && former === null && base <= start && end <= base + lengthOf(buffer)) {
+      windowEnd = base + lengthOf(buffer);
       this.#spares[depth] = null;
     } else {
       base = start - start % WINDOW_ALIGN;
       const step = Math.min(
-        former === null ? this.window : Math.max(this.window, 2 * former.byteLength),
+        former === null ? this.window : Math.max(this.window, 2 * lengthOf(former)),
         Math.max(MAX_STEP, this.window),
       );
       windowEnd = Math.min(Math.max(end, base + step), lease.end);
@@ -393,7 +393,7 @@ export class Region {
   /** How far, in a window, a block of lease `index` may reach. */
   windowEnd(index: number, base: number, buffer: ArrayBuffer): number {
     const lease = this.leases[index];
-    return lease === undefined ? -1 : Math.min(lease.end - base, buffer.byteLength);
+    return lease === undefined ? -1 : Math.min(lease.end - base, lengthOf(buffer));
   }
 
   /** A new `ArrayBuffer` over [base, base + byteLength). */
@@ -413,10 +413,10 @@ export class Region {
     for (let i = older.length - 1; i >= 0; i--) {
       const window = older[i];
       const { buffer, base } = window;
-      if (window.depth !== depth || start < base || end > base + buffer.byteLength) continue;
-      older.splice(i, 1);
+      if (window.depth !== depth || start < base || end > base + lengthOf(buffer)) continue;
       const former = this.buffers[depth] ?? null;
       if (former !== null) this.#shelve(former, depth);
+      older.splice(i, 1);
       this.buffers[depth] = buffer;
       this.bases[depth] = base;
       this.#ends[depth] = window.end;
@@ -431,7 +431,7 @@ export class Region {
     for (let i = this.#older.length - 1; i >= 0; i--) {
       const w = this.#older[i];
       if (
-        w.depth === depth && w.base <= offset && offset + byteLength <= w.base + w.buffer.byteLength
+        w.depth === depth && w.base <= offset && offset + byteLength <= w.base + lengthOf(w.buffer)
       ) return w;
     }
     const base = offset - offset % WINDOW_ALIGN;
@@ -466,19 +466,24 @@ export class Region {
     if (this.#older.length > 0) this.#dropOlder(depth);
     const buffer = this.buffers[depth] ?? null;
     if (buffer === null) return;
-    this.buffers[depth] = null;
     const former = this.#spares[depth] ?? null;
     if (!this.transferable) {
       // It cannot be detached: the next use of the level aliases the same window.
-      this.#spares[depth] = buffer;
       if (former !== null) this.#undetachable.push(former);
+      this.#spares[depth] = buffer;
     } else {
       // It keeps the memory, detaches the views and costs a third of a new window.
       const fresh = transferred(buffer);
-      if (fresh === null) return this.#noteStolen(this.#ends[depth]);
+      if (fresh === null) {
+        this.#noteStolen(this.#ends[depth]);
+        this.buffers[depth] = null;
+        return;
+      }
+      this.buffers[depth] = null; // not before: a window that is forgotten too early, because the stack ends, outlives its memory
       this.#spares[depth] = fresh;
       if (former !== null) detach(former);
     }
+    this.buffers[depth] = null;
     this.#spareBases[depth] = this.bases[depth];
   }
 
@@ -486,22 +491,23 @@ export class Region {
   #dropOlder(depth: number): void {
     const older = this.#older;
     for (let i = older.length - 1; i >= 0; i--) {
-      let { buffer, base, end } = older[i];
+      const { buffer, base, end } = older[i];
       if (older[i].depth !== depth) continue;
-      older.splice(i, 1);
       const current = this.buffers[depth] ?? null;
-      if (current === null || (base < this.bases[depth] && !isDetached(buffer))) {
-        const formerEnd = this.#ends[depth];
+      const isFirst = current === null || (base < this.bases[depth] && !isDetached(buffer));
+      if (current !== null) this.#dropWindow(isFirst ? current : buffer, isFirst ? this.#ends[depth] : end);
+      if (isFirst) {
         this.buffers[depth] = buffer;
         this.bases[depth] = base;
         this.#ends[depth] = end;
-        if (current === null) continue;
-        buffer = current;
-        end = formerEnd;
       }
-      if (!this.transferable) this.#undetachable.push(buffer);
-      else if (!detach(buffer)) this.#noteStolen(end);
+      older.splice(i, 1);
     }
+  }
+
+  #dropWindow(buffer: ArrayBuffer, end: number): void {
+    if (!this.transferable) this.#undetachable.push(buffer);
+    else if (!detach(buffer)) this.#noteStolen(end);
   }
 
   /** Windows that no option lets us detach, kept so that their memory outlives their views. */
@@ -757,19 +763,25 @@ function carveControl(place: Place, capacity: number): Deno.PointerObject {
 const { apply } = Reflect;
 const transfer = ArrayBuffer.prototype.transfer;
 const detachedGetter = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, "detached")!.get!;
+const lengthGetter = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, "byteLength")!.get!;
 const NOTHING: never[] = [];
 const ZERO_LENGTH = [0];
 
-function isDetached(buffer: ArrayBuffer): boolean {
+export function isDetached(buffer: ArrayBuffer): boolean {
   return apply(detachedGetter, buffer, NOTHING);
+}
+
+/** Bytes of a buffer; 0 when it is detached. */
+export function lengthOf(buffer: ArrayBuffer): number {
+  return apply(lengthGetter, buffer, NOTHING);
 }
 
 /** The same memory in a new buffer, the views of the old one detached; null when somebody took it or marked it untransferable. */
 function transferred(buffer: ArrayBuffer): ArrayBuffer | null {
   try {
     return apply(transfer, buffer, NOTHING);
-  } catch {
-    return null;
+  } catch (error) {
+    return ignoreRefusal(error);
   }
 }
 
@@ -778,9 +790,16 @@ function detach(buffer: ArrayBuffer): boolean {
   try {
     apply(transfer, buffer, ZERO_LENGTH);
     return true;
-  } catch {
+  } catch (error) {
+    ignoreRefusal(error);
     return false;
   }
+}
+
+/** A refused transfer is a `TypeError`. A `RangeError` says that the stack is full: the caller can try again. */
+function ignoreRefusal(error: unknown): null {
+  if (error instanceof RangeError) throw error;
+  return null;
 }
 
 /** System errors come as `SYSTEM - e`. */

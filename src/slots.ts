@@ -29,6 +29,8 @@ class Slot implements Home {
   readonly #slots: Slots;
   place: Place;
   region: Region;
+  /** What the latest lease used, in bytes. */
+  used = 0;
   /** What its leases use, in bytes: the highest, slowly forgotten. */
   need = 0;
 
@@ -42,8 +44,20 @@ class Slot implements Home {
     return Region.carve(this.place, this.#slots.settings, () => this.place = this.#slots.movedPlace());
   }
 
-  takeBack(): void {
-    this.#slots.takeBack(this);
+  endLease(): boolean {
+    this.used = this.region.peak;
+    if (!this.#slots.closed) {
+      try {
+        this.region.recycle();
+        return true;
+      } catch { /* the system refuses what is needed to use it again */ }
+    }
+    this.region.release();
+    return false;
+  }
+
+  takeBack(serves: boolean): void {
+    this.#slots.takeBack(this, serves);
   }
 
   /** Its lease was collected: takes the memory back once its views are gone, too. */
@@ -65,8 +79,8 @@ class Slot implements Home {
   }
 
   /** Gives pages back when recent leases needed much less than what is resident. */
-  cool(used: number, retain: number): void {
-    this.need = Math.max(used, this.need - Math.ceil(this.need * FORGET_BYTES));
+  cool(retain: number): void {
+    this.need = Math.max(this.used, this.need - Math.ceil(this.need * FORGET_BYTES));
     const enough = Math.max(this.need, retain);
     if (this.region.high > 2 * enough) this.region.discard(enough);
   }
@@ -178,24 +192,15 @@ export class Slots {
     return waiter.promise;
   }
 
-  takeBack(slot: Slot): void {
+  takeBack(slot: Slot, serves: boolean): void {
+    // Where the stack ends up to here, the lease is a lost one: the slot comes back when it is collected.
     lostLeases.unregister(slot);
     this.#leased--;
-    if (this.closed) {
-      slot.region.release();
-      this.#releaseReservations();
-      return;
-    }
-    const used = slot.region.peak;
-    try {
-      slot.region.recycle();
-    } catch {
-      slot.region.release();
-      return this.giveUp();
-    }
+    if (this.closed) return this.#releaseReservations();
+    if (!serves) return this.giveUp();
     this.#idle.push(slot);
     try {
-      slot.cool(used, this.#retain);
+      slot.cool(this.#retain);
       this.#coolIdle();
     } catch {
       // The system takes no pages back now: they stay resident, and are offered again at later returns.

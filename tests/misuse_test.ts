@@ -1,9 +1,20 @@
 /** What a caller may do to buffers, and what must hold all the same: nothing is read that is not mapped, nobody's bytes change. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { BumpAlloc, BumpPool, BumpScope, ClosedError, PinnedError, ScratchArena } from "../mod.ts";
-import { MARKS_SINCE } from "../src/untransferable.ts";
+import {
+  BumpAlloc,
+  BumpPool,
+  BumpScope,
+  ClosedError,
+  OutOfMemoryError,
+  PinnedError,
+  ScopeError,
+  ScratchArena,
+} from "../mod.ts";
+import { canMarkUntransferable, MARKS_SINCE } from "../src/untransferable.ts";
 import { LOADING } from "./permissions.ts";
-import { testSince } from "./skip.ts";
+import { addressSpace, untold } from "./process_memory.ts";
+import { testSince, testUnless } from "./skip.ts";
+import { noGc, untilCollected } from "./until.ts";
 
 /** Bytes of the region that native code takes, so that the next lease does not continue the last one. */
 function takeNatively(scratch: BumpAlloc, byteLength: number): void {
@@ -108,7 +119,6 @@ Deno.test("a class whose constructor allocates or throws, or lies about its elem
   const { own, nested } = scratch.allocArray(Nested, 10);
   scratch.alloc(200).fill(4);
   assert(live.every((b) => b === 1) && own.every((b) => b === 2) && nested.every((b) => b === 3));
-  const { used } = scratch;
   class Throws extends Uint8Array {
     constructor() {
       super(1);
@@ -116,6 +126,21 @@ Deno.test("a class whose constructor allocates or throws, or lies about its elem
     }
   }
   assertThrows(() => scratch.allocArray(Throws, 100), Error, "mine");
+  const other = new BumpAlloc();
+  other.alloc(64);
+  let after!: Uint8Array;
+  class ThrowsAfterReset extends Throws {
+    constructor() {
+      other.reset();
+      after = other.alloc(164).fill(6); // up to where this one's memory ended
+      super();
+    }
+  }
+  assertThrows(() => other.allocArray(ThrowsAfterReset, 100), Error, "mine");
+  other.alloc(100).fill(7);
+  assert(after.every((byte) => byte === 6));
+  other.close();
+  const { used } = scratch;
   for (const BYTES_PER_ELEMENT of [-8, 0, 0.1, 3, -1e9, NaN, Infinity, "8"]) {
     const type = Object.assign(class {}, { BYTES_PER_ELEMENT });
     assertThrows(() => scratch.allocArray(type as never, 10), TypeError, "typed array constructor");
@@ -186,7 +211,7 @@ Deno.test("options must be an object", () => {
 });
 
 /** Runs a program that may give its permission up; what it wrote. */
-async function runProgram(body: string): Promise<string> {
+async function runProgram(body: string, ...permissions: string[]): Promise<string> {
   const program = `
     import { BumpAlloc, BumpPool } from ${JSON.stringify(new URL("../mod.ts", import.meta.url).href)};
     const revoke = () => Deno.permissions.revokeSync({ name: "ffi" });
@@ -199,6 +224,7 @@ async function runProgram(body: string): Promise<string> {
       "--no-check",
       "--no-config",
       ...LOADING,
+      ...permissions,
       "--v8-flags=--expose-gc",
       `data:text/javascript,${encodeURIComponent(program)}`,
     ],
@@ -271,6 +297,26 @@ Deno.test("a lost lease whose memory cannot be had again does not end the progra
     }
     console.log("alive");`);
   assertEquals(output, "alive");
+});
+
+Deno.test("what a Worker transfers after an unload event of its own making stays readable", async () => {
+  const worker = `
+    import { BumpAlloc } from ${JSON.stringify(new URL("../mod.ts", import.meta.url).href)};
+    const view = new BumpAlloc().alloc(500_000).fill(5);
+    dispatchEvent(new Event("unload"));
+    postMessage(view.buffer, [view.buffer]);
+    self.close();`;
+  const output = await runProgram(
+    `
+    const worker = new Worker("data:text/javascript," + encodeURIComponent(${
+      JSON.stringify(worker)
+    }), { type: "module" });
+    const received = new Uint8Array(await new Promise((resolve) => worker.onmessage = ({ data }) => resolve(data)));
+    await new Promise((resolve) => setTimeout(resolve, 300)); // the Worker has ended
+    console.log(received.length, received.every((byte) => byte === received[0]));`,
+    "--allow-read",
+  );
+  assert(/^\d+ (true|false)$/.test(output), output);
 });
 
 Deno.test("an empty block of an allocator that has no byte of a full region is its own", () => {
@@ -467,6 +513,246 @@ Deno.test("copy goes on when a program replaces or deletes the global typed arra
     }
   } finally {
     Object.assign(globalThis, { Uint16Array: saved, Float64Array: other });
+  }
+});
+
+Deno.test("a forged mark does not lead from a lease into others' bytes", () => {
+  using scratch = new BumpAlloc({ window: 65536, poison: true });
+  using other = BumpAlloc.attach(scratch.share());
+  const own = scratch.alloc(60_000).fill(1);
+  const others = other.alloc(40_000).fill(2);
+  scratch.alloc(60_000);
+  scratch.rewind(Object.assign(scratch.mark(), { lease: 0, offset: 65536 + 40_000 }));
+  scratch.rewind(Object.assign(scratch.mark(), { lease: 0, offset: 60_000 }));
+  assert(own.every((byte) => byte === 1) && others.every((byte) => byte === 2));
+});
+
+Deno.test("a mark's offset that takes memory back while it is read does not lead above the cursor", () => {
+  using scratch = new BumpAlloc();
+  const large = scratch.alloc(2 ** 25);
+  const mark = scratch.mark();
+  Object.defineProperty(mark, "offset", {
+    value: {
+      valueOf() {
+        large.buffer.transfer();
+        scratch.reset(); // to fresh addresses, where little is committed
+        scratch.alloc(8);
+        return 2 ** 24;
+      },
+    },
+  });
+  assertThrows(() => scratch.rewind(mark), TypeError, "the mark is not one of this allocator");
+  using _scope = scratch.scope();
+  assertThrows(() => scratch.view(2 ** 23, 8), RangeError, "only offsets below 8 are allocated");
+});
+
+Deno.test("getters of the program's own on a window allocate nothing twice", () => {
+  const uses: Record<string, (scratch: BumpAlloc) => Uint8Array> = {
+    allocArray: (scratch) => scratch.allocArray(Uint8Array, 64),
+    allocZeroed: (scratch) => scratch.allocZeroed(64),
+    aligned: (scratch) => scratch.alloc(64, 8192),
+    out: (scratch) => {
+      const { buffer, byteOffset } = scratch.out("u64").view;
+      return new Uint8Array(buffer, byteOffset, 8);
+    },
+    offset: (scratch) => scratch.view(scratch.offset(64), 64),
+    realloc: (scratch) => scratch.realloc(scratch.alloc(8), 64),
+  };
+  for (const [use, run] of Object.entries(uses)) {
+    for (const [name, value] of [["detached", false], ["byteLength", 2 ** 20]] as const) {
+      using scratch = new BumpAlloc();
+      const between: Uint8Array[] = [];
+      let busy = false;
+      const get = () => {
+        if (!busy) {
+          busy = true;
+          between.push(scratch.alloc(64).fill(1));
+          busy = false;
+        }
+        return value;
+      };
+      Object.defineProperty(scratch.alloc(8).buffer, name, { get });
+      const block = run(scratch).fill(2);
+      assert(between.every((view) => view.every((byte) => byte === 1)), `${use}, ${name}`);
+      assert(block.length > 0 && block.every((byte) => byte === 2), `${use}, ${name}`);
+    }
+  }
+  using scratch = new BumpAlloc();
+  let open = true;
+  Object.defineProperty(scratch.alloc(8).buffer, "detached", {
+    get() {
+      if (open) {
+        open = false;
+        scratch.scope();
+      }
+      return false;
+    },
+  });
+  assertThrows(() => scratch.scope(), ScopeError);
+});
+
+Deno.test("a text that allocates when it is read, beside one that is none, keeps what it got", () => {
+  using scratch = new BumpAlloc();
+  scratch.alloc(8);
+  let live!: Uint8Array;
+  const texts = ["a", "b"];
+  Object.defineProperty(texts, 1, { get: () => (live = scratch.alloc(64).fill(1), 5) });
+  assertThrows(() => scratch.cstringArray(texts), TypeError, "a string is needed");
+  scratch.alloc(64).fill(2);
+  assert(live.every((byte) => byte === 1));
+});
+
+Deno.test("a program that is asked for prepareStackTrace while a request fails allocates nothing twice", () => {
+  using scratch = BumpAlloc.withSize(65536);
+  const block = scratch.alloc(64).fill(1);
+  const between: Uint8Array[] = [];
+  Object.defineProperty(Error, "prepareStackTrace", {
+    configurable: true,
+    get: () => void between.push(scratch.alloc(8).fill(2)),
+    set() {},
+  });
+  try {
+    assertThrows(() => scratch.realloc(block, 2 ** 20), OutOfMemoryError);
+  } finally {
+    delete (Error as { prepareStackTrace?: unknown }).prepareStackTrace;
+  }
+  assert(block.every((byte) => byte === 1) && between.every((view) => view.every((byte) => byte === 2)));
+});
+
+Deno.test("a global Uint8Array that allocates when it is constructed is not used", () => {
+  using scratch = new BumpAlloc();
+  scratch.alloc(8);
+  const saved = Uint8Array;
+  let constructed = 0;
+  globalThis.Uint8Array = class extends saved {
+    constructor(...args: unknown[]) {
+      super(...args as [number]);
+      constructed++;
+    }
+  } as unknown as typeof Uint8Array;
+  try {
+    scratch.alloc(8);
+    scratch.allocZeroed(8);
+    scratch.realloc(scratch.alloc(8, 8192), 2 ** 21);
+    scratch.cstring("text");
+  } finally {
+    globalThis.Uint8Array = saved;
+  }
+  assertEquals(constructed, 0);
+});
+
+Deno.test("realloc to less does not lead below one's own lease, into others' bytes", () => {
+  using owner = BumpAlloc.withSize(2 ** 26);
+  const handle = owner.share();
+  const first = BumpAlloc.attach(handle);
+  const offset = Number(first.addressOf(first.alloc(100).fill(1)) - first.address);
+  first.close(); // the next lease begins in the same page
+  const kept = owner.view(offset, 100);
+  using second = BumpAlloc.attach(handle);
+  const last = second.alloc(8);
+  second.realloc(new Uint8Array(last.buffer, 0, last.byteOffset + 8), 0);
+  second.alloc(64).fill(2);
+  assert(kept.every((byte) => byte === 1));
+});
+
+Deno.test("a subclass that allocates elsewhere changes nothing about C strings", () => {
+  class Elsewhere extends BumpAlloc {
+    override alloc(byteLength: number, align?: number): Uint8Array<ArrayBuffer> {
+      return byteLength > 1000 ? new Uint8Array(byteLength) : super.alloc(byteLength, align);
+    }
+    override cstring(text: string): Uint8Array<ArrayBuffer> {
+      return text === "elsewhere" ? new Uint8Array(10) : super.cstring(text);
+    }
+  }
+  using scratch = new Elsewhere();
+  const live = scratch.alloc(64).fill(1);
+  assertEquals(scratch.cstring("\u00e9".repeat(2000)).length, 4001);
+  assertEquals(scratch.cstringArray(["elsewhere"]).length, 2);
+  scratch.alloc(64).fill(2);
+  assert(live.every((byte) => byte === 1));
+});
+
+Deno.test("a block that begins at 2 GiB of its window can be reallocated", () => {
+  using scratch = BumpAlloc.withSize(2 ** 34);
+  const { buffer } = scratch.alloc(2 ** 31 + 4096);
+  assertEquals(scratch.realloc(new Uint8Array(buffer, 2 ** 31, 4096), 10).length, 10);
+  assertEquals(scratch.used, 2 ** 31 + 10);
+});
+
+Deno.test("an empty block after a rewind to the end of a lease", () => {
+  using scratch = new BumpAlloc({ window: 65536 });
+  scratch.alloc(65536);
+  const mark = scratch.mark();
+  takeNatively(scratch, 10_000);
+  scratch.alloc(3 * 65536);
+  scratch.rewind(mark);
+  assertEquals(scratch.alloc(0).length, 0);
+});
+
+Deno.test("what others used and gave back is not taken for zero after trim", () => {
+  using owner = new BumpAlloc({ window: 65536 });
+  const other = BumpAlloc.attach(owner.share());
+  {
+    using scope = other.scope();
+    scope.alloc(2 ** 20).fill(7);
+  }
+  other.close();
+  const mark = owner.mark();
+  owner.alloc(10);
+  owner.rewind(mark);
+  owner.trim();
+  assert(owner.allocZeroed(60_000).every((byte) => byte === 0));
+});
+
+testUnless(
+  (canMarkUntransferable() ? null : `it needs Deno ${MARKS_SINCE}`) ?? untold ?? noGc,
+  "allocators that are dropped with scopes open, one of them unused, give their addresses back",
+  async () => {
+    const before = addressSpace();
+    const drop = () => new BumpAlloc().scope().scope().alloc(8).length;
+    for (let i = 0; i < 20; i++) drop();
+    const left = () => addressSpace() - before;
+    await untilCollected(() => left() <= 5 * 2 ** 30);
+    assert(left() <= 5 * 2 ** 30, `${left()} bytes of addresses are left`);
+  },
+);
+
+Deno.test("where the stack ends, an end of memory can be tried again, and then no view is alive", () => {
+  /** Calls as deep in the stack as it succeeds: every call in it was the one too many once. */
+  function callDeep(call: () => void, ...padding: number[]): void {
+    let done = false;
+    const down = (...padding: number[]): number => {
+      try {
+        down(...padding);
+      } catch { /* as deep as can be */ }
+      if (!done) {
+        try {
+          call();
+          done = true;
+        } catch (error) {
+          assert(error instanceof RangeError, String(error));
+        }
+      }
+      return padding.length;
+    };
+    down(...padding);
+    assert(done);
+  }
+  using pool = new BumpPool({ window: 4096 });
+  for (let i = 0; i < 24; i++) {
+    const padding = new Array(i % 8).fill(1);
+    const scratch = i % 4 === 3 ? pool.lease() : new BumpAlloc({ window: 4096, poison: i % 2 === 0 });
+    const views = [100, 5000, 20_000].map((byteLength) => scratch.alloc(byteLength));
+    const scope = scratch.scope();
+    const inner = [10, 9000, 50_000].map((byteLength) => scope.alloc(byteLength));
+    callDeep(() => scope.end(), ...padding);
+    assertEquals(inner.map((view) => view.length), [0, 0, 0]);
+    const live = scratch.alloc(3000).fill(3);
+    callDeep(() => scratch.alloc(6000).fill(4), ...padding);
+    callDeep(() => scratch.cstring("\u00e9".repeat(500)).fill(5), ...padding);
+    assert(live.every((byte) => byte === 3));
+    callDeep(() => scratch.close(), ...padding);
+    assertEquals([...views, live].map((view) => view.length), [0, 0, 0, 0]);
   }
 });
 
