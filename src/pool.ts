@@ -102,7 +102,6 @@ const DEFAULT_RETAIN = 1024 * 1024;
  */
 export class BumpPool implements Disposable {
   readonly #slots: Slots;
-  readonly #limit: number;
   readonly #throws: boolean;
   readonly #retain: number;
 
@@ -121,7 +120,6 @@ export class BumpPool implements Disposable {
       throw typeError('Cannot make a pool: whenFull must be "wait" or "throw"');
     }
     this.#slots = new Slots(settings, limit);
-    this.#limit = limit;
     this.#throws = whenFull === "throw";
     this.#retain = settings.retain;
     dropped.register(this, this.#slots, this);
@@ -212,8 +210,7 @@ export class BumpPool implements Disposable {
    * ```
    */
   stats(): BumpPoolStats {
-    const { counts, reserved, idleResident } = this.#slots;
-    return { limit: this.#limit, ...counts, reserved, idleResident };
+    return this.#slots.stats();
   }
 
   /**

@@ -3,6 +3,7 @@ import { ClosedError, PoolFullError, rangeError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
 import { type Place, Region } from "./region.ts";
 import { library } from "./native/library.ts";
+import type { BumpPoolStats } from "./pool.ts";
 
 /** Parts of a reservation start on such an offset when they are to have huge pages. */
 const HUGE_PAGE = 2 * 1024 * 1024;
@@ -12,17 +13,6 @@ const FORGET_LEASES = 1 / 64;
 
 /** How slowly a slot forgets how much one lease has used: by this part at each return. */
 const FORGET_BYTES = 1 / 8;
-
-/** What {@linkcode Slots} tells for statistics; counts. */
-export interface SlotCounts {
-  readonly leased: number;
-  readonly idle: number;
-  readonly waiting: number;
-  readonly peak: number;
-  readonly leases: number;
-  readonly lost: number;
-  readonly moved: number;
-}
 
 /** One part of a pool's memory, which serves one lease after another. */
 class Slot implements Home {
@@ -265,8 +255,9 @@ export class Slots {
 
   // ---- statistics ------------------------------------------------------------------------------
 
-  get counts(): SlotCounts {
+  stats(): BumpPoolStats {
     return {
+      limit: this.#limit,
       leased: this.#leased,
       idle: this.#idle.length,
       waiting: this.#waiting.length,
@@ -274,17 +265,9 @@ export class Slots {
       leases: this.#leases,
       lost: this.#lost,
       moved: this.#moved,
+      reserved: this.closed ? 0 : this.#reservations.reduce((sum, region) => sum + region.capacity, 0),
+      idleResident: this.#idle.reduce((sum, { region }) => sum + region.resident, 0),
     };
-  }
-
-  /** Bytes of address space. */
-  get reserved(): number {
-    return this.closed ? 0 : this.#reservations.reduce((sum, region) => sum + region.capacity, 0);
-  }
-
-  /** Bytes in RAM that idle slots keep. */
-  get idleResident(): number {
-    return this.#idle.reduce((sum, { region }) => sum + region.resident, 0);
   }
 
   // ---- the end ---------------------------------------------------------------------------------
