@@ -65,7 +65,7 @@ export interface ArenaOptions {
 export const ARENA_KEY = {};
 
 // Taken once: a program may replace the global ones, by classes that allocate.
-const { BigUint64Array, DataView, Uint8Array } = globalThis;
+const { BigUint64Array: OwnBigUint64Array, DataView: OwnDataView, Uint8Array: OwnUint8Array } = globalThis;
 
 /** What stands for the window of an arena that has none. */
 const NO_WINDOW = new ArrayBuffer(0);
@@ -159,7 +159,7 @@ export abstract class ScratchArena implements Scratch {
         const start = (this.#cursor + mask) & ~mask;
         const end = start + byteLength;
         if (end <= this.#limit) {
-          const view = new Uint8Array(this.#buffer, start, byteLength);
+          const view = new OwnUint8Array(this.#buffer, start, byteLength);
           this.#cursor = end;
           return view;
         }
@@ -169,7 +169,7 @@ export abstract class ScratchArena implements Scratch {
     }
     checkReceiver(this, "allocate");
     const start = this.#take(byteLength, align, "allocate");
-    return new Uint8Array(this.#buffer, start, byteLength);
+    return new OwnUint8Array(this.#buffer, start, byteLength);
   }
 
   /**
@@ -191,7 +191,7 @@ export abstract class ScratchArena implements Scratch {
     checkReceiver(this, "allocate");
     const start = this.#take(byteLength, align, "allocate");
     if (!this.#zero) this.#clear(start, byteLength);
-    return new Uint8Array(this.#buffer, start, byteLength);
+    return new OwnUint8Array(this.#buffer, start, byteLength);
   }
 
   /**
@@ -211,7 +211,7 @@ export abstract class ScratchArena implements Scratch {
   tryAlloc(byteLength: number, align?: number): Uint8Array<ArrayBuffer> | null {
     checkReceiver(this, "allocate");
     const start = this.#tryTake(byteLength, align, "allocate");
-    return start < 0 ? null : new Uint8Array(this.#buffer, start, byteLength);
+    return start < 0 ? null : new OwnUint8Array(this.#buffer, start, byteLength);
   }
 
   /**
@@ -276,7 +276,7 @@ export abstract class ScratchArena implements Scratch {
   allocView(byteLength: number, align?: number): DataView<ArrayBuffer> {
     checkReceiver(this, "allocate");
     const start = this.#take(byteLength, align, "allocate");
-    return new DataView(this.#buffer, start, byteLength);
+    return new OwnDataView(this.#buffer, start, byteLength);
   }
 
   /**
@@ -299,7 +299,7 @@ export abstract class ScratchArena implements Scratch {
     const bytes = bytesOf(source, "copy");
     const byteLength = bytes.length;
     const start = this.#take(byteLength, undefined, "copy");
-    new Uint8Array(this.#buffer, start, byteLength).set(bytes);
+    new OwnUint8Array(this.#buffer, start, byteLength).set(bytes);
     const type = viewType(source);
     const elements = byteLength / (type.BYTES_PER_ELEMENT ?? 1);
     return new type(this.#buffer, start, elements) as unknown as T;
@@ -345,11 +345,11 @@ export abstract class ScratchArena implements Scratch {
       return this.#resizeLast(oldStart, byteLength);
     }
     if (byteLength <= oldLength) {
-      return new Uint8Array(buffer, oldStart, byteLength);
+      return new OwnUint8Array(buffer, oldStart, byteLength);
     }
     const start = this.#take(byteLength, undefined, "reallocate");
-    const grown = new Uint8Array(this.#buffer, start, byteLength);
-    grown.set(new Uint8Array(buffer, oldStart, oldLength));
+    const grown = new OwnUint8Array(this.#buffer, start, byteLength);
+    grown.set(new OwnUint8Array(buffer, oldStart, oldLength));
     return grown;
   }
 
@@ -361,17 +361,17 @@ export abstract class ScratchArena implements Scratch {
     const offset = this.#base + start;
     this.#region.noteUsed(this.#lease, this.#base + oldEnd);
     // What is cut off is taken back.
-    if (this.#poison) new Uint8Array(former, start + kept, oldEnd - start - kept).fill(POISON);
+    if (this.#poison) new OwnUint8Array(former, start + kept, oldEnd - start - kept).fill(POISON);
     if (byteLength === 0) {
       this.#seek(start);
-      return new Uint8Array(this.#buffer, start, 0);
+      return new OwnUint8Array(this.#buffer, start, 0);
     }
     // Ask for the block again from its own start: where there is room behind it, it stays.
     const align = start % WINDOW_ALIGN === 0 ? WINDOW_ALIGN : start & -start;
     const grownStart = this.#place(byteLength, align, offset);
     if (grownStart < 0) throw this.#full(byteLength);
-    const grown = new Uint8Array(this.#buffer, grownStart, byteLength);
-    if (this.#base + grownStart !== offset) grown.set(new Uint8Array(former, start, kept));
+    const grown = new OwnUint8Array(this.#buffer, grownStart, byteLength);
+    if (this.#base + grownStart !== offset) grown.set(new OwnUint8Array(former, start, kept));
     if (this.#zero) grown.fill(0, kept);
     return grown;
   }
@@ -453,7 +453,7 @@ export abstract class ScratchArena implements Scratch {
         (start | 0) === start && start >= 0 && (byteLength | 0) === byteLength && byteLength >= 0 &&
         start + byteLength <= this.#cursor && this.#limit >= 0
       ) {
-        return new Uint8Array(this.#buffer, start, byteLength);
+        return new OwnUint8Array(this.#buffer, start, byteLength);
       }
     }
     return this.#viewElsewhere(offset, byteLength);
@@ -471,10 +471,10 @@ export abstract class ScratchArena implements Scratch {
         `Cannot view ${formatBytes(byteLength)} at offset ${offset}: only offsets below ${end} are allocated`,
       );
     }
-    if (byteLength === 0) return new Uint8Array(0);
+    if (byteLength === 0) return new OwnUint8Array(0);
     if (region.isStolen(this.#depth)) throw new DetachedError("view");
     const { buffer, base } = region.windowOver(this.#depth, offset, byteLength, end);
-    return new Uint8Array(buffer, offset - base, byteLength);
+    return new OwnUint8Array(buffer, offset - base, byteLength);
   }
 
   /**
@@ -693,11 +693,11 @@ export abstract class ScratchArena implements Scratch {
     const start = this.#cursor;
     if (length > SHORT_TEXT || start + 3 * length >= this.#limit) return this.#longCstring(text);
     try {
-      const bytes = this.#bytes ??= new Uint8Array(this.#buffer);
+      const bytes = this.#bytes ??= new OwnUint8Array(this.#buffer);
       const end = writeShort(text, bytes, start);
       if (end >= 0) {
         bytes[end] = 0;
-        const view = new Uint8Array(this.#buffer, start, end + 1 - start);
+        const view = new OwnUint8Array(this.#buffer, start, end + 1 - start);
         this.#cursor = end + 1;
         return view;
       }
@@ -717,8 +717,8 @@ export abstract class ScratchArena implements Scratch {
     // `realloc`: a subclass may have its own, which give other memory.
     const { length } = text;
     const start = this.#take(length + 1, 1, "allocate");
-    let view = new Uint8Array(this.#buffer, start, length + 1);
-    const { read, written } = writeLong(text, 0, new Uint8Array(this.#buffer, start, length));
+    let view = new OwnUint8Array(this.#buffer, start, length + 1);
+    const { read, written } = writeLong(text, 0, new OwnUint8Array(this.#buffer, start, length));
     if (read < length) {
       const rest = utf8Length(text, read);
       try {
@@ -727,7 +727,7 @@ export abstract class ScratchArena implements Scratch {
         this.#resizeLast(start, 0);
         throw error instanceof OutOfMemoryError ? this.#full(written + rest + 1, 1) : error;
       }
-      writeLong(text, read, new Uint8Array(view.buffer, view.byteOffset + written, rest));
+      writeLong(text, read, new OwnUint8Array(view.buffer, view.byteOffset + written, rest));
     }
     view[view.length - 1] = 0;
     return view;
@@ -762,7 +762,7 @@ export abstract class ScratchArena implements Scratch {
     const lease = this.#lease;
     const position = this.#base + this.#cursor;
     try {
-      const array = plainAllocArray.call(this, BigUint64Array, count + 1) as BigUint64Array<ArrayBuffer>;
+      const array = plainAllocArray.call(this, OwnBigUint64Array, count + 1) as BigUint64Array<ArrayBuffer>;
       for (let i = 0; i < count; i++) {
         const { byteOffset } = plainCstring.call(this, strings[i]);
         array[i] = toBigInt(this.#region.address + this.#base + byteOffset);
@@ -1017,7 +1017,7 @@ export abstract class ScratchArena implements Scratch {
     const lease = this.#region.leases[this.#lease];
     if (lease === undefined) return;
     const used = Math.min(lease.dirty - this.#base - start, byteLength);
-    if (used > 0) new Uint8Array(this.#buffer, start, used).fill(0);
+    if (used > 0) new OwnUint8Array(this.#buffer, start, used).fill(0);
   }
 
   /** Remembers, and poisons, what was used between a former position and the cursor. */
@@ -1297,7 +1297,7 @@ interface ViewType {
 /** The built-in type of a view: that of a subclass, such as Node's `Buffer`, is its base. */
 function viewType(view: ArrayBufferView): ViewType {
   const name = typedArrayName.call(view);
-  return name === undefined ? DataView : arrayTypes[name];
+  return name === undefined ? OwnDataView : arrayTypes[name];
 }
 
 /** The bytes under a view, whatever it says of itself. */
@@ -1308,8 +1308,8 @@ function bytesOf(view: ArrayBufferView, what: string): Uint8Array {
     throw typeError(`Cannot ${what}: the buffer of the source was transferred away, or its memory was taken back`);
   }
   return isArray
-    ? new Uint8Array(buffer, arrayByteOffset.call(view), arrayByteLength.call(view))
-    : new Uint8Array(buffer, dataViewByteOffset.call(view), dataViewByteLength.call(view));
+    ? new OwnUint8Array(buffer, arrayByteOffset.call(view), arrayByteLength.call(view))
+    : new OwnUint8Array(buffer, dataViewByteOffset.call(view), dataViewByteLength.call(view));
 }
 
 /** The built-in typed arrays by name, whatever a program does to the global ones later. Float16Array came with Deno 2.3. */
@@ -1319,15 +1319,15 @@ const arrayTypes: Record<string, ViewType> = Object.fromEntries(
 );
 
 // The getters that a view's own property or a subclass cannot replace.
-const typedArrayPrototype = Object.getPrototypeOf(Uint8Array.prototype);
+const typedArrayPrototype = Object.getPrototypeOf(OwnUint8Array.prototype);
 /** Name of a typed array's built-in type; undefined for all else. */
 const typedArrayName = getter<string | undefined>(typedArrayPrototype, Symbol.toStringTag);
 const arrayBuffer = getter<ArrayBufferLike>(typedArrayPrototype, "buffer");
 const arrayByteOffset = getter<number>(typedArrayPrototype, "byteOffset");
 const arrayByteLength = getter<number>(typedArrayPrototype, "byteLength");
-const dataViewBuffer = getter<ArrayBufferLike>(DataView.prototype, "buffer");
-const dataViewByteOffset = getter<number>(DataView.prototype, "byteOffset");
-const dataViewByteLength = getter<number>(DataView.prototype, "byteLength");
+const dataViewBuffer = getter<ArrayBufferLike>(OwnDataView.prototype, "buffer");
+const dataViewByteOffset = getter<number>(OwnDataView.prototype, "byteOffset");
+const dataViewByteLength = getter<number>(OwnDataView.prototype, "byteLength");
 
 function getter<T>(prototype: object, name: PropertyKey): () => T {
   return Object.getOwnPropertyDescriptor(prototype, name)!.get as () => T;
@@ -1339,7 +1339,7 @@ function maskOf(align: number): number {
 }
 
 const doubleCell = new Float64Array(1);
-const bitsOfDouble = new BigUint64Array(doubleCell.buffer);
+const bitsOfDouble = new OwnBigUint64Array(doubleCell.buffer);
 
 /**
  * An address as a bigint. BigInt(number) is a call of the runtime; this is a store and a load: 2^52 plus an integer
