@@ -165,6 +165,16 @@ export function watch(): void {
       noteView(this, out.view);
       return out;
     });
+  wrap(ScratchArena, "cstringArray", (original) =>
+    function (this: ScratchArena, texts: string[]) {
+      const array = original.call(this, texts) as BigUint64Array<ArrayBuffer>;
+      noteView(this, array);
+      const { region } = arenaState(this);
+      texts.forEach((text, i) => {
+        note(this, Number(array[i]) - region.address, new TextEncoder().encode(text).length + 1);
+      });
+      return array;
+    });
   wrap(ScratchArena, "offset", (original) =>
     function (this: ScratchArena, byteLength, align) {
       const offset = original.call(this, byteLength, align);
@@ -211,7 +221,19 @@ export function watch(): void {
         entryOf(region).scopes.length = 0;
       });
   }
-  for (const name of ["alloc", "allocZeroed", "tryAlloc", "allocArray", "allocView", "copy", "cstring", "offset"]) {
+  for (
+    const name of [
+      "alloc",
+      "allocZeroed",
+      "tryAlloc",
+      "allocArray",
+      "allocView",
+      "copy",
+      "cstring",
+      "cstringArray",
+      "offset",
+    ]
+  ) {
     wrap(ScratchArena, name, (original) =>
       function (this: ScratchArena, ...args) {
         if (!seen.has(this)) known.add(new WeakRef(this)), seen.add(this);
