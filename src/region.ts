@@ -471,19 +471,17 @@ export class Region {
       // It cannot be detached: the next use of the level aliases the same window.
       if (former !== null) this.#undetachable.push(former);
       this.#spares[depth] = buffer;
+      this.buffers[depth] = null;
     } else {
       // It keeps the memory, detaches the views and costs a third of a new window.
       const fresh = transferred(buffer);
-      if (fresh === null) {
-        this.#noteStolen(this.#ends[depth]);
-        this.buffers[depth] = null;
-        return;
-      }
-      this.buffers[depth] = null; // not before: a window that is forgotten too early, because the stack ends, outlives its memory
+      if (fresh === null) this.#noteStolen(this.#ends[depth]);
+      // Not before: a window that is forgotten too early, because the stack ends, outlives its memory.
+      this.buffers[depth] = null;
+      if (fresh === null) return;
       this.#spares[depth] = fresh;
       if (former !== null) detach(former);
     }
-    this.buffers[depth] = null;
     this.#spareBases[depth] = this.bases[depth];
   }
 
