@@ -10,7 +10,7 @@
  */
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
-import { Bench, spreadOf } from "./lib/measure.ts";
+import { Bench, memoryOf, spreadOf } from "./lib/measure.ts";
 
 const bench = new Bench("soak_watch");
 const RELOADS = bench.quick ? 12 : 100;
@@ -45,12 +45,6 @@ shared.hooks.lua;
   twin: "for (let i = 0; i < 9; i++) new Uint8Array(2 ** 20).fill(1);\n",
 };
 
-function memoryOf(pid: number): Memory {
-  const status = Deno.readTextFileSync(`/proc/${pid}/status`);
-  const bytesOf = (field: string) => Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)![1]) * 1024;
-  return { size: bytesOf("VmSize"), resident: bytesOf("VmRSS") };
-}
-
 /** Memory after each reload. */
 async function soak(program: keyof typeof PROGRAMS): Promise<Memory[]> {
   const folder = await Deno.makeTempDir();
@@ -75,7 +69,7 @@ async function soak(program: keyof typeof PROGRAMS): Promise<Memory[]> {
   try {
     for await (const line of createInterface({ input: Readable.fromWeb(child.stdout as never) })) {
       if (Number(line) !== next) continue; // a change that was seen twice
-      memory.push(memoryOf(child.pid));
+      memory.push({ size: memoryOf(child.pid, "VmSize"), resident: memoryOf(child.pid, "VmRSS") });
       if (memory.length > RELOADS) break;
       tries = 0;
       next++;

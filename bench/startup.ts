@@ -12,10 +12,9 @@ import { Bench } from "./lib/measure.ts";
 const bench = new Bench("startup", { rounds: 61, quickRounds: 1 });
 const module = new URL("../mod.ts", import.meta.url).href;
 const importing = `import { BumpAlloc } from "${module}";`;
-const EMPTY = "an empty script";
 const WHOLE = "import and first allocation, written";
 const SCRIPTS = {
-  [EMPTY]: "",
+  "an empty script": "",
   "a sketch of an allocator over mmap, and first allocation":
     'import { Sketch } from "./sketch.ts"; new Sketch().alloc(64)[0] = 1;',
   "import": `${importing} void BumpAlloc;`,
