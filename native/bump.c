@@ -115,7 +115,7 @@ bump_t *bump_create(double capacity, uint32_t flags, bump_region_t *to) {
   start_at(region, from.at, from.committed, from.high, 0);
   recycle_reset(region);
   set(&region->key, 0);
-  set(&region->magic, magic_of(region));
+  set(&region->block.magic, magic_of(region));
   set(&region->state, (get(&region->state) & ~(GENERATION - 1)) + 1);
   return entered(region, to);
 }

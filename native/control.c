@@ -4,32 +4,27 @@
 #define ABI_VERSION 4u
 #define MAGIC (UINT64_C(0xb0a11c0c5eed0000) + ABI_VERSION) /* xor the block's address: a copy elsewhere is not alive */
 #define CHUNK_SIZE ((size_t)64 * 1024)
-#define STALE_FOR 512 /* so many holds end before the place of one is used again */
 
 #define HOLDS_MASK UINT64_C(0x7fffffff) /* of region_t.state */
 #define EXCLUDED UINT64_C(0x80000000)
 #define GENERATION UINT64_C(0x100000000)
 
-struct chunk { /* in the place of the first region */
+struct chunk { /* of blocks of one size, in the place of the first */
   spin_t lock;
-  bool shared;   /* an address in here was given away: never unmap */
-  bool orphan;   /* its instance is gone */
-  uint32_t used; /* places ever handed out */
+  bool shared;       /* an address in here was given away: never unmap */
+  bool orphan;       /* its instance is gone */
+  uint32_t used;     /* blocks ever handed out */
   uint32_t live;
-  region_t *oldest_free, *newest_free; /* first in, first out: a stale token stays stale for long */
+  block_t *oldest_free, *newest_free;
   chunk_t *next;
 };
-_Static_assert(sizeof(struct chunk) <= sizeof(region_t), "the header takes one place");
-#define CHUNK_REGIONS (CHUNK_SIZE / sizeof(region_t) - 1)
+_Static_assert(sizeof(struct chunk) <= sizeof(struct bump), "the header takes one place");
 
 /* This instance's own; other instances have theirs. Guarded by `lock`. */
 static struct instance {
   spin_t lock;
-  chunk_t *chunks; /* of regions; the first has room, or none is known to */
+  chunk_t *of_regions, *of_holds; /* the first has room, or none is known to */
   bump_t *holds;   /* all that are live: the one book of who holds what */
-  bump_t *hold_chunks, *unused, *unused_end; /* of holds: the first place of a chunk links to the next chunk */
-  bump_t *oldest_free, *newest_free;
-  size_t free_count;
   uint64_t thread; /* which took the first hold */
   bool several;    /* another thread took one, too */
 } instance;
@@ -38,72 +33,82 @@ static struct instance {
 static void retire(region_t *region);
 static void leave_retired(void);
 
+/* ---- blocks ------------------------------------------------------------ */
+
 static uint64_t magic_of(const void *block) { return MAGIC ^ (uint64_t)(uintptr_t)block; }
 
-/* ---- regions' blocks --------------------------------------------------- */
+static bool alive(block_t *block) {
+  return atomic_load_explicit(&block->magic, memory_order_relaxed) == magic_of(block);
+}
 
-static region_t *chunk_take(chunk_t *chunk) {
-  region_t *region = NULL;
+/* First in, first out, and at most half of a chunk: what was given back stays stale for long. */
+static block_t *chunk_take(chunk_t *chunk, size_t size) {
+  const size_t most = CHUNK_SIZE / size - 1;
+  block_t *block = NULL;
   lock(&chunk->lock);
-  if (chunk->used < CHUNK_REGIONS) {
-    region = (region_t *)chunk + ++chunk->used;
-  } else if (chunk->oldest_free != NULL) {
-    region = chunk->oldest_free;
-    chunk->oldest_free = region->next_free;
+  if (chunk->used < most) {
+    block = (block_t *)((unsigned char *)chunk + ++chunk->used * size);
+  } else if (chunk->live < most / 2) {
+    block = chunk->oldest_free;
+    chunk->oldest_free = block->next_free;
   }
-  if (region != NULL) {
-    region->chunk = chunk;
+  if (block != NULL) {
+    block->chunk = chunk;
     chunk->live++;
   }
   unlock(&chunk->lock);
-  return region;
+  return block;
 }
 
-/* Where the first chunk is full, one that is not becomes the first, so that few calls look further. */
-static region_t *region_take(void) {
-  region_t *region = NULL;
-  lock(&instance.lock);
-  for (chunk_t **link = &instance.chunks; *link != NULL && region == NULL; link = &(*link)->next) {
-    chunk_t *chunk = *link;
-    region = chunk_take(chunk);
-    if (region == NULL) continue;
+/* Under the lock. The chunk that has room becomes the first, so that few calls look further. */
+static void *block_take(chunk_t **chunks, size_t size) {
+  for (chunk_t **link = chunks, *chunk; (chunk = *link) != NULL; link = &chunk->next) {
+    block_t *block = chunk_take(chunk, size);
+    if (block == NULL) continue;
     *link = chunk->next;
-    chunk->next = instance.chunks;
-    instance.chunks = chunk;
+    chunk->next = *chunks;
+    *chunks = chunk;
+    return block;
   }
-  chunk_t *fresh = region == NULL ? os_map(CHUNK_SIZE) : NULL;
-  if (fresh != NULL) {
-    fresh->next = instance.chunks;
-    instance.chunks = fresh;
-    region = chunk_take(fresh);
-  }
+  chunk_t *fresh = os_map(CHUNK_SIZE);
+  if (fresh == NULL) return NULL;
+  fresh->next = *chunks;
+  *chunks = fresh;
+  return chunk_take(fresh, size);
+}
+
+static region_t *region_take(void) {
+  lock(&instance.lock);
+  region_t *region = block_take(&instance.of_regions, sizeof(region_t));
   unlock(&instance.lock);
   return region;
 }
 
-/* The region may belong to an instance that is gone, so only its chunk is touched. */
-static void region_free(region_t *region) {
-  chunk_t *chunk = region->chunk;
+/* The block may belong to an instance that is gone, so only its chunk is touched. */
+static void block_free(block_t *block) {
+  chunk_t *chunk = block->chunk;
   lock(&chunk->lock);
-  region->next_free = NULL;
-  if (chunk->oldest_free == NULL) chunk->oldest_free = region;
-  else chunk->newest_free->next_free = region;
-  chunk->newest_free = region;
+  block->next_free = NULL;
+  if (chunk->oldest_free == NULL) chunk->oldest_free = block;
+  else chunk->newest_free->next_free = block;
+  chunk->newest_free = block;
   chunk->live--;
-  /* Nobody waits for a lock that is wiped here: only a live region leads to it. */
+  /* Nobody waits for a lock that is wiped here: only a live block leads to it. */
   if (chunk->orphan && chunk->live == 0 && os_discard(chunk, CHUNK_SIZE) == 0) return;
   unlock(&chunk->lock);
 }
 
-static void chunk_leave(chunk_t *chunk) {
-  lock(&chunk->lock);
-  if (chunk->live == 0 && !chunk->shared) {
-    os_unmap(chunk, CHUNK_SIZE);
-    return;
+static void leave_chunks(chunk_t *chunk) {
+  for (chunk_t *next; chunk != NULL; chunk = next) {
+    next = chunk->next;
+    lock(&chunk->lock);
+    if (chunk->live == 0 && !chunk->shared) {
+      os_unmap(chunk, CHUNK_SIZE);
+      continue;
+    }
+    chunk->orphan = true;
+    if (chunk->live != 0 || os_discard(chunk, CHUNK_SIZE) != 0) unlock(&chunk->lock);
   }
-  chunk->orphan = true;
-  if (chunk->live == 0 && os_discard(chunk, CHUNK_SIZE) == 0) return;
-  unlock(&chunk->lock);
 }
 
 /* ---- how many hold a region -------------------------------------------- */
@@ -118,7 +123,7 @@ static bool retain(region_t *region, uint64_t key) {
       continue;
     }
     if ((state & HOLDS_MASK) == 0 || (state & HOLDS_MASK) == HOLDS_MASK) return false;
-    if (get(&region->magic) != magic_of(region) || (key != 0 && get(&region->key) != key)) return false;
+    if (!alive(&region->block) || (key != 0 && get(&region->key) != key)) return false;
     /* Fails if the block was used again since `state` was read: the generation is part of it. */
     if (swap(&region->state, &state, state + 1)) return true;
   }
@@ -151,48 +156,19 @@ static void drop(region_t *region) {
     if (!last) return;
     break;
   }
-  set(&region->magic, 0);
+  set(&region->block.magic, 0);
   set(&region->key, 0);
   retire(region);
-  region_free(region);
+  block_free(&region->block);
 }
 
 /* ---- the book of holds ------------------------------------------------- */
 
-static region_t *region_of(bump_t *bump) {
-  if (bump == NULL || atomic_load_explicit(&bump->magic, memory_order_relaxed) != magic_of(bump)) return NULL;
-  return bump->region;
-}
-
-/* Under the lock. */
-static bump_t *hold_take(void) {
-  if (instance.unused == instance.unused_end && instance.free_count < STALE_FOR) {
-    bump_t *fresh = os_map(CHUNK_SIZE);
-    if (fresh == NULL) return NULL;
-    fresh->next = instance.hold_chunks;
-    instance.hold_chunks = fresh;
-    instance.unused = fresh + 1;
-    instance.unused_end = fresh + CHUNK_SIZE / sizeof(bump_t);
-  }
-  if (instance.unused != instance.unused_end) return instance.unused++;
-  bump_t *bump = instance.oldest_free;
-  instance.oldest_free = bump->next;
-  instance.free_count--;
-  return bump;
-}
-
-/* Under the lock. */
-static void hold_free(bump_t *bump) {
-  bump->next = NULL;
-  if (instance.oldest_free == NULL) instance.oldest_free = bump;
-  else instance.newest_free->next = bump;
-  instance.newest_free = bump;
-  instance.free_count++;
-}
+static region_t *region_of(bump_t *bump) { return bump != NULL && alive(&bump->block) ? bump->region : NULL; }
 
 /* Under the lock: no longer in the book, and refused by every call from now on. */
 static void hold_end(bump_t *bump) {
-  set(&bump->magic, 0);
+  set(&bump->block.magic, 0);
   if (bump->previous == NULL) instance.holds = bump->next;
   else bump->previous->next = bump->next;
   if (bump->next != NULL) bump->next->previous = bump->previous;
@@ -203,7 +179,7 @@ static void at_thread_end(void *unused);
 /* Writes a hold that was counted into the book, or takes it away again when there is no memory for it. */
 static bump_t *enter(region_t *region, uint64_t thread) {
   lock(&instance.lock);
-  bump_t *bump = hold_take();
+  bump_t *bump = block_take(&instance.of_holds, sizeof(struct bump));
   if (bump != NULL) {
     bump->region = region;
     bump->thread = thread;
@@ -212,7 +188,7 @@ static bump_t *enter(region_t *region, uint64_t thread) {
     bump->next = instance.holds;
     if (bump->next != NULL) bump->next->previous = bump;
     instance.holds = bump;
-    set(&bump->magic, magic_of(bump));
+    set(&bump->block.magic, magic_of(bump));
   }
   if (thread != 0 && instance.thread == 0) instance.thread = thread;
   const bool one_more = thread != 0 && thread != instance.thread && !instance.several;
@@ -254,12 +230,10 @@ int32_t bump_close(bump_t *bump) {
   lock(&instance.lock);
   region_t *region = region_of(bump);
   const bool found = region != NULL && bump->instance == &instance;
-  if (found) {
-    hold_end(bump);
-    hold_free(bump);
-  }
+  if (found) hold_end(bump);
   unlock(&instance.lock);
   if (!found) return BUMP_STALE;
+  block_free(&bump->block);
   drop(region);
   return BUMP_OK;
 }
@@ -287,9 +261,9 @@ double bump_share(bump_t *bump) {
   if (key != 0) return (double)key;
   const int error = random_key(&fresh);
   if (error != 0) return system_error(error);
-  lock(&region->chunk->lock);
-  region->chunk->shared = true;
-  unlock(&region->chunk->lock);
+  lock(&region->block.chunk->lock);
+  region->block.chunk->shared = true;
+  unlock(&region->block.chunk->lock);
   while (key == 0 && !swap(&region->key, &key, fresh)) {}
   return (double)(key != 0 ? key : fresh);
 }
@@ -299,14 +273,16 @@ double bump_token(bump_t *bump) {
   return region != NULL ? (double)(uintptr_t)region : (double)BUMP_STALE;
 }
 
+_Static_assert(offsetof(region_t, block.magic) == 0 && offsetof(region_t, key) == 24, "what recognise() reads");
+
 /* Reads the block without trusting the address. What has the right magic and key is in a chunk that was
  * shared, hence one that stays mapped. */
 static int32_t recognise(uint64_t address, uint64_t key) {
-  uint64_t identity[3]; /* state, magic, key: the first fields of region_t */
+  uint64_t identity[4]; /* the first fields of region_t */
   if (address == 0 || address % 64 != 0) return BUMP_STALE;
   const int error = os_peek((uintptr_t)address, identity, sizeof identity);
   if (error != 0) return error == OS_UNREADABLE ? BUMP_STALE : system_error(error);
-  return identity[1] == (MAGIC ^ address) && identity[2] == key ? BUMP_OK : BUMP_STALE;
+  return identity[0] == (MAGIC ^ address) && identity[3] == key ? BUMP_OK : BUMP_STALE;
 }
 
 bump_t *bump_attach(double token, double key, bump_region_t *to) {
@@ -337,21 +313,14 @@ static void drop_holds_of(uint64_t thread) {
     next = bump->next;
     raise_to(&bump->region->lost, get(&bump->region->committed));
     drop(bump->region);
-    lock(&instance.lock);
-    hold_free(bump);
-    unlock(&instance.lock);
+    block_free(&bump->block);
   }
 }
 
-static void leave_blocks(void) {
-  for (chunk_t *chunk = instance.chunks, *next; chunk != NULL; chunk = next) {
-    next = chunk->next;
-    chunk_leave(chunk);
-  }
-  for (bump_t *chunk = instance.hold_chunks, *next; chunk != NULL; chunk = next) {
-    next = chunk->next;
-    os_unmap(chunk, CHUNK_SIZE);
-  }
+static void leave_all(void) {
+  leave_retired();
+  leave_chunks(instance.of_regions);
+  leave_chunks(instance.of_holds);
 }
 
 #if defined(_WIN32)
@@ -370,8 +339,7 @@ int __stdcall DllMain(void *module, unsigned long reason, void *process_ends) {
   if (reason == THREAD_DETACH) at_thread_end(NULL);
   if (reason == PROCESS_DETACH && process_ends == NULL) {
     drop_holds_of(0);
-    leave_retired();
-    leave_blocks();
+    leave_all();
   }
   return 1;
 }
@@ -407,8 +375,7 @@ __attribute__((destructor(101))) static void unload(void) {
   os_forget_exit(&instance);
   os_unwatch_threads();
   drop_holds_of(os_thread());
-  leave_retired();
-  if (instance.holds == NULL) leave_blocks();
+  leave_all();
 }
 
 #endif

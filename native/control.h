@@ -2,8 +2,8 @@
  *
  * A region is reached by holds of several instances of this library (each Worker loads its own copy), by address.
  * Rules that keep this safe:
- *  - a chunk of regions that ever held a shared one stays mapped while the process lives; when its instance is gone and
- *    its last region too, its pages are zeroed, and zeros are refused as stale;
+ *  - a chunk that ever held a shared region stays mapped while the process lives; when its instance is gone and its
+ *    last region too, its pages are zeroed, and zeros are refused as stale;
  *  - generation and number of holds are one word, so a hold is only ever added to the very region whose key was
  *    compared;
  *  - everything reached through a region lives in mapped memory, never in an instance's statics.
@@ -35,12 +35,18 @@ typedef struct {
   bool whole;        /* all that one os_reserve gave, else a part */
 } mapping_t;
 
+/* What regions and holds begin with. */
+typedef struct block {
+  _Atomic uint64_t magic; /* of a live one: magic_of() */
+  chunk_t *chunk;
+  struct block *next_free;
+} block_t;
+
 struct region {
-  /* identity: what bump_attach copies before it trusts the address */
-  _Alignas(64) _Atomic uint64_t state; /* generation << 32 | excluded << 31 | number of holds */
-  _Atomic uint64_t magic;
-  _Atomic uint64_t key;                /* 0 until shared */
-  mapping_t at;                        /* fixed, but for bump_reset, which excludes everyone else */
+  _Alignas(64) block_t block;
+  _Atomic uint64_t key;   /* 0 until shared */
+  _Atomic uint64_t state; /* generation << 32 | excluded << 31 | number of holds */
+  mapping_t at;           /* fixed, but for bump_reset, which excludes everyone else */
 
   _Alignas(64) _Atomic uint64_t cursor; /* alone in its line: every thread writes it */
 
@@ -49,16 +55,14 @@ struct region {
   _Atomic uint64_t kept_from; /* what bump_keep said; none while kept_to is 0 */
   _Atomic uint64_t kept_to;
   _Atomic uint64_t lost;      /* stays accessible, contents need not: a thread that held the region has ended */
-  chunk_t *chunk;
-  region_t *next_free;
 };
 
-struct bump {
-  _Alignas(64) _Atomic uint64_t magic; /* 0 in a closed one */
+struct bump { /* a hold */
+  _Alignas(64) block_t block;
   region_t *region;
-  uint64_t thread;                     /* 0: no thread's, for ever */
+  uint64_t thread;       /* 0: no thread's, for ever */
   instance_t *instance;
-  bump_t *previous, *next;             /* the instance's other holds; `next` of a free one: the next free one */
+  bump_t *previous, *next; /* the instance's other holds */
 };
 
 static inline void lock(spin_t *spin) {

@@ -11,74 +11,70 @@ enum {
 #define MOST_CHARGED ((uint64_t)64 * 1024 * 1024) /* committed bytes that wait where they count against a limit */
 #define SPARE ((uint64_t)1024 * 1024)             /* rather left mapped than made a mapping of its own */
 
-typedef struct retired {
+typedef struct {
   mapping_t at;
   uint64_t committed, high, since;
-  struct retired *next;
 } retired_t;
 
 /* Of this instance, first in, first out. Guarded by instance.lock. */
 static struct {
-  retired_t places[MOST_WAITING];
-  retired_t *oldest, *newest, *free;
-  size_t used, count;
+  retired_t ring[MOST_WAITING];
+  size_t oldest, count;
   uint64_t committed;
 } waiting;
 
-static bool too_many(void) {
-  return waiting.count == MOST_WAITING || (waiting.committed > MOST_CHARGED && os_charges_committed());
-}
+static retired_t *nth(size_t index) { return &waiting.ring[(waiting.oldest + index) % MOST_WAITING]; }
 
-/* Under the lock. The one behind `before`, or the oldest. */
-static retired_t waiting_remove(retired_t *before) {
-  retired_t **link = before == NULL ? &waiting.oldest : &before->next, *place = *link;
-  const retired_t found = *place;
-  *link = place->next;
-  if (waiting.newest == place) waiting.newest = before;
-  place->next = waiting.free;
-  waiting.free = place;
+/* Under the lock. */
+static retired_t waiting_remove(size_t index) {
+  const retired_t found = *nth(index);
+  for (; index > 0; index--) *nth(index) = *nth(index - 1);
+  waiting.oldest = (waiting.oldest + 1) % MOST_WAITING;
   waiting.count--;
   waiting.committed -= found.committed;
   return found;
 }
 
-/* Under the lock; there is a place. */
-static void waiting_add(retired_t one) {
-  retired_t *place = waiting.free;
-  if (place != NULL) waiting.free = place->next;
-  else place = &waiting.places[waiting.used++];
-  *place = one;
-  place->next = NULL;
-  if (waiting.newest == NULL) waiting.oldest = place;
-  else waiting.newest->next = place;
-  waiting.newest = place;
-  waiting.count++;
-  waiting.committed += one.committed;
+static bool waiting_add(const retired_t *one) {
+  lock(&instance.lock);
+  const bool room = waiting.count < MOST_WAITING;
+  if (room) {
+    *nth(waiting.count++) = *one;
+    waiting.committed += one->committed;
+  }
+  unlock(&instance.lock);
+  return room;
+}
+
+static bool too_many(void) {
+  return waiting.count == MOST_WAITING || (waiting.committed > MOST_CHARGED && os_charges_committed());
 }
 
 static void unmap(const retired_t *one) { (void)os_release(one->at.base, one->at.room, one->at.whole); }
 
-/* Unmaps the oldest if it may go: because there are too many, or too many that have waited long enough. */
-static bool unmap_oldest(uint64_t now) {
+/* Unmaps the oldest if it may go: whatever its age, because there are too many, or too many that have waited enough. */
+static bool unmap_oldest(bool any_age, uint64_t now) {
   retired_t one;
   lock(&instance.lock);
-  const bool found = too_many() || (waiting.count > FEW_WAITING && now - waiting.oldest->since >= SECOND);
-  if (found) one = waiting_remove(NULL);
+  const bool found = waiting.count != 0 &&
+    (any_age || too_many() || (waiting.count > FEW_WAITING && now - nth(0)->since >= SECOND));
+  if (found) one = waiting_remove(0);
   unlock(&instance.lock);
   if (found) unmap(&one);
   return found;
 }
 
+/* The system is short: nothing waits any longer. False if nothing did. */
+static bool unmap_retired(void) {
+  bool any = false;
+  while (unmap_oldest(true, 0)) any = true;
+  return any;
+}
+
 static void wait_for_use(mapping_t at, uint64_t committed, uint64_t high) {
-  const uint64_t now = os_now();
-  for (int i = 0; i < UNMAPPED_AT_ONCE && unmap_oldest(now); i++) {}
-  retired_t one = {at, committed, high, now, NULL}, other;
-  lock(&instance.lock);
-  const bool full = waiting.count == MOST_WAITING; /* others have been faster */
-  if (full) other = waiting_remove(NULL);
-  waiting_add(one);
-  unlock(&instance.lock);
-  if (full) unmap(&other);
+  const retired_t one = {at, committed, high, os_now()};
+  for (int i = 0; i < UNMAPPED_AT_ONCE && unmap_oldest(false, one.since); i++) {}
+  while (!waiting_add(&one)) (void)unmap_oldest(false, one.since);
 }
 
 /* A region of this size that has waited long enough, the oldest. */
@@ -86,11 +82,9 @@ static bool take_retired(uint64_t capacity, uint32_t flags, retired_t *found) {
   bool taken = false;
   lock(&instance.lock);
   const uint64_t until = waiting.count == 0 ? 0 : too_many() ? UINT64_MAX : os_now() - SECOND;
-  for (retired_t *one = waiting.oldest, *before = NULL; one != NULL && one->since <= until; before = one, one = one->next) {
-    if (one->at.capacity != capacity || one->at.flags != flags) continue;
-    *found = waiting_remove(before);
-    taken = true;
-    break;
+  for (size_t i = 0; i < waiting.count && nth(i)->since <= until && !taken; i++) {
+    taken = nth(i)->at.capacity == capacity && nth(i)->at.flags == flags;
+    if (taken) *found = waiting_remove(i);
   }
   unlock(&instance.lock);
   /* Late native code may have written since, so nothing is fresh, unless it is worth a system call (1 us). */
@@ -98,27 +92,12 @@ static bool take_retired(uint64_t capacity, uint32_t flags, retired_t *found) {
   return taken;
 }
 
-/* The system is short: nothing waits any longer. False if nothing did. */
-static bool unmap_retired(void) {
-  bool any = false;
-  for (;;) {
-    retired_t one;
-    lock(&instance.lock);
-    const bool found = waiting.count != 0;
-    if (found) one = waiting_remove(NULL);
-    unlock(&instance.lock);
-    if (!found) return any;
-    unmap(&one);
-    any = true;
-  }
-}
-
 /* This instance's code goes, so nothing can wait. The last few that native code may still use stay for good, as far as they
  * are committed. */
 static void leave_retired(void) {
   const uint64_t now = os_now();
   while (waiting.count != 0) {
-    retired_t one = waiting_remove(NULL);
+    retired_t one = waiting_remove(0);
     if (waiting.count < FEW_WAITING && now - one.since < SECOND && one.committed != 0) {
       one.at.base += one.committed;
       one.at.room -= one.committed;
