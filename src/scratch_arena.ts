@@ -1,4 +1,4 @@
-import { type Arena, ENDED_SCOPE } from "./arena.ts";
+import { type Arena, ENDED_SCOPE, TRY_ALLOC } from "./arena.ts";
 import { isDetached } from "./buffers.ts";
 import { checkView } from "./check.ts";
 import { cannot, type What } from "./errors.ts";
@@ -113,7 +113,7 @@ export abstract class ScratchArena implements Scratch {
    */
   tryAlloc(byteLength: number, align?: number): Uint8Array<ArrayBuffer> | null {
     const arena = this.#arena;
-    const start = arena.tryTake(byteLength, align, methods.tryAlloc);
+    const start = arena.take(byteLength, align, TRY_ALLOC);
     return start < 0 ? null : new OwnUint8Array(arena.buffer, start, byteLength);
   }
 
