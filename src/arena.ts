@@ -13,7 +13,7 @@ import { formatBytes } from "./format.ts";
 import { checkOutType, makeOut, type Out, OUT_SIZE, type OutType } from "./out.ts";
 import { ignoreRevocation, isDetached, lengthOf, POISON, type Region, sharedRefusal, WINDOW_ALIGN } from "./region.ts";
 import type { Mark, Scratch, TypedArrayConstructor } from "./scratch.ts";
-import { utf8Length, writeLong, writeShort } from "./utf8.ts";
+import { encodeInto, SHORT_TEXT, utf8Length, writeLong, writeShort } from "./utf8.ts";
 
 /**
  * Positions in a window stay below this, so that they are small integers and the bit operations of
@@ -28,9 +28,6 @@ const NO_FLOOR = MAX_POSITION + 1;
 const NO_LIMIT = -(2 ** 31);
 
 const DEFAULT_ALIGN = 8;
-
-/** Code units up to which a C string is written by a loop of our own. */
-const SHORT_TEXT = 100;
 
 // What the rest of the package may do with an arena and users may not: set in the static blocks below.
 export let bindArena: (arena: ScratchArena, region: Region, options: ArenaOptions) => void;
@@ -689,47 +686,83 @@ export abstract class ScratchArena implements Scratch {
     if (typeof text !== "string") {
       throw typeError(`Cannot make a C string: a string is needed, not ${describe(text)}`);
     }
-    const length = text.length;
+    return this.#text(text, 1);
+  }
+
+  /**
+   * Writes `text` as UTF-8, without a NUL, at any address. Lone surrogates become U+FFFD.
+   *
+   * @example
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * assertEquals([...scratch.encode("na\u00efve")], [110, 97, 195, 175, 118, 101]);
+   * ```
+   */
+  encode(text: string): Uint8Array<ArrayBuffer> {
+    checkReceiver(this, "encode text");
+    if (typeof text !== "string") {
+      throw typeError(`Cannot encode text: a string is needed, not ${describe(text)}`);
+    }
+    return this.#text(text, 0);
+  }
+
+  #text(text: string, nul: 0 | 1): Uint8Array<ArrayBuffer> {
+    const { length } = text;
     const start = this.#cursor;
-    if (length > SHORT_TEXT || start + 3 * length >= this.#limit) return this.#longCstring(text);
+    const limit = this.#limit;
     try {
-      const bytes = this.#bytes ??= new OwnUint8Array(this.#buffer);
-      const end = writeShort(text, bytes, start);
-      if (end >= 0) {
-        bytes[end] = 0;
-        const view = new OwnUint8Array(this.#buffer, start, end + 1 - start);
-        this.#cursor = end + 1;
-        return view;
+      if (length <= SHORT_TEXT) {
+        if (start + 3 * length + nul < limit) {
+          const bytes = this.#bytes ??= new OwnUint8Array(this.#buffer);
+          const end = writeShort(text, bytes, start, nul);
+          if (end >= 0) {
+            if (nul === 1) bytes[end] = 0;
+            const view = new OwnUint8Array(this.#buffer, start, end + nul - start);
+            this.#cursor = end + nul;
+            return view;
+          }
+        }
+      } else {
+        const view = writeLong(text, this.#buffer, start, limit, nul);
+        if (view !== null) {
+          this.#cursor = start + view.length;
+          return view;
+        }
       }
-      // Bytes in front of the NUL were written.
-      this.#region.noteUsed(this.#lease, this.#base + start + 3 * length);
     } catch {
       // The window was transferred away.
     }
-    return this.#longCstring(text); // says what is wrong
+    return this.#longText(text, nul); // says what is wrong
   }
 
-  /** A C string of any length, or one that the window has no room for. */
-  #longCstring(text: string): Uint8Array<ArrayBuffer> {
-    const nul = text.indexOf("\0");
-    if (nul >= 0) throw typeError(`Cannot make a C string: the text has a NUL at index ${nul}`);
+  /** A text of any length, or one that the window has no room for. */
+  #longText(text: string, nul: 0 | 1): Uint8Array<ArrayBuffer> {
+    // Bytes above the cursor may have been written.
+    if (this.#limit >= 0) {
+      this.#region.noteUsed(this.#lease, this.#base + Math.min(this.#cursor + 3 * text.length, this.#limit));
+    }
+    const index = nul === 1 ? text.indexOf("\0") : -1;
+    if (index >= 0) throw typeError(`Cannot make a C string: the text has a NUL at index ${index}`);
     // Most texts are ASCII; for others what is missing is counted, so that no byte more is asked for. Not through `alloc` and
     // `realloc`: a subclass may have its own, which give other memory.
     const { length } = text;
-    const start = this.#take(length + 1, 1, "allocate");
-    let view = new OwnUint8Array(this.#buffer, start, length + 1);
-    const { read, written } = writeLong(text, 0, new OwnUint8Array(this.#buffer, start, length));
+    const start = this.#take(length + nul, 1, "allocate");
+    let view = new OwnUint8Array(this.#buffer, start, length + nul);
+    const { read, written } = encodeInto(text, 0, new OwnUint8Array(this.#buffer, start, length));
     if (read < length) {
       const rest = utf8Length(text, read);
       try {
-        view = this.#resizeLast(start, written + rest + 1);
+        view = this.#resizeLast(start, written + rest + nul);
       } catch (error) {
         this.#resizeLast(start, 0);
-        throw error instanceof OutOfMemoryError ? this.#full(written + rest + 1, 1) : error;
+        throw error instanceof OutOfMemoryError ? this.#full(written + rest + nul, 1) : error;
       }
-      writeLong(text, read, new OwnUint8Array(view.buffer, view.byteOffset + written, rest));
+      encodeInto(text, read, new OwnUint8Array(view.buffer, view.byteOffset + written, rest));
     }
-    view[view.length - 1] = 0;
+    if (nul === 1) view[view.length - 1] = 0;
     return view;
   }
 
