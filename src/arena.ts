@@ -12,8 +12,20 @@ import {
 import { formatBytes } from "./format.ts";
 import { checkOutType, makeOut, type Out, OUT_SIZE, type OutType } from "./out.ts";
 import { ignoreRevocation, isDetached, lengthOf, POISON, type Region, sharedRefusal, WINDOW_ALIGN } from "./region.ts";
-import type { Mark, Scratch, TypedArrayConstructor } from "./scratch.ts";
+import { arrayFrom, viewArray } from "./arrays.ts";
+import {
+  readAll,
+  type ReadAllOptions,
+  readFile,
+  type ReadFileOptions,
+  readFileSync,
+  type ReadSource,
+} from "./reading.ts";
+import type { Copied, ElementOf, Mark, Scratch, TypedArray, TypedArrayConstructor } from "./scratch.ts";
+import { cstring16, cstringArray } from "./text.ts";
 import { encodeInto, SHORT_TEXT, utf8Length, writeLong, writeShort } from "./utf8.ts";
+import { arrayBuffer, arrayByteLength, arrayByteOffset, bytesOf, typedArrayName, viewType } from "./views.ts";
+import { BumpWriter, type BumpWriterOptions } from "./writer.ts";
 
 /**
  * Positions in a window stay below this, so that they are small integers and the bit operations of
@@ -46,9 +58,6 @@ export let settlePins: (arena: ScratchArena) => Promise<void>;
 /** Ends a scope. */
 let endArena: (arena: ScratchArena) => void;
 let newScope: () => BumpScope;
-/** The methods themselves: a subclass may have its own, which may allocate. */
-let plainAllocArray: ScratchArena["allocArray"];
-let plainCstring: ScratchArena["cstring"];
 /** Throws when `this` of a method is no arena. */
 let checkReceiver: (arena: ScratchArena, what: string) => void;
 
@@ -62,7 +71,7 @@ export interface ArenaOptions {
 export const ARENA_KEY = {};
 
 // Taken once: a program may replace the global ones, by classes that allocate.
-const { BigUint64Array: OwnBigUint64Array, DataView: OwnDataView, Uint8Array: OwnUint8Array } = globalThis;
+const { DataView: OwnDataView, Uint8Array: OwnUint8Array } = globalThis;
 
 /** What stands for the window of an arena that has none. */
 const NO_WINDOW = new ArrayBuffer(0);
@@ -277,7 +286,69 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Copies a typed array or `DataView` into own memory: same type, same elements.
+   * As {@linkcode ScratchArena.allocArray}, with zeros.
+   *
+   * @example Counters
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const counts = scratch.allocArrayZeroed(Uint32Array, 256);
+   * for (const byte of [1, 2, 1]) counts[byte]++;
+   * assertEquals([counts[0], counts[1]], [0, 2]);
+   * ```
+   */
+  allocArrayZeroed<T>(type: TypedArrayConstructor<T>, length: number): T {
+    const size = type?.BYTES_PER_ELEMENT;
+    if (typeof type !== "function" || !(size === 8 || size === 4 || size === 2 || size === 1)) {
+      throw typeError("Cannot allocate: the type must be a typed array constructor");
+    }
+    checkSize(length, "allocate", "length");
+    const { byteOffset } = this.allocZeroed(length * size);
+    return new type(this.#buffer, byteOffset, length);
+  }
+
+  /**
+   * As {@linkcode ScratchArena.allocView}, with zeros: for structs of which only some fields are set, as C's `calloc`.
+   *
+   * @example A struct with reserved fields
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const struct = scratch.allocViewZeroed(24);
+   * struct.setUint32(0, 24, true); // its size
+   * assertEquals(struct.getBigUint64(16, true), 0n);
+   * ```
+   */
+  allocViewZeroed(byteLength: number, align?: number): DataView<ArrayBuffer> {
+    const { byteOffset } = this.allocZeroed(byteLength, align);
+    return new OwnDataView(this.#buffer, byteOffset, byteLength);
+  }
+
+  /**
+   * A typed array of these values: of an array, another typed array, or any iterable. They are converted as typed arrays do, and
+   * may be endless: then the region is full at some point. Where one throws, nothing stays taken.
+   *
+   * @example Of a set, and of another type
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const ids = scratch.arrayFrom(Uint32Array, new Set([3, 1, 3]));
+   * const floats = scratch.arrayFrom(Float64Array, ids);
+   * assertEquals([...floats], [3, 1]);
+   * ```
+   */
+  arrayFrom<T>(type: TypedArrayConstructor<T>, values: ArrayLike<ElementOf<T>> | Iterable<ElementOf<T>>): T {
+    return arrayFrom(this, type, values);
+  }
+
+  /**
+   * Copies a typed array or `DataView` into own memory: same type, same elements. Of a buffer it copies the bytes.
    *
    * @example Keep what a callback shows only for a moment
    * ```ts
@@ -290,21 +361,20 @@ export abstract class ScratchArena implements Scratch {
    * assertEquals(scratch.owns(kept), true);
    * ```
    */
-  copy<T extends ArrayBufferView>(source: T): T {
+  copy<T extends ArrayBufferView | ArrayBufferLike>(source: T): Copied<T> {
     checkReceiver(this, "copy");
-    checkView(source, "copy");
     const bytes = bytesOf(source, "copy");
     const byteLength = bytes.length;
     const start = this.#take(byteLength, undefined, "copy");
     new OwnUint8Array(this.#buffer, start, byteLength).set(bytes);
-    const type = viewType(source);
+    const type = ArrayBuffer.isView(source) ? viewType(source) : OwnUint8Array;
     const elements = byteLength / (type.BYTES_PER_ELEMENT ?? 1);
-    return new type(this.#buffer, start, elements) as unknown as T;
+    return new type(this.#buffer, start, elements) as unknown as Copied<T>;
   }
 
   /**
-   * Gives `view` another length: in place when it is the last allocation or shrinks, else as a
-   * copy. The bytes that both have stay; further ones are uninitialised. The old view must not be used
+   * Gives a typed array another length, in elements: in place when it is the last allocation or shrinks, else as a
+   * copy. The elements that both have stay; further ones are uninitialised. The old array must not be used
    * any more. A view of an outer scope is copied; one of another allocator is a `TypeError`.
    *
    * @example Grow a buffer while it fills
@@ -320,16 +390,18 @@ export abstract class ScratchArena implements Scratch {
    * assertEquals(scratch.used, 4096); // grown in place
    * ```
    */
-  realloc(view: Uint8Array, byteLength: number): Uint8Array<ArrayBuffer> {
+  realloc<T extends TypedArray>(array: T, length: number): T {
     checkReceiver(this, "reallocate");
-    if (typedArrayName.call(view) !== "Uint8Array") {
-      throw typeError("Cannot reallocate: the view must be a Uint8Array");
+    if (typedArrayName.call(array) === undefined) {
+      throw typeError(`Cannot reallocate: a typed array is needed, not ${describe(array)}`);
     }
-    checkSize(byteLength, "reallocate");
+    checkSize(length, "reallocate", "length");
     this.#checkUsable("reallocate");
-    const buffer = arrayBuffer.call(view) as ArrayBuffer;
-    const oldStart = arrayByteOffset.call(view);
-    const oldLength = arrayByteLength.call(view);
+    const type = viewType(array);
+    const byteLength = length * type.BYTES_PER_ELEMENT!;
+    const buffer = arrayBuffer.call(array) as ArrayBuffer;
+    const oldStart = arrayByteOffset.call(array);
+    const oldLength = arrayByteLength.call(array);
     if (buffer !== this.#buffer && this.#region.baseOf(buffer, 0) < 0) {
       throw typeError(
         "Cannot reallocate: the view is not memory of this allocator (or was taken back)",
@@ -339,15 +411,13 @@ export abstract class ScratchArena implements Scratch {
       buffer === this.#buffer && oldStart + oldLength === this.#cursor && oldLength > 0 &&
       oldStart >= this.#lowest() - this.#base
     ) {
-      return this.#resizeLast(oldStart, byteLength);
+      const start = this.#resizeLast(oldStart, byteLength).byteOffset;
+      return new type(this.#buffer, start, length) as unknown as T;
     }
-    if (byteLength <= oldLength) {
-      return new OwnUint8Array(buffer, oldStart, byteLength);
-    }
+    if (byteLength <= oldLength) return new type(buffer, oldStart, length) as unknown as T;
     const start = this.#take(byteLength, undefined, "reallocate");
-    const grown = new OwnUint8Array(this.#buffer, start, byteLength);
-    grown.set(new OwnUint8Array(buffer, oldStart, oldLength));
-    return grown;
+    new OwnUint8Array(this.#buffer, start, oldLength).set(new OwnUint8Array(buffer, oldStart, oldLength));
+    return new type(this.#buffer, start, length) as unknown as T;
   }
 
   /** The last block of the current window, from `start` to the cursor, gets another length. */
@@ -472,6 +542,45 @@ export abstract class ScratchArena implements Scratch {
     if (region.isStolen(this.#depth)) throw new DetachedError("view");
     const { buffer, base } = region.windowOver(this.#depth, offset, byteLength, end);
     return new OwnUint8Array(buffer, offset - base, byteLength);
+  }
+
+  /**
+   * The offset of the first byte of `view` from the region's address: what {@linkcode ScratchArena.view} takes, in this Worker or another.
+   *
+   * @throws {TypeError} The view is not memory of this allocator.
+   *
+   * @example Where a C string is
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const text = scratch.cstring("hello");
+   * assertEquals([...scratch.view(scratch.offsetOf(text), 2)], [104, 101]);
+   * ```
+   */
+  offsetOf(view: ArrayBufferView): number {
+    return this.#baseOf(view, "take the offset") + view.byteOffset;
+  }
+
+  /**
+   * A typed array of `length` allocated elements at `offset` from the region's address.
+   *
+   * @throws {RangeError} Some of the bytes were never allocated, or the offset is no multiple of the element's size.
+   *
+   * @example Numbers at an offset
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const offset = scratch.offset(32);
+   * scratch.viewArray(Float64Array, offset, 4).fill(0.5);
+   * assertEquals(scratch.viewArray(Float64Array, offset + 24, 1)[0], 0.5);
+   * ```
+   */
+  viewArray<T>(type: TypedArrayConstructor<T>, offset: number, length: number): T {
+    return viewArray(this, type, offset, length);
   }
 
   /**
@@ -783,29 +892,117 @@ export abstract class ScratchArena implements Scratch {
    */
   cstringArray(texts: readonly string[]): BigUint64Array<ArrayBuffer> {
     checkReceiver(this, "make C strings");
-    if (!Array.isArray(texts)) {
-      throw typeError(`Cannot make C strings: an array of strings is needed, not ${describe(texts)}`);
-    }
-    // All are read before anything is taken: a getter among them may allocate, or make more of them.
-    const count = texts.length;
-    checkSize(count, "make C strings", "length");
-    const strings: string[] = [];
-    for (let i = 0; i < count; i++) strings.push(texts[i]);
-    if (this.#limit < 0) this.#checkUsable("make C strings");
-    const lease = this.#lease;
-    const position = this.#base + this.#cursor;
-    try {
-      const array = plainAllocArray.call(this, OwnBigUint64Array, count + 1) as BigUint64Array<ArrayBuffer>;
-      for (let i = 0; i < count; i++) {
-        const { byteOffset } = plainCstring.call(this, strings[i]);
-        array[i] = toBigInt(this.#region.address + this.#base + byteOffset);
-      }
-      array[count] = 0n;
-      return array;
-    } catch (error) {
-      this.#rewindFar(this, position, lease);
-      throw error;
-    }
+    return cstringArray(this, texts);
+  }
+
+  /**
+   * Writes `text` as a wide string of Windows: UTF-16 and a NUL. Lone surrogates become U+FFFD. The array includes the NUL.
+   *
+   * @throws {TypeError} The text has a NUL inside: C would take it for the end.
+   *
+   * @example
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * assertEquals([...scratch.cstring16("C:\\")], [67, 58, 92, 0]); // for a function that takes an LPCWSTR
+   * ```
+   */
+  cstring16(text: string): Uint16Array<ArrayBuffer> {
+    return cstring16(this, text);
+  }
+
+  /**
+   * A {@linkcode BumpWriter}: appends numbers, text and bytes to one block that grows in place.
+   *
+   * @example
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const packet = scratch.writer({ littleEndian: false }).u8(1).u16(2).text("hi").finish();
+   * assertEquals([...packet], [1, 0, 2, 104, 105]);
+   * ```
+   */
+  writer(options?: BumpWriterOptions): BumpWriter {
+    return new BumpWriter(this, options);
+  }
+
+  /**
+   * Reads a whole file, also one whose size is not known before, such as those in `/proc`. Where it fails, nothing stays taken.
+   *
+   * @throws {Deno.errors.NotFound} And what else `Deno.openSync` throws.
+   *
+   * @example
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const path = Deno.makeTempFileSync();
+   * Deno.writeTextFileSync(path, "a,b\n");
+   * assertEquals([...scratch.readFileSync(path)], [97, 44, 98, 10]);
+   * Deno.removeSync(path);
+   * ```
+   */
+  readFileSync(path: string | URL): Uint8Array<ArrayBuffer> {
+    return readFileSync(this, path);
+  }
+
+  /**
+   * Reads a whole file in the background. The memory is pinned meanwhile, and for as long as a read goes on after an abort.
+   *
+   * This arena may allocate meanwhile; then the block moves when it has to grow. While one of its scopes is open it cannot grow, and the
+   * promise is rejected with a {@linkcode ScopeError}.
+   *
+   * @example Two files at once
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assert } from "@std/assert";
+   *
+   * await using scratch = new BumpAlloc();
+   * const path = new URL(import.meta.url);
+   * const [first, second] = await Promise.all([scratch.readFile(path), scratch.readFile(path)]);
+   * assert(first.length === second.length);
+   * ```
+   */
+  readFile(path: string | URL, options?: ReadFileOptions): Promise<Uint8Array<ArrayBuffer>> {
+    return readFile(this, path, options);
+  }
+
+  /**
+   * Reads a source to its end: a stream, a request's or response's body, a blob, an async iterable of bytes, or what has Deno's `read`.
+   * The memory is pinned meanwhile. `null`, which a missing body is, gives an empty view.
+   *
+   * Where the source fails, is aborted, or has more than `limit` bytes, the promise is rejected, the source cancelled, and the memory given
+   * back, if nothing was allocated behind it. As with {@linkcode ScratchArena.readFile}, the block cannot grow while a scope is open.
+   *
+   * @throws {RangeError} The source has more than `limit` bytes.
+   *
+   * @example The body of a request, in a server
+   * ```ts
+   * import { BumpAlloc, BumpPool } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using pool = new BumpPool();
+   * const handler = (request: Request) =>
+   *   pool.use(async (scratch) => {
+   *     const body = await scratch.readAll(request, { limit: 1_000_000, signal: request.signal });
+   *     return new Response(String(body.length));
+   *   });
+   * const response = await handler(new Request("http://localhost/", { method: "POST", body: "hello" }));
+   * assertEquals(await response.text(), "5");
+   * ```
+   */
+  readAll(source: ReadSource, options?: ReadAllOptions): Promise<Uint8Array<ArrayBuffer>> {
+    return readAll(this, source, options);
+  }
+
+  /** Bytes of the region that are taken; 0 after the end. */
+  get used(): number {
+    return arenaState(this).used;
   }
 
   /**
@@ -1161,7 +1358,6 @@ export abstract class ScratchArena implements Scratch {
 
   static {
     isCalledByUsers(this);
-    ({ allocArray: plainAllocArray, cstring: plainCstring } = this.prototype);
     bindArena = (arena, region, options) => {
       arena.#region = region;
       arena.#zero = options.zero;
@@ -1321,58 +1517,13 @@ interface ArenaState {
   readonly pins: number;
 }
 
-/** A view's type, to make another of it. */
-interface ViewType {
-  readonly BYTES_PER_ELEMENT?: number;
-  new (buffer: ArrayBuffer, offset: number, length: number): unknown;
-}
-
-/** The built-in type of a view: that of a subclass, such as Node's `Buffer`, is its base. */
-function viewType(view: ArrayBufferView): ViewType {
-  const name = typedArrayName.call(view);
-  return name === undefined ? OwnDataView : arrayTypes[name];
-}
-
-/** The bytes under a view, whatever it says of itself. */
-function bytesOf(view: ArrayBufferView, what: string): Uint8Array {
-  const isArray = typedArrayName.call(view) !== undefined;
-  const buffer = (isArray ? arrayBuffer : dataViewBuffer).call(view);
-  if (buffer instanceof ArrayBuffer && buffer.detached) {
-    throw typeError(`Cannot ${what}: the buffer of the source was transferred away, or its memory was taken back`);
-  }
-  return isArray
-    ? new OwnUint8Array(buffer, arrayByteOffset.call(view), arrayByteLength.call(view))
-    : new OwnUint8Array(buffer, dataViewByteOffset.call(view), dataViewByteLength.call(view));
-}
-
-/** The built-in typed arrays by name, whatever a program does to the global ones later. Float16Array came with Deno 2.3. */
-const arrayTypes: Record<string, ViewType> = Object.fromEntries(
-  "Int8 Uint8 Uint8Clamped Int16 Uint16 Int32 Uint32 BigInt64 BigUint64 Float16 Float32 Float64".split(" ")
-    .map((kind) => [`${kind}Array`, (globalThis as unknown as Record<string, ViewType>)[`${kind}Array`]]),
-);
-
-// The getters that a view's own property or a subclass cannot replace.
-const typedArrayPrototype = Object.getPrototypeOf(OwnUint8Array.prototype);
-/** Name of a typed array's built-in type; undefined for all else. */
-const typedArrayName = getter<string | undefined>(typedArrayPrototype, Symbol.toStringTag);
-const arrayBuffer = getter<ArrayBufferLike>(typedArrayPrototype, "buffer");
-const arrayByteOffset = getter<number>(typedArrayPrototype, "byteOffset");
-const arrayByteLength = getter<number>(typedArrayPrototype, "byteLength");
-const dataViewBuffer = getter<ArrayBufferLike>(OwnDataView.prototype, "buffer");
-const dataViewByteOffset = getter<number>(OwnDataView.prototype, "byteOffset");
-const dataViewByteLength = getter<number>(OwnDataView.prototype, "byteLength");
-
-function getter<T>(prototype: object, name: PropertyKey): () => T {
-  return Object.getOwnPropertyDescriptor(prototype, name)!.get as () => T;
-}
-
 /** `align - 1` for the alignments that the fast path serves, else -1. */
 function maskOf(align: number): number {
   return (align | 0) === align && align > 0 && align <= WINDOW_ALIGN && (align & (align - 1)) === 0 ? align - 1 : -1;
 }
 
 const doubleCell = new Float64Array(1);
-const bitsOfDouble = new OwnBigUint64Array(doubleCell.buffer);
+const bitsOfDouble = new BigUint64Array(doubleCell.buffer);
 
 /**
  * An address as a bigint. BigInt(number) is a call of the runtime; this is a store and a load: 2^52 plus an integer

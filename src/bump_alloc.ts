@@ -301,7 +301,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * assertEquals(scratch.used, 16);
    * ```
    */
-  get used(): number {
+  override get used(): number {
     return arenaState(this).used;
   }
 
