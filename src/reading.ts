@@ -274,7 +274,11 @@ class Block {
   /** Bytes to read into. */
   rest(): Uint8Array<ArrayBuffer> {
     this.#checkThere();
-    if (this.#bytes.length === 0 && this.#limit > 0) this.#grow(1, FIRST_BLOCK);
+    if (this.#bytes.length === 0 && this.#limit > 0) {
+      const size = Math.min(FIRST_BLOCK, this.#limit);
+      this.#bytes = this.scratch.tryAlloc(size) ?? grown(this.scratch, this.#bytes, 1, size);
+    }
+    if (this.#length === 0 && this.#bytes.length > 0) return this.#bytes;
     if (this.#length < this.#bytes.length) return this.#bytes.subarray(this.#length);
     return this.#probe ??= new Uint8Array(PROBE);
   }
