@@ -989,7 +989,7 @@ export abstract class ScratchArena implements Scratch {
    * using pool = new BumpPool();
    * const handler = (request: Request) =>
    *   pool.use(async (scratch) => {
-   *     const body = await scratch.readAll(request, { limit: 1_000_000, signal: request.signal });
+   *     const body = await scratch.readAll(request, { limit: 1_000_000 });
    *     return new Response(String(body.length));
    *   });
    * const response = await handler(new Request("http://localhost/", { method: "POST", body: "hello" }));

@@ -1,7 +1,7 @@
 import { checkObject, checkSize, describe } from "./check.ts";
 import { rangeError, typeError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
-import { cut, grown } from "./growing.ts";
+import { cut, drop, grown } from "./growing.ts";
 import type { Mark, Scratch } from "./scratch.ts";
 
 /**
@@ -259,8 +259,11 @@ class Block {
   /** Where the cursor was before anything was taken. */
   readonly #before: Mark;
   #bytes: Uint8Array<ArrayBuffer>;
+  /** Of `#bytes`, unless they were taken away. */
+  #size = 0;
   #length = 0;
   #probe: Uint8Array<ArrayBuffer> | null = null;
+  #isProbing = false;
   #wasFull = false;
 
   constructor(scratch: Scratch, what: string, limit: number = Infinity) {
@@ -271,29 +274,27 @@ class Block {
     this.#before = scratch.mark();
   }
 
-  /** Bytes to read into. */
+  /** Bytes to read into, at least one. */
   rest(): Uint8Array<ArrayBuffer> {
     this.#checkThere();
-    if (this.#bytes.length === 0 && this.#limit > 0) {
-      const size = Math.min(FIRST_BLOCK, this.#limit);
-      this.#bytes = this.scratch.tryAlloc(size) ?? grown(this.scratch, this.#bytes, 1, size);
+    for (let size = Math.min(FIRST_BLOCK, this.#limit); this.#size === 0 && size >= 1; size = Math.floor(size / 2)) {
+      this.#become(this.scratch.tryAlloc(size) ?? this.#bytes);
     }
-    if (this.#length === 0 && this.#bytes.length > 0) return this.#bytes;
-    if (this.#length < this.#bytes.length) return this.#bytes.subarray(this.#length);
-    return this.#probe ??= new Uint8Array(PROBE);
+    this.#isProbing = this.#length === this.#size;
+    if (this.#isProbing) return this.#probe ??= new Uint8Array(PROBE);
+    return this.#length === 0 ? this.#bytes : this.#bytes.subarray(this.#length);
   }
 
   /** Says how many bytes were read into `rest()`. True when the block is full for the first time. */
   filled(read: number): boolean {
-    const probed = this.#length === this.#bytes.length;
-    const most = probed ? PROBE : this.#bytes.length - this.#length;
+    this.#checkThere();
+    const most = this.#isProbing ? PROBE : this.#size - this.#length;
     if (!(Number.isInteger(read) && read > 0 && read <= most)) {
-      this.#checkThere();
       throw typeError(`Cannot ${this.#what}: it says that it read ${read} bytes into a buffer of ${most}`);
     }
-    if (probed) this.add(this.#probe!.subarray(0, read));
+    if (this.#isProbing) this.add(this.#probe!.subarray(0, read));
     else this.#length += read;
-    if (this.#wasFull || this.#length < this.#bytes.length) return false;
+    if (this.#wasFull || this.#length < this.#size) return false;
     return this.#wasFull = true;
   }
 
@@ -307,7 +308,7 @@ class Block {
       throw rangeError(`Cannot ${this.#what}: it has more than the ${formatBytes(this.#limit)} that \`limit\` allows`);
     }
     this.#checkThere();
-    if (end > this.#bytes.length) this.#grow(end, Math.max(2 * this.#bytes.length, FIRST_BLOCK));
+    if (end > this.#size) this.#grow(end, Math.max(2 * this.#size, FIRST_BLOCK));
     this.#bytes.set(chunk, this.#length);
     this.#length = end;
   }
@@ -315,11 +316,16 @@ class Block {
   /** Makes room for as many bytes in all, if there is as much. */
   expect(byteLength: number): void {
     const size = Math.min(byteLength, this.#limit);
-    if (size > this.#bytes.length) this.#grow(this.#bytes.length + 1, size);
+    if (size > this.#size) this.#grow(this.#size + 1, size);
   }
 
   #grow(least: number, preferred: number): void {
-    this.#bytes = grown(this.scratch, this.#bytes, least, Math.min(preferred, this.#limit));
+    this.#become(grown(this.scratch, this.#bytes, least, Math.min(preferred, this.#limit)));
+  }
+
+  #become(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#bytes = bytes;
+    this.#size = bytes.length;
   }
 
   /** What was read, and no byte more. */
@@ -330,17 +336,12 @@ class Block {
 
   /** Gives everything back, if nothing was allocated behind it. */
   drop(): void {
-    const { scratch } = this;
-    const bytes = this.#bytes;
-    if (bytes.length === 0) return;
-    try {
-      if (scratch.offsetOf(bytes) + bytes.length === scratch.mark().offset) scratch.rewind(this.#before);
-    } catch { /* it has ended, or one of its scopes is open */ }
+    drop(this.scratch, this.#bytes, this.#before);
   }
 
   /** Throws when the memory was transferred away, or rewound and used by others. */
   #checkThere(): void {
-    if (this.#length <= this.#bytes.length) return;
+    if (this.#bytes.length === this.#size) return;
     this.scratch.alloc(0); // says what is wrong
     throw typeError(`Cannot ${this.#what}: the memory for it was taken back meanwhile`);
   }
