@@ -59,6 +59,8 @@ export class BumpWriter {
   #block: Uint8Array<ArrayBuffer>;
   /** Over the same bytes as the block. */
   #view: DataView<ArrayBuffer>;
+  /** Of the block, unless its memory was taken back; -1 after `finish`. */
+  #size: number;
   #length = 0;
 
   /** Made by {@linkcode Scratch.writer}. */
@@ -70,6 +72,7 @@ export class BumpWriter {
     this.#littleEndian = littleEndian;
     this.#block = scratch.tryAlloc(FIRST_BLOCK) ?? grown(scratch, scratch.alloc(0), 0, FIRST_BLOCK);
     this.#view = viewOver(this.#block);
+    this.#size = this.#block.length;
   }
 
   /**
@@ -589,6 +592,7 @@ export class BumpWriter {
     this.#checkThere();
     const bytes = cut(this.#scratch, this.#block, this.#length);
     this.#block = NOTHING;
+    this.#size = -1;
     return bytes;
   }
 
@@ -608,6 +612,7 @@ export class BumpWriter {
     this.#checkThere();
     this.#block = grown(this.#scratch, this.#block, end, 2 * this.#block.length);
     this.#view = viewOver(this.#block);
+    this.#size = this.#block.length;
   }
 
   #rest(at: number): Uint8Array<ArrayBuffer> {
@@ -628,10 +633,10 @@ export class BumpWriter {
 
   /** Throws when the writer has finished, or its memory is gone. */
   #checkThere(): void {
-    if (this.#block.length > 0) return;
-    if (this.#block === NOTHING) throw new ClosedError("write", "writer");
+    if (this.#block.length === this.#size) return;
+    if (this.#size < 0) throw new ClosedError("write", "writer");
     this.#scratch.alloc(0); // says what is wrong
-    throw new ClosedError("write", "writer's memory, which was taken back,");
+    throw new ClosedError("write", "scope or allocator that made the writer");
   }
 
   /** For `JSON.stringify`. */
@@ -641,7 +646,7 @@ export class BumpWriter {
 
   /** For `console.log`. */
   [Symbol.for("Deno.customInspect")](): string {
-    const state = this.#block === NOTHING ? "finished" : this.#block.length === 0 ? "memory taken back" : null;
+    const state = this.#size < 0 ? "finished" : this.#block.length < this.#size ? "memory taken back" : null;
     return `BumpWriter { ${formatBytes(this.#length)}${state === null ? "" : `, ${state}`} }`;
   }
 }
