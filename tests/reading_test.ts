@@ -11,7 +11,8 @@ import {
 } from "../mod.ts";
 import { type ReadSource, ScopeError, type Scratch } from "../mod.ts";
 import { assertSameBytes, fillPattern, patternHolds, randomOf } from "./pattern.ts";
-import { testUnless } from "./skip.ts";
+import { missing, succeeds, testUnless } from "./skip.ts";
+import { until } from "./until.ts";
 
 function pattern(length: number, id = 3): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(length);
@@ -557,6 +558,35 @@ Deno.test("an abort during readFile, and after everything", async () => {
     assertSameBytes(body, pattern(10));
   });
 });
+
+testUnless(
+  missing("mkfifo"),
+  "an abort of readFile on a pipe that nobody writes to: rejected at once, pinned until the read has ended",
+  async () => {
+    const folder = Deno.makeTempDirSync();
+    const path = `${folder}/pipe`;
+    assert(succeeds(["mkfifo", path]));
+    const writer = Deno.openSync(path, { read: true, write: true });
+    using scratch = new BumpAlloc();
+    const controller = new AbortController();
+    const reading = scratch.readFile(path, { signal: controller.signal });
+    // It waits for bytes by now, or soon.
+    setTimeout(() => controller.abort(new Error("enough")), 100);
+    await assertRejects(() => reading, Error, "enough");
+    assertThrows(() => scratch.reset(), PinnedError);
+    writer.writeSync(new Uint8Array(10));
+    writer.close();
+    await until(() => {
+      try {
+        scratch.reset();
+        return true;
+      } catch {
+        return false;
+      }
+    });
+    Deno.removeSync(folder, { recursive: true });
+  },
+);
 
 Deno.test("ends while a read runs: PinnedError, await using waits, a scope inside keeps it from growing", async () => {
   using scratch = new BumpAlloc();

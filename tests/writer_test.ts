@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
   BumpAlloc,
-  BumpWriter,
+  type BumpWriter,
   ClosedError,
   DetachedError,
   OutOfMemoryError,
