@@ -13,9 +13,9 @@
  */
 
 export { BumpAlloc, type BumpAllocOptions, type BumpHandle, type BumpStats } from "./src/bump_alloc.ts";
-export { BumpPool, type BumpPoolOptions, type BumpPoolStats } from "./src/pool.ts";
+export { BumpPool, type BumpPoolOptions, type BumpPoolStats, type BumpPoolUseOptions } from "./src/pool.ts";
 export type { BumpHooks } from "./src/hooks.ts";
-export { BumpScope, ScratchArena } from "./src/arena.ts";
+export { BumpScope, ScratchArena } from "./src/scratch_arena.ts";
 export { BumpWriter, type BumpWriterOptions } from "./src/writer.ts";
 export type { Out, OutType, OutValues, OutViews } from "./src/out.ts";
 export type { ByteReader, ReadAllOptions, ReadFileOptions, ReadSource } from "./src/reading.ts";

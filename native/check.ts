@@ -39,6 +39,7 @@ const IMPORTS: Record<string, readonly string[]> = {
       "__cxa_atexit",
       "__cxa_finalize",
       "__errno_location",
+      "clock_gettime",
       "close",
       "dladdr",
       "dlopen",
@@ -50,7 +51,8 @@ const IMPORTS: Record<string, readonly string[]> = {
       "memmove",
       "memset",
     ],
-    ...["mincore", "mmap", "mprotect", "munmap", "pipe2", "pthread_self", "read", "sched_yield", "write"],
+    ...["mincore", "mmap", "mprotect", "munmap", "open", "pipe2", "pthread_key_create", "pthread_key_delete"],
+    ...["pthread_self", "pthread_setspecific", "read", "sched_yield", "write"],
   ],
   darwin: [
     ...[
@@ -58,6 +60,7 @@ const IMPORTS: Record<string, readonly string[]> = {
       "___cxa_finalize",
       "___error",
       "_bzero",
+      "_clock_gettime",
       "_close",
       "_dladdr",
       "_dlopen",
@@ -66,8 +69,9 @@ const IMPORTS: Record<string, readonly string[]> = {
       "_madvise",
       "_memcpy",
     ],
-    ...["_memmove", "_memset", "_mincore", "_mmap", "_mprotect", "_munmap", "_pipe", "_pthread_self", "_read"],
-    ...["_sched_yield", "_write", "dyld_stub_binder"],
+    ...["_memmove", "_memset", "_mincore", "_mmap", "_mprotect", "_munmap", "_pipe"],
+    ...["_pthread_key_create", "_pthread_key_delete", "_pthread_self", "_pthread_setspecific", "_read", "_sched_yield"],
+    ...["_write", "dyld_stub_binder"],
   ],
   windows: [
     ...[
@@ -77,6 +81,7 @@ const IMPORTS: Record<string, readonly string[]> = {
       "GetModuleHandleExA",
       "GetProcAddress",
       "GetSystemInfo",
+      "GetTickCount64",
     ],
     ...["K32QueryWorkingSetEx", "LoadLibraryExA", "ReadProcessMemory", "SwitchToThread", "VirtualAlloc"],
     ...["VirtualFree", "VirtualQuery", "VirtualUnlock"],
@@ -135,7 +140,28 @@ async function checkMachO(target: string, file: string, declared: string[], byte
     declared,
     await external("-u"),
   );
+  const owners = await exitHandlerOwners(file);
+  check(
+    target,
+    "registers its unloading before its notice of the exit, which then comes first",
+    owners.length === 2 && owners[0] === 0 && owners[1] > 0,
+    owners.join(),
+  );
   await checkSignature(target, bytes);
+}
+
+/** What each initializer passes to `__cxa_atexit` as the owner, in their order: 0, the image's header, for a destructor. */
+async function exitHandlerOwners(file: string): Promise<number[]> {
+  const section = await tool("llvm-objdump", "-s", "--section=__init_offsets", file);
+  const words = section.split("\n").filter((line) => /^ [0-9a-f]+ /.test(line))
+    .flatMap((line) => line.slice(0, line.indexOf("  ")).trim().split(" ").slice(1));
+  return await Promise.all(words.map(async (word) => {
+    const start = parseInt(word.match(/../g)!.reverse().join(""), 16);
+    const range = [`--start-address=${start}`, `--stop-address=${start + 32}`];
+    const code = await tool("llvm-objdump", "-d", "--no-show-raw-insn", ...range, file);
+    // arm64: adr x2, 0x0; x86_64: leaq -0x3681(%rip), %rdx ## 0x0
+    return parseInt(code.match(/(?:adr\s+x2,|%rdx\s+##) 0x([0-9a-f]+)/)?.[1] ?? "-1", 16);
+  }));
 }
 
 /** Recomputes the hash of each page that the ad-hoc signature lists. */

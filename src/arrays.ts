@@ -1,6 +1,5 @@
 /** Typed arrays from values. */
 import { checkSize, describe } from "./check.ts";
-import { rangeError, typeError } from "./errors.ts";
 import { drop, grown } from "./growing.ts";
 import type { ElementOf, Scratch, TypedArray, TypedArrayConstructor } from "./scratch.ts";
 import { typedArrayName } from "./views.ts";
@@ -18,10 +17,10 @@ export function arrayFrom<T>(
   values: ArrayLike<ElementOf<T>> | Iterable<ElementOf<T>>,
 ): T {
   if (values === null || typeof values !== "object") {
-    throw typeError(`Cannot make an array: an array or an iterable of values is needed, not ${describe(values)}`);
+    throw new TypeError(`Cannot make an array: an array or an iterable of values is needed, not ${describe(values)}`);
   }
   if (!(type?.prototype instanceof AnyTypedArray)) {
-    throw typeError("Cannot make an array: the type must be a typed array constructor");
+    throw new TypeError("Cannot make an array: the type must be a typed array constructor");
   }
   const isList = Array.isArray(values) || typedArrayName.call(values) !== undefined;
   return isList || !(Symbol.iterator in values)
@@ -71,19 +70,5 @@ interface AnyArray extends TypedArray {
 }
 
 function checkThere(array: AnyArray, length: number): void {
-  if (array.length < length) throw typeError("Cannot make an array: its memory was taken back meanwhile");
-}
-
-/** A typed array over allocated bytes. */
-export function viewArray<T>(scratch: Scratch, type: TypedArrayConstructor<T>, offset: number, length: number): T {
-  const size = type?.BYTES_PER_ELEMENT;
-  if (typeof type !== "function" || !(size === 8 || size === 4 || size === 2 || size === 1)) {
-    throw typeError("Cannot view: the type must be a typed array constructor");
-  }
-  checkSize(length, "view", "length");
-  const { buffer, byteOffset } = scratch.view(offset, length * size);
-  if (offset % size !== 0) {
-    throw rangeError(`Cannot view: the offset must be a multiple of the element's ${size} bytes, not ${offset}`);
-  }
-  return new type(buffer, byteOffset, length);
+  if (array.length < length) throw new TypeError("Cannot make an array: its memory was taken back meanwhile");
 }

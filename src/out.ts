@@ -1,5 +1,5 @@
 import { describe } from "./check.ts";
-import { ClosedError, typeError } from "./errors.ts";
+import { ClosedError } from "./errors.ts";
 
 /**
  * The types of an out-parameter, and what `value` then is.
@@ -132,7 +132,7 @@ function gone(what: string): ClosedError {
 }
 
 function wrongValue(needed: string, value: unknown): TypeError {
-  return typeError(`Cannot set the out-parameter: ${needed} is needed, not ${describe(value)}`);
+  return new TypeError(`Cannot set the out-parameter: ${needed} is needed, not ${describe(value)}`);
 }
 
 /** What all kinds show of themselves; a log must not fail because the memory has ended. */
@@ -262,7 +262,7 @@ export const OUT_SIZE = 8;
 export function checkOutType(type: unknown): asserts type is OutType {
   if (!TYPES.includes(type as OutType)) {
     const shown = typeof type === "string" ? `"${type}"` : describe(type);
-    throw typeError(`Cannot make an out-parameter: the type must be one of ${TYPES.join(", ")}, not ${shown}`);
+    throw new TypeError(`Cannot make an out-parameter: the type must be one of ${TYPES.join(", ")}, not ${shown}`);
   }
 }
 

@@ -1,8 +1,7 @@
 import { type BumpAlloc, type BumpAllocOptions, checkOptions } from "./bump_alloc.ts";
-import { checkObject, checkSize } from "./check.ts";
-import { isCalledByUsers, rangeError, typeError } from "./errors.ts";
+import { checkObject, checkSize, signalOf } from "./check.ts";
+import { ClosedError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
-import { signalOf } from "./reading.ts";
 import { Slots } from "./slots.ts";
 
 /**
@@ -21,7 +20,7 @@ import { Slots } from "./slots.ts";
 export interface BumpPoolOptions extends Omit<BumpAllocOptions, "prefault"> {
   /** Address space of each lease, rounded up to whole pages; default 64 MiB. Costs no memory until it is used. */
   size?: number;
-  /** Most leases at once; default 1,024. `limit * size` bytes of address space are reserved at once. */
+  /** Most leases at once; default 10,000. Each allocator's address space is reserved when it is first needed. */
   limit?: number;
   /** What `use` does when `limit` leases are out: `"wait"` for one to come back (default), or `"throw"`. */
   whenFull?: "wait" | "throw";
@@ -52,7 +51,7 @@ export interface BumpPoolStats {
   readonly idle: number;
   /** Calls of `use` that wait for a lease; a count. */
   readonly waiting: number;
-  /** Pinned promises that leases wait for; a count. None, while calls wait: `use` inside `use` may wait for itself. */
+  /** Pinned promises that keep leases; a count. */
   readonly pins: number;
   /** Highest `leased` so far; a count. */
   readonly peak: number;
@@ -87,11 +86,11 @@ export interface BumpPoolUseOptions {
 }
 
 const DEFAULT_SIZE = 64 * 1024 * 1024;
-const DEFAULT_LIMIT = 1024;
+const DEFAULT_LIMIT = 10_000;
 const DEFAULT_RETAIN = 1024 * 1024;
 
 /**
- * Scratch memory for servers: an allocator of its own for each request in flight, all in one reservation.
+ * Scratch memory for servers: an allocator of its own for each request in flight.
  *
  * **Lifetime.** A lease is a {@linkcode BumpAlloc}. Closing it takes its memory back: every view of it has length 0 from
  * then on, and the object is dead (`ClosedError`), also while its memory is leased to someone else.
@@ -126,19 +125,15 @@ export class BumpPool implements Disposable {
   readonly #throws: boolean;
   readonly #retain: number;
 
-  /**
-   * Reserves address space for `limit` leases.
-   *
-   * @throws {ReserveError} The operating system refuses that much.
-   */
+  /** Makes an empty pool: an allocator is made when it is first needed. */
   constructor(options: BumpPoolOptions = {}) {
     checkObject(options, "make a pool", "{ limit: 100 }");
     const { size = DEFAULT_SIZE, retain = DEFAULT_RETAIN, limit = DEFAULT_LIMIT, whenFull = "wait" } = options;
     const settings = checkOptions({ ...options, size, retain });
     checkSize(limit, "make a pool", "limit");
-    if (limit === 0) throw rangeError("Cannot make a pool: the limit must be at least 1");
+    if (limit === 0) throw new RangeError("Cannot make a pool: the limit must be at least 1");
     if (whenFull !== "wait" && whenFull !== "throw") {
-      throw typeError('Cannot make a pool: whenFull must be "wait" or "throw"');
+      throw new TypeError('Cannot make a pool: whenFull must be "wait" or "throw"');
     }
     this.#slots = new Slots(settings, limit);
     this.#throws = whenFull === "throw";
@@ -193,14 +188,17 @@ export class BumpPool implements Disposable {
    * ```
    */
   async use<T>(fn: (scratch: BumpAlloc) => Promise<T> | T, options: BumpPoolUseOptions = {}): Promise<T> {
-    if (typeof fn !== "function") throw typeError("Cannot use the pool: a function is needed");
+    if (typeof fn !== "function") throw new TypeError("Cannot use the pool: a function is needed");
     const signal = signalOf(options, "use the pool");
     const slots = this.#slots;
     const wait = !this.#throws && !slots.closed && !slots.available;
     await using scratch = wait ? await slots.wait(signal) : slots.lease();
+    if (scratch === null) throw new ClosedError("lease", "pool");
     const result = await fn(scratch);
     if (ArrayBuffer.isView(result) && scratch.owns(result)) {
-      throw typeError("Cannot use the pool: the function returned a view of its lease, which ends now; return a copy");
+      throw new TypeError(
+        "Cannot use the pool: the function returned a view of its lease, which ends now; return a copy",
+      );
     }
     return result;
   }
@@ -291,10 +289,6 @@ export class BumpPool implements Disposable {
     const { leased, idle, waiting, pins, limit, idleResident } = this.stats();
     return `BumpPool { leased: ${leased}, idle: ${idle}, waiting: ${waiting}, pins: ${pins}, limit: ${limit}, ` +
       `idleResident: ${formatBytes(idleResident)} }`;
-  }
-
-  static {
-    isCalledByUsers(this);
   }
 }
 

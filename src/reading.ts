@@ -1,5 +1,4 @@
-import { checkObject, checkSize, describe } from "./check.ts";
-import { rangeError, typeError } from "./errors.ts";
+import { checkSize, describe, signalOf } from "./check.ts";
 import { formatBytes } from "./format.ts";
 import { cut, drop, grown } from "./growing.ts";
 import type { Mark, Scratch } from "./scratch.ts";
@@ -132,18 +131,6 @@ export async function readAll(
   return await finished(block, workOn(source, block, signal), signal);
 }
 
-/** Checks options; throws when the signal was aborted before. */
-function signalOf(options: ReadFileOptions, what: string): AbortSignal | undefined {
-  checkObject(options, what, "{ signal: AbortSignal.timeout(1000) }");
-  const { signal } = options;
-  if (signal === undefined) return undefined;
-  if (!(signal instanceof AbortSignal)) {
-    throw typeError(`Cannot ${what}: signal must be an AbortSignal, not ${describe(signal)}`);
-  }
-  signal.throwIfAborted();
-  return signal;
-}
-
 /** How a source is read into a block. */
 interface Work {
   reading(): Promise<void>;
@@ -155,7 +142,7 @@ interface Work {
 function workOn(source: ReadSource, block: Block, signal: AbortSignal | undefined): Work {
   if (source === null) return { reading: () => Promise.resolve(), writesItself: false };
   if (source instanceof Request || source instanceof Response) {
-    if (source.bodyUsed) throw typeError("Cannot read the source: its body was read before");
+    if (source.bodyUsed) throw new TypeError("Cannot read the source: its body was read before");
     return workOn(source.body, block, signal);
   }
   if (source instanceof Blob) {
@@ -186,7 +173,7 @@ function workOn(source: ReadSource, block: Block, signal: AbortSignal | undefine
   if (typeof source === "object" && typeof source.read === "function") {
     return { reading: () => fill(block, source, signal), writesItself: true };
   }
-  throw typeError(
+  throw new TypeError(
     "Cannot read the source: it must be a stream, Request, Response, Blob, an async iterable of bytes, or have `read`",
   );
 }
@@ -290,7 +277,7 @@ class Block {
     this.#checkThere();
     const most = this.#isProbing ? PROBE : this.#size - this.#length;
     if (!(Number.isInteger(read) && read > 0 && read <= most)) {
-      throw typeError(`Cannot ${this.#what}: it says that it read ${read} bytes into a buffer of ${most}`);
+      throw new TypeError(`Cannot ${this.#what}: it says that it read ${read} bytes into a buffer of ${most}`);
     }
     if (this.#isProbing) this.add(this.#probe!.subarray(0, read));
     else this.#length += read;
@@ -301,11 +288,13 @@ class Block {
   /** Appends a copy. */
   add(chunk: unknown): void {
     if (!(chunk instanceof Uint8Array)) {
-      throw typeError(`Cannot ${this.#what}: its chunks must be Uint8Arrays, and one is ${describe(chunk)}`);
+      throw new TypeError(`Cannot ${this.#what}: its chunks must be Uint8Arrays, and one is ${describe(chunk)}`);
     }
     const end = this.#length + chunk.length;
     if (end > this.#limit) {
-      throw rangeError(`Cannot ${this.#what}: it has more than the ${formatBytes(this.#limit)} that \`limit\` allows`);
+      throw new RangeError(
+        `Cannot ${this.#what}: it has more than the ${formatBytes(this.#limit)} that \`limit\` allows`,
+      );
     }
     this.#checkThere();
     if (end > this.#size) this.#grow(end, Math.max(2 * this.#size, FIRST_BLOCK));
@@ -343,6 +332,6 @@ class Block {
   #checkThere(): void {
     if (this.#bytes.length === this.#size) return;
     this.scratch.alloc(0); // says what is wrong
-    throw typeError(`Cannot ${this.#what}: the memory for it was taken back meanwhile`);
+    throw new TypeError(`Cannot ${this.#what}: the memory for it was taken back meanwhile`);
   }
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { BumpScope } from "./arena.ts";
+import type { BumpScope } from "./scratch_arena.ts";
 import type { Out, OutType } from "./out.ts";
 import type { ReadAllOptions, ReadFileOptions, ReadSource } from "./reading.ts";
 import type { BumpWriter, BumpWriterOptions } from "./writer.ts";
@@ -201,6 +201,10 @@ export interface Scratch {
   readonly used: number;
   /** Opens a nested lifetime: every view from it is dead when it ends. Until then this one allocates nothing. */
   scope(): BumpScope;
+  /** Opens a frame: a scope for calls that are many, whose views die a little later. */
+  frame(): BumpScope;
+  /** Calls `fn` with a frame, ends the frame, and gives the result back. */
+  frame<T>(fn: (frame: BumpScope) => T): T;
   /** Keeps the memory in use until the promise settles; gives the promise. */
   pin<T>(promise: Promise<T>): Promise<T>;
   /** The position of the cursor, for `rewind`. */

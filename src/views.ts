@@ -1,35 +1,18 @@
-/** What a view or a buffer is, whatever it says of itself: its own properties and a subclass may say anything. */
-import { describe } from "./check.ts";
-import { typeError } from "./errors.ts";
+/** Typed arrays and other views in an arena's memory. */
 
-/** A view's type, to make another of it. */
-export interface ViewType {
+import type { Arena } from "./arena.ts";
+import { isDetached } from "./buffers.ts";
+import { checkSize, checkView, describe } from "./check.ts";
+import { cannot, type What } from "./errors.ts";
+import type { Copied, TypedArray, TypedArrayConstructor } from "./scratch.ts";
+
+// Taken once: a program may replace the global ones, by classes that allocate.
+const { DataView: OwnDataView, Uint8Array: OwnUint8Array } = globalThis;
+
+/** A view's built-in type, to make another of it. */
+interface ViewType {
   readonly BYTES_PER_ELEMENT?: number;
-  new (buffer: ArrayBuffer, offset: number, length: number): ArrayBufferView;
-}
-
-/** The built-in type of a view: that of a subclass, such as Node's `Buffer`, is its base. */
-export function viewType(view: ArrayBufferView): ViewType {
-  const name = typedArrayName.call(view);
-  return name === undefined ? DataView : arrayTypes[name];
-}
-
-/** The bytes of a view or a buffer. */
-export function bytesOf(source: ArrayBufferView | ArrayBufferLike, what: string): Uint8Array {
-  const isArray = typedArrayName.call(source) !== undefined;
-  const isView = isArray || ArrayBuffer.isView(source);
-  const buffer = isView ? (isArray ? arrayBuffer : dataViewBuffer).call(source) : source as ArrayBufferLike;
-  if (!(buffer instanceof ArrayBuffer)) {
-    if (!isView && !(buffer instanceof SharedArrayBuffer)) {
-      throw typeError(`Cannot ${what}: a typed array, DataView or ArrayBuffer is needed, not ${describe(source)}`);
-    }
-  } else if (buffer.detached) {
-    throw typeError(`Cannot ${what}: the buffer of the source was transferred away, or its memory was taken back`);
-  }
-  if (!isView) return new Uint8Array(buffer);
-  return isArray
-    ? new Uint8Array(buffer, arrayByteOffset.call(source), arrayByteLength.call(source))
-    : new Uint8Array(buffer, dataViewByteOffset.call(source), dataViewByteLength.call(source));
+  new (buffer: ArrayBufferLike, offset: number, length: number): ArrayBufferView;
 }
 
 /** The built-in typed arrays by name. Float16Array came with Deno 2.3. */
@@ -39,16 +22,130 @@ const arrayTypes: Record<string, ViewType> = Object.fromEntries(
 );
 
 // The getters that a view's own property or a subclass cannot replace.
-const typedArrayPrototype = Object.getPrototypeOf(Uint8Array.prototype);
+const typedArrayPrototype = Object.getPrototypeOf(OwnUint8Array.prototype);
 /** Name of a typed array's built-in type; undefined for all else. */
 export const typedArrayName = getter<string | undefined>(typedArrayPrototype, Symbol.toStringTag);
-export const arrayBuffer = getter<ArrayBufferLike>(typedArrayPrototype, "buffer");
-export const arrayByteOffset = getter<number>(typedArrayPrototype, "byteOffset");
-export const arrayByteLength = getter<number>(typedArrayPrototype, "byteLength");
-const dataViewBuffer = getter<ArrayBufferLike>(DataView.prototype, "buffer");
-const dataViewByteOffset = getter<number>(DataView.prototype, "byteOffset");
-const dataViewByteLength = getter<number>(DataView.prototype, "byteLength");
+const arrayBuffer = getter<ArrayBufferLike>(typedArrayPrototype, "buffer");
+const arrayByteOffset = getter<number>(typedArrayPrototype, "byteOffset");
+const arrayByteLength = getter<number>(typedArrayPrototype, "byteLength");
+const dataViewBuffer = getter<ArrayBufferLike>(OwnDataView.prototype, "buffer");
+const dataViewByteOffset = getter<number>(OwnDataView.prototype, "byteOffset");
+const dataViewByteLength = getter<number>(OwnDataView.prototype, "byteLength");
 
 function getter<T>(prototype: object, name: PropertyKey): () => T {
   return Object.getOwnPropertyDescriptor(prototype, name)!.get as () => T;
+}
+
+/** Where a view's bytes are. */
+export interface Place {
+  readonly buffer: ArrayBufferLike;
+  readonly start: number;
+  readonly byteLength: number;
+}
+
+/** Where a view's bytes are, whatever it says of itself. Throws when they are gone. */
+export function placeOf(view: unknown, what: What): Place {
+  checkView(view, what);
+  const isArray = typedArrayName.call(view) !== undefined;
+  const buffer = (isArray ? arrayBuffer : dataViewBuffer).call(view);
+  if (buffer instanceof ArrayBuffer && isDetached(buffer)) {
+    throw cannot(TypeError, what, "the view's buffer was transferred away, or its memory was taken back");
+  }
+  return isArray
+    ? { buffer, start: arrayByteOffset.call(view), byteLength: arrayByteLength.call(view) }
+    : { buffer, start: dataViewByteOffset.call(view), byteLength: dataViewByteLength.call(view) };
+}
+
+/** The built-in type of a view: that of a subclass, such as Node's `Buffer`, is its base. */
+function viewType(view: ArrayBufferView): ViewType {
+  const name = typedArrayName.call(view);
+  return name === undefined ? OwnDataView as ViewType : arrayTypes[name];
+}
+
+/** A typed array of `length` elements. */
+export function allocArray<T>(arena: Arena, type: TypedArrayConstructor<T>, length: number, what: What): T {
+  const size = sizeOf(type, what);
+  if (typeof length !== "number" || (length | 0) !== length || length < 0) checkSize(length, what, "length");
+  const start = arena.take(length * size, undefined, what);
+  return new type(arena.buffer, start, length);
+}
+
+/** As `allocArray`, with zeros. */
+export function allocArrayZeroed<T>(arena: Arena, type: TypedArrayConstructor<T>, length: number, what: What): T {
+  const size = sizeOf(type, what);
+  checkSize(length, what, "length");
+  const start = arena.take(length * size, undefined, what);
+  arena.clear(start, length * size);
+  return new type(arena.buffer, start, length);
+}
+
+/** A typed array over allocated bytes. */
+export function viewArray<T>(
+  arena: Arena,
+  type: TypedArrayConstructor<T>,
+  offset: number,
+  length: number,
+  what: What,
+): T {
+  const size = sizeOf(type, what);
+  checkSize(length, what, "length");
+  const { buffer, start } = arena.viewElsewhere(offset, length * size, what);
+  if (offset % size !== 0) {
+    throw cannot(RangeError, what, `the offset must be a multiple of the element's ${size} bytes, not ${offset}`);
+  }
+  return new type(buffer, start, length);
+}
+
+/** Bytes of one element. A power of two up to eight: what a class says of itself must not move the cursor back. */
+function sizeOf(type: TypedArrayConstructor<unknown>, what: What): number {
+  const size = type?.BYTES_PER_ELEMENT;
+  if (typeof type === "function" && (size === 8 || size === 4 || size === 2 || size === 1)) return size;
+  throw cannot(TypeError, what, "the type must be a typed array constructor");
+}
+
+/** The bytes of a view or a buffer, whatever it says of itself. Throws when they are gone. */
+export function bytesOf(source: ArrayBufferView | ArrayBufferLike, what: What): Uint8Array {
+  if (ArrayBuffer.isView(source)) {
+    const { buffer, start, byteLength } = placeOf(source, what);
+    return new OwnUint8Array(buffer, start, byteLength);
+  }
+  if (source instanceof SharedArrayBuffer) return new OwnUint8Array(source);
+  if (!(source instanceof ArrayBuffer)) {
+    throw cannot(TypeError, what, `a typed array, DataView or ArrayBuffer is needed, not ${describe(source)}`);
+  }
+  if (isDetached(source)) throw cannot(TypeError, what, "the buffer was transferred away");
+  return new OwnUint8Array(source);
+}
+
+/** A copy of a view: same type, same elements. Of a buffer, its bytes. */
+export function copy<T extends ArrayBufferView | ArrayBufferLike>(arena: Arena, source: T, what: What): Copied<T> {
+  const bytes = bytesOf(source, what);
+  const byteLength = bytes.length;
+  const to = arena.take(byteLength, undefined, what);
+  new OwnUint8Array(arena.buffer, to, byteLength).set(bytes);
+  const type = ArrayBuffer.isView(source) ? viewType(source) : OwnUint8Array;
+  return new type(arena.buffer, to, byteLength / (type.BYTES_PER_ELEMENT ?? 1)) as ArrayBufferView as Copied<T>;
+}
+
+/** A typed array with another length: in place when it is the last block or shrinks, else a copy. */
+export function realloc<T extends TypedArray>(arena: Arena, array: T, length: number, what: What): T {
+  if (typedArrayName.call(array) === undefined) {
+    throw cannot(TypeError, what, `a typed array is needed, not ${describe(array)}`);
+  }
+  checkSize(length, what, "length");
+  arena.checkUsable(what);
+  const { buffer, start, byteLength } = placeOf(array, what);
+  const type = viewType(array);
+  const wanted = length * (type.BYTES_PER_ELEMENT ?? 1);
+  if (arena.baseOf(buffer, start, 0) < 0) {
+    throw cannot(TypeError, what, "the view is not memory of this allocator (or was taken back)");
+  }
+  if (arena.isLast(buffer, start, start + byteLength)) {
+    const moved = arena.resizeLast(start, wanted, what);
+    return new type(arena.buffer, moved, length) as ArrayBufferView as T;
+  }
+  if (wanted <= byteLength) return new type(buffer, start, length) as ArrayBufferView as T;
+  const to = arena.take(wanted, undefined, what);
+  new OwnUint8Array(arena.buffer, to, byteLength).set(new OwnUint8Array(buffer, start, byteLength));
+  return new type(arena.buffer, to, length) as ArrayBufferView as T;
 }

@@ -1,5 +1,5 @@
 import { checkFlag, checkObject, checkSize, describe } from "./check.ts";
-import { ClosedError, rangeError, typeError } from "./errors.ts";
+import { ClosedError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
 import { cut, grown } from "./growing.ts";
 import type { Scratch } from "./scratch.ts";
@@ -298,7 +298,7 @@ export class BumpWriter {
    * ```
    */
   text(text: string): this {
-    if (typeof text !== "string") throw typeError(`Cannot write text: a string is needed, not ${describe(text)}`);
+    if (typeof text !== "string") throw new TypeError(`Cannot write text: a string is needed, not ${describe(text)}`);
     const { length } = text;
     const at = this.#length;
     if (length > SHORT_TEXT) return this.#longText(text);
@@ -622,7 +622,7 @@ export class BumpWriter {
   #checkWritten(position: number, size: number): void {
     if (!(Number.isSafeInteger(position) && position >= 0 && position + size <= this.#length)) {
       checkSize(position, "write", "position");
-      throw rangeError(
+      throw new RangeError(
         `Cannot write ${formatBytes(size)} at position ${position}: only ${
           formatBytes(this.#length)
         } were written so far`,
@@ -657,21 +657,21 @@ function viewOver(block: Uint8Array<ArrayBuffer>): DataView<ArrayBuffer> {
 
 function wrongNumber(value: unknown, range: string): Error {
   if (typeof value !== "number") {
-    return typeError(`Cannot write the number: a number is needed, not ${describe(value)}`);
+    return new TypeError(`Cannot write the number: a number is needed, not ${describe(value)}`);
   }
-  return rangeError(`Cannot write the number: an integer from ${range} is needed, not ${value}`);
+  return new RangeError(`Cannot write the number: an integer from ${range} is needed, not ${value}`);
 }
 
 function wrongBigInt(value: unknown, range: string): Error {
   if (typeof value !== "bigint") {
-    return typeError(`Cannot write the number: a bigint is needed, not ${describe(value)}`);
+    return new TypeError(`Cannot write the number: a bigint is needed, not ${describe(value)}`);
   }
-  return rangeError(`Cannot write the number: a bigint from ${range} is needed, not ${value}n`);
+  return new RangeError(`Cannot write the number: a bigint from ${range} is needed, not ${value}n`);
 }
 
 function checkFloat32(value: number): void {
   if (typeof value !== "number") throw wrongNumber(value, "any");
   if (Math.abs(Math.fround(value)) === Infinity && Math.abs(value) !== Infinity) {
-    throw rangeError(`Cannot write the number: ${value} is beyond a 32-bit float`);
+    throw new RangeError(`Cannot write the number: ${value} is beyond a 32-bit float`);
   }
 }

@@ -604,7 +604,7 @@ Deno.test("ends while a read runs: PinnedError, await using waits, a scope insid
     reading = scope.readAll(slow());
     await begun.promise;
     assertThrows(() => scope.end(), PinnedError);
-    assertThrows(() => scratch.reset(), ScopeError);
+    assertThrows(() => scratch.reset(), PinnedError);
     assertThrows(() => scratch.close(), PinnedError);
     chunks.open();
   }
