@@ -13,7 +13,7 @@ import type { Mark, Scratch } from "./scratch.ts";
  *
  * await using scratch = new BumpAlloc();
  * const sources: ReadSource[] = [new Request("http://x/", { method: "POST", body: "one" }), new Blob(["two"]), null];
- * for (const source of sources) console.log((await scratch.readAll(source)).length);
+ * for (const source of sources) await scratch.readAll(source);
  * assertEquals(scratch.used, 11); // three bytes each; the second block begins at a multiple of eight
  * ```
  */

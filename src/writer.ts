@@ -639,7 +639,18 @@ export class BumpWriter {
     throw new ClosedError("write", "scope or allocator that made the writer");
   }
 
-  /** For `JSON.stringify`. */
+  /**
+   * For `JSON.stringify`.
+   *
+   * @example
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * assertEquals(JSON.stringify(scratch.writer().u32(7)), '{"length":4}');
+   * ```
+   */
   toJSON(): { length: number } {
     return { length: this.#length };
   }
