@@ -156,11 +156,8 @@ function workOn(source: ReadSource, block: Block, signal: AbortSignal | undefine
       const { done, value } = await reader.read();
       return done ? null : value;
     };
-    const reading = async () => {
-      await collect(block, next, (reason) => reader.cancel(reason), signal);
-      reader.releaseLock();
-    };
-    return { reading, writesItself: false };
+    // The lock stays: releasing it makes an error object, which costs more than a small body, and nobody needs the stream.
+    return { reading: () => collect(block, next, (reason) => reader.cancel(reason), signal), writesItself: false };
   }
   if (typeof source === "object" && Symbol.asyncIterator in source) {
     const iterator = source[Symbol.asyncIterator]();
@@ -220,12 +217,14 @@ async function finished(
   { reading, writesItself }: Work,
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const aborted = Promise.withResolvers<never>();
-  const abort = () => aborted.reject(signal!.reason);
+  const aborted = signal && Promise.withResolvers<never>();
+  const abort = () => aborted!.reject(signal!.reason);
   signal?.addEventListener("abort", abort, { once: true });
+  const orAborted = <T>(promise: Promise<T>) =>
+    aborted === undefined ? promise : Promise.race([promise, aborted.promise]);
   const work = async () => {
     try {
-      await (writesItself ? reading() : Promise.race([reading(), aborted.promise]));
+      await (writesItself ? reading() : orAborted(reading()));
       signal?.throwIfAborted();
       return block.finish();
     } catch (error) {
@@ -235,7 +234,7 @@ async function finished(
       signal?.removeEventListener("abort", abort);
     }
   };
-  return await Promise.race([block.scratch.pin(work()), aborted.promise]);
+  return await orAborted(block.scratch.pin(work()));
 }
 
 /** A block that is filled from its beginning, grows when it is full, and is cut to what it holds. */
