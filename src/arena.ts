@@ -458,10 +458,13 @@ export class Arena {
   /** Keeps the memory from ending until a promise settles; and `user` from being collected. */
   pin(promise: PromiseLike<unknown>, user: object): void {
     const pins = this.#pins ??= new Set();
+    const { hold } = this;
+    hold.pins++;
     const unpin = async () => {
       try {
         await promise; // never goes on at once, whatever a thenable does
       } catch { /* whoever has the promise handles it */ }
+      hold.pins--;
       if (user !== null) pins.delete(settled);
     };
     const settled: Promise<void> = unpin();

@@ -44,6 +44,8 @@ export class Hold implements ChunkSource, WindowMaker {
   address: number;
   /** Whether others may move the native cursor: allocators that attach, or native callers. */
   isShared: boolean;
+  /** Pinned promises that use the memory. */
+  pins = 0;
   readonly #native: BumpLibrary = library();
   readonly #levels: Windows[] = [];
   /** Pages go back in units of this. */
