@@ -17,7 +17,7 @@ export function loadLibrary<T extends Deno.ForeignLibraryInterface>(
   requireDeno2();
   requestFfi();
   const override = overrideFile();
-  const bytes = override === null ? prebuiltBytes() : readOverride(override);
+  const bytes = override === null ? libraryBytes() : readOverride(override);
   const failures: unknown[] = [];
   for (const make of waysFor(Deno.build.os)) {
     let file: LoadableFile;
@@ -106,10 +106,9 @@ function isCutOff(bytes: Uint8Array<ArrayBuffer>): boolean {
   return false;
 }
 
-function prebuiltBytes(): Uint8Array<ArrayBuffer> {
-  if (prebuilt !== null) return prebuilt.bytes();
-  const own = ownBuild();
-  if (own !== null) return own;
+function libraryBytes(): Uint8Array<ArrayBuffer> {
+  const bytes = prebuilt() ?? ownBuild();
+  if (bytes !== null) return bytes;
   throw atCaller(
     new Error(
       `Cannot load the native library: there is none for ${platform}. Build one from native/ with ` +

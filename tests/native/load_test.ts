@@ -13,8 +13,9 @@ const notLinux = Deno.build.os === "linux" ? null : "it is for Linux";
 const isWindows = Deno.build.os === "windows" ? "Windows has another way: stable_file_test.ts" : null;
 
 Deno.test("there is a library for this platform", () => {
-  assert(prebuilt !== null, `none for ${platform}`);
-  assert(prebuilt.bytes().length > 4096);
+  const bytes = prebuilt();
+  assert(bytes !== null, `none for ${platform}`);
+  assert(bytes.length > 4096);
 });
 
 // ---- from memory -----------------------------------------------------------
@@ -37,7 +38,7 @@ function isMemoryFile(path: string): boolean {
 
 testUnless(notLinux, "a memory file's descriptor is closed once the library is loaded", () => {
   for (let i = 0; i < 20; i++) {
-    const file = memoryFile(prebuilt!.bytes());
+    const file = memoryFile(prebuilt()!);
     assert(isMemoryFile(file.path));
     assert(loads(file.path));
     assert(!isMemoryFile(file.path));
@@ -52,7 +53,7 @@ testUnless(notLinux, "a memory file that is not loaded is closed, and never some
   assert(!isMemoryFile(refused.path));
 
   // The library was loaded, and closed it, and then a symbol was missing.
-  const file = memoryFile(prebuilt!.bytes());
+  const file = memoryFile(prebuilt()!);
   const number = file.path.split("/").at(-1);
   assert(loads(file.path));
   const opened: Deno.FsFile[] = [];
@@ -84,7 +85,7 @@ testUnless(
 // ---- from a file -----------------------------------------------------------
 
 testUnless(isWindows, "a file is in a folder that only this user enters, and is removed after loading", () => {
-  const file = extractToFile(prebuilt!.bytes());
+  const file = extractToFile(prebuilt()!);
   const folder = file.path.slice(0, file.path.lastIndexOf("/"));
   assertEquals(Deno.statSync(folder).mode! & 0o777, 0o700);
   assert(loads(file.path));
@@ -124,7 +125,7 @@ const OVERRIDING = [...new Set(["--allow-ffi", "--allow-env", "--allow-read", ..
 
 /** Writes this platform's library to a file. */
 async function library(path: string): Promise<string> {
-  await Deno.writeFile(path, prebuilt!.bytes());
+  await Deno.writeFile(path, prebuilt()!);
   return path;
 }
 
@@ -157,7 +158,7 @@ Deno.test("BUMP_ALLOC_LIB names a missing file, a folder, or no library: an erro
 Deno.test("BUMP_ALLOC_LIB names a library whose end is missing: an error, and no SIGBUS", () =>
   withTemporary(async (folder) => {
     const file = `${folder}/library`;
-    const bytes = prebuilt!.bytes();
+    const bytes = prebuilt()!;
     for (const length of [40, 64, 100, 1000, 4096, bytes.length >> 1, bytes.length - 2000]) {
       await Deno.writeFile(file, bytes.subarray(0, length));
       await assertRefused({ flags: OVERRIDING, env: { BUMP_ALLOC_LIB: file } }, "Cannot load", file, "BUMP_ALLOC_LIB");

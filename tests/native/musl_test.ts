@@ -8,7 +8,7 @@ const noMusl = platform === "linux_x86_64" ? missing("musl-gcc") : "it is for Li
 testUnless(noMusl, "the prebuilt library loads and allocates under musl", async () => {
   const folder = await Deno.makeTempDir();
   try {
-    await Deno.writeFile(`${folder}/bump.so`, prebuilt!.bytes());
+    await Deno.writeFile(`${folder}/bump.so`, prebuilt()!);
     const source = new URL("test_musl.c", import.meta.url);
     const run = async (command: string, args: string[]) => {
       const { success, stdout, stderr } = await new Deno.Command(command, { args }).output();

@@ -10,7 +10,7 @@ import { testUnless } from "../skip.ts";
 const windows = Deno.build.os === "windows";
 const notWindows = windows ? null : "elsewhere the library is not loaded from there";
 const MOD = new URL("../../mod.ts", import.meta.url).href;
-const bytes = prebuilt!.bytes();
+const bytes = prebuilt()!;
 
 /** What tells a process its temporary folder, on any system. */
 function temporary(folder: string): Record<string, string> {
