@@ -17,36 +17,35 @@ type Name = keyof typeof symbols;
 
 /**
  * What is called often, or must work when the program has given the permission for FFI up. `Deno.dlopen` compiles each
- * function that it binds, about 0.4 ms each; the others are bound by their address when they are first called, which
- * asks for the permission at each call.
+ * function that it binds, 0.25 ms each in a process that starts; the others are bound by their address when they are
+ * first called, which asks for the permission at each call.
  */
-const EAGER: readonly Name[] = ["bump_close", "bump_lease", "bump_cursor", "bump_reset", "bump_pointer"];
+const AT_ONCE: readonly Name[] = ["bump_pointer", "bump_lease", "bump_cursor", "bump_reset", "bump_close"];
 
 let loaded: { functions: BumpLibrary; callbacks: Callbacks } | undefined;
 
 /** The C library, loaded at the first call: importing the module loads nothing. */
 export function library(): BumpLibrary {
-  return (loaded ??= open()).functions;
+  return (loaded ??= load()).functions;
 }
 
 /** The addresses of the C library's allocator callbacks. */
 export function callbacks(): Callbacks {
-  return (loaded ??= open()).callbacks;
+  return (loaded ??= load()).callbacks;
 }
 
-function open(): NonNullable<typeof loaded> {
+function load(): NonNullable<typeof loaded> {
   const names = Object.keys(symbols) as Name[];
   const table: Record<string, Deno.ForeignFunction | Deno.ForeignStatic<"pointer">> = {};
-  for (const name of names) table[name] = EAGER.includes(name) ? symbols[name] : { type: "pointer" };
-  for (const name of callbackNames) table[name] = { type: "pointer" };
+  for (const name of [...names, ...callbackNames]) table[name] = { type: "pointer" };
+  for (const name of AT_ONCE) table[name] = symbols[name];
   const bound = loadLibrary(table) as Record<string, unknown>;
   const functions: Record<string, unknown> = {};
   for (const name of names) {
-    if (EAGER.includes(name)) functions[name] = bound[name];
-    else bindLater(functions, name, bound[name] as Deno.PointerObject);
+    if (AT_ONCE.includes(name)) functions[name] = bound[name];
+    else bindLater(functions, name, bound[name] as Deno.PointerObject<Deno.ForeignFunction>);
   }
-  const { bump_abi } = functions as BumpLibrary;
-  const abi = bump_abi();
+  const abi = (functions as BumpLibrary).bump_abi();
   if (abi !== ABI) {
     throw atCaller(
       new Error(
@@ -56,6 +55,23 @@ function open(): NonNullable<typeof loaded> {
     );
   }
   return { functions: functions as BumpLibrary, callbacks: bound as Callbacks };
+}
+
+/** Makes a function of an address at its first use. */
+function bindLater(
+  functions: Record<string, unknown>,
+  name: Name,
+  address: Deno.PointerObject<Deno.ForeignFunction>,
+): void {
+  Object.defineProperty(functions, name, {
+    configurable: true,
+    get() {
+      const native = new Deno.UnsafeFnPointer(address, symbols[name] as Deno.ForeignFunction);
+      const value = (...args: never[]) => native.call(...args);
+      Object.defineProperty(functions, name, { value });
+      return value;
+    },
+  });
 }
 
 let processLibrary: { callbacks: ProcessCallbacks; control: bigint } | undefined;
@@ -88,17 +104,4 @@ function openProcessLibrary(control: Deno.PointerObject): ProcessCallbacks {
 
 function anotherIsNamed(): SharedError {
   return new SharedError("Cannot name the process's own allocator: another one was named before, for good");
-}
-
-/** Makes a function of an address at its first use. */
-function bindLater(functions: Record<string, unknown>, name: Name, address: Deno.PointerObject): void {
-  Object.defineProperty(functions, name, {
-    configurable: true,
-    get() {
-      const native = new Deno.UnsafeFnPointer(address as never, symbols[name] as Deno.ForeignFunction);
-      const value = (...args: never[]) => native.call(...args);
-      Object.defineProperty(functions, name, { value });
-      return value;
-    },
-  });
 }
