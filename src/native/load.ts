@@ -163,7 +163,8 @@ const OVERRIDE_HINTS: Partial<Record<typeof Deno.build.os, string>> = {
 };
 
 function loadFailure(name: string, failures: unknown[], hints: typeof PREBUILT_HINTS): Error {
-  const reasons = failures.map((error) => error instanceof Error ? error.message : String(error));
+  // Windows ends its sentences, and the line.
+  const reasons = failures.map((error) => (error as Error).message.replace(/[.\s]+$/, ""));
   return new Error(`Cannot load ${name}: ${reasons.join("; ")}. ${hints[Deno.build.os] ?? hints.linux}`, {
     cause: failures.length === 1 ? failures[0] : new AggregateError(failures),
   });

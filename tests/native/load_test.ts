@@ -136,6 +136,9 @@ function existing(path: string): boolean {
 
 const OVERRIDING = [...new Set(["--allow-ffi", "--allow-env", "--allow-read", ...LOADING])];
 
+/** What another library's file is called: Windows adds an extension to a name that has none. */
+const LIBRARY = Deno.build.os === "windows" ? "library.dll" : "library";
+
 /** Writes this platform's library to a file. */
 async function library(path: string): Promise<string> {
   await Deno.writeFile(path, prebuilt()!);
@@ -144,7 +147,7 @@ async function library(path: string): Promise<string> {
 
 Deno.test("BUMP_ALLOC_LIB names another file, where --allow-env permits to see it", () =>
   withTemporary(async (folder) => {
-    const BUMP_ALLOC_LIB = await library(join(folder, "library"));
+    const BUMP_ALLOC_LIB = await library(join(folder, LIBRARY));
     await assertAllocates({ flags: OVERRIDING, env: { BUMP_ALLOC_LIB } });
     await assertAllocates({ flags: [...LOADING], env: { BUMP_ALLOC_LIB: "/does/not/exist" } });
     const unreadable = { flags: ["--allow-ffi", "--allow-env"], env: { BUMP_ALLOC_LIB } };
@@ -154,23 +157,23 @@ Deno.test("BUMP_ALLOC_LIB names another file, where --allow-env permits to see i
 
 Deno.test("BUMP_ALLOC_LIB: the file is loaded from where it is, by a name relative to the current folder, too", () =>
   withTemporary(async (folder) => {
-    await library(join(folder, "library"));
+    await library(join(folder, LIBRARY));
     // A loaded library's file is mapped; Windows does not let it be removed.
     const program = `
       const scratch = new BumpAlloc();
       try {
-        const path = ${JSON.stringify(join(folder, "library"))};
+        const path = ${JSON.stringify(join(folder, LIBRARY))};
         if (Deno.build.os === "linux") console.log(Deno.readTextFileSync("/proc/self/maps").includes(path));
         else Deno.removeSync(path), console.log(Deno.build.os !== "windows");
       } catch {
         console.log(Deno.build.os === "windows");
       }`;
-    for (const BUMP_ALLOC_LIB of [join(folder, "library"), "library", join(".", "library")]) {
+    for (const BUMP_ALLOC_LIB of [join(folder, LIBRARY), LIBRARY, join(".", LIBRARY)]) {
       const ended = await run({ flags: ["-A"], env: { BUMP_ALLOC_LIB }, cwd: folder, program });
       assertEquals(ended, { out: "true", error: "", end: 0 });
-      await library(join(folder, "library"));
+      await library(join(folder, LIBRARY));
     }
-    await Deno.remove(join(folder, "library"));
+    await Deno.remove(join(folder, LIBRARY));
   }));
 
 Deno.test("BUMP_ALLOC_LIB names a missing file, a folder, or no library: an error that names both", () =>
