@@ -1,5 +1,5 @@
 import { loadLibrary } from "./load.ts";
-import { atCaller, SharedError } from "../errors.ts";
+import { SharedError } from "../errors.ts";
 import { ABI, BumpCode, callbackNames, processSymbols, symbols } from "./symbols.ts";
 
 /** The functions of the C library. */
@@ -47,11 +47,9 @@ function load(): NonNullable<typeof loaded> {
   }
   const abi = (functions as BumpLibrary).bump_abi();
   if (abi !== ABI) {
-    throw atCaller(
-      new Error(
-        `Cannot use the native library: it has interface ${abi}, and this module needs ${ABI}; ` +
-          "rebuild the file that BUMP_ALLOC_LIB names, or unset it",
-      ),
+    throw new Error(
+      `Cannot use the native library: it has interface ${abi}, and this module needs ${ABI}; ` +
+        "rebuild the file that BUMP_ALLOC_LIB names, or unset it",
     );
   }
   return { functions: functions as BumpLibrary, callbacks: bound as Callbacks };
@@ -95,9 +93,7 @@ function openProcessLibrary(control: Deno.PointerObject): ProcessCallbacks {
   const code = bump_process_bind(control);
   if (code === BumpCode.SHARED) throw anotherIsNamed();
   if (code !== BumpCode.OK) {
-    throw atCaller(
-      new Error(`Cannot name the process's own allocator: the library cannot be kept loaded (error ${code})`),
-    );
+    throw new Error(`Cannot name the process's own allocator: the library cannot be kept loaded (error ${code})`);
   }
   return callbacks as ProcessCallbacks;
 }

@@ -1,4 +1,3 @@
-import { atCaller } from "../errors.ts";
 import { extractToFile, extractToStableFile, type LoadableFile } from "./extract.ts";
 import { memoryFile } from "./memory_file.ts";
 import { platform, prebuilt } from "./prebuilt.ts";
@@ -38,8 +37,8 @@ function loadPrebuilt<T extends Deno.ForeignLibraryInterface>(table: T): Deno.Dy
   }
   // A missing permission reaches the caller as Deno's own error.
   const denied = failures.find((error) => error instanceof Deno.errors.NotCapable);
-  if (denied !== undefined) throw atCaller(denied as Error);
-  throw atCaller(loadFailure(`the library for ${platform}`, failures, PREBUILT_HINTS));
+  if (denied !== undefined) throw denied;
+  throw loadFailure(`the library for ${platform}`, failures, PREBUILT_HINTS);
 }
 
 function loadOverride<T extends Deno.ForeignLibraryInterface>(
@@ -53,23 +52,21 @@ function loadOverride<T extends Deno.ForeignLibraryInterface>(
     file = Deno.realPathSync(path); // a system looks for a bare name elsewhere
     isWhole = !isCutOff(Deno.readFileSync(file));
   } catch (cause) {
-    if (cause instanceof Deno.errors.NotCapable) throw atCaller(cause);
-    throw atCaller(new Error(`Cannot load ${name}: correct or unset the variable`, { cause }));
+    if (cause instanceof Deno.errors.NotCapable) throw cause;
+    throw new Error(`Cannot load ${name}: correct or unset the variable`, { cause });
   }
-  if (!isWhole) throw atCaller(new Error(`Cannot load ${name}: its end is missing`));
+  if (!isWhole) throw new Error(`Cannot load ${name}: its end is missing`);
   try {
     return Deno.dlopen(file, table).symbols;
   } catch (error) {
-    throw atCaller(loadFailure(name, [error], OVERRIDE_HINTS));
+    throw loadFailure(name, [error], OVERRIDE_HINTS);
   }
 }
 
 /** Says what an older Deno would say with an error about something else. */
 function requireDeno2(): void {
   if (Deno.errors.NotCapable !== undefined) return;
-  throw atCaller(
-    new Error(`Cannot load the native library: it needs Deno 2.0.0 or newer, and this is ${Deno.version.deno}`),
-  );
+  throw new Error(`Cannot load the native library: it needs Deno 2.0.0 or newer, and this is ${Deno.version.deno}`);
 }
 
 /** How the bytes can become something that the system loads, best first. */
@@ -88,11 +85,9 @@ function requestFfi(): void {
   let { state } = Deno.permissions.querySync(ffi);
   if (state === "prompt") ({ state } = Deno.permissions.requestSync(ffi));
   if (state === "granted") return;
-  throw atCaller(
-    new Deno.errors.NotCapable(
-      'Requires ffi access, run again with the --allow-ffi flag. A scoped grant ("--allow-ffi=<path>") is ' +
-        "not enough: Deno refuses raw pointers then",
-    ),
+  throw new Deno.errors.NotCapable(
+    'Requires ffi access, run again with the --allow-ffi flag. A scoped grant ("--allow-ffi=<path>") is ' +
+      "not enough: Deno refuses raw pointers then",
   );
 }
 
@@ -121,11 +116,9 @@ function isCutOff(bytes: Uint8Array<ArrayBuffer>): boolean {
 function libraryBytes(): Uint8Array<ArrayBuffer> {
   const bytes = prebuilt() ?? ownBuild();
   if (bytes !== null) return bytes;
-  throw atCaller(
-    new Error(
-      `Cannot load the native library: there is none for ${platform}. Build one from native/ with ` +
-        `\`deno task build:host\`, and set ${OVERRIDE} to its path`,
-    ),
+  throw new Error(
+    `Cannot load the native library: there is none for ${platform}. Build one from native/ with ` +
+      `\`deno task build:host\`, and set ${OVERRIDE} to its path`,
   );
 }
 
