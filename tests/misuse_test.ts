@@ -10,7 +10,7 @@ import {
   ScopeError,
   ScratchArena,
 } from "../mod.ts";
-import { canMarkUntransferable, MARKS_SINCE } from "../src/untransferable.ts";
+import { canMarkUntransferable, MARKS_SINCE } from "../src/buffers.ts";
 import { LOADING } from "./permissions.ts";
 import { addressSpace, untold } from "./process_memory.ts";
 import { testSince, testUnless } from "./skip.ts";
