@@ -62,6 +62,7 @@ static bool range(const region_t *region, double from, double to, uint64_t *star
 /* Nothing is taken or kept of these addresses. */
 static void start_at(region_t *region, mapping_t at, uint64_t committed, uint64_t high, uint64_t lost) {
   region->at = at;
+  region->next = (mapping_t){0};
   set(&region->cursor, 0);
   set(&region->committed, committed);
   set(&region->high, high);
@@ -131,20 +132,33 @@ int32_t bump_keep(bump_t *bump, double from, double to) {
   return BUMP_OK;
 }
 
-/* Up to addresses that nobody has seen: in the same mapping if it has so many, so that kept bytes lie side by side. */
-static int32_t move(region_t *region) {
+/* How far the region moves up in its mapping to be above what is kept; 0 where that has no room. */
+static uint64_t step_up(region_t *region) {
   const uint64_t up = offset_round_up(kept_span(region).to, grain_of(region->at.flags));
-  mapping_t at = region->at;
-  if (at.room < up + reserved_size(at.capacity)) {
-    const int32_t code = map_fresh(at.capacity, at.capacity, at.flags, &at);
-    if (code != BUMP_OK) return code;
-    retire(region);
-    start_at(region, at, 0, 0, 0);
-  } else {
+  return up + reserved_size(region->at.capacity) <= region->at.room ? up : 0;
+}
+
+static int32_t prepare_move(region_t *region) {
+  if (step_up(region) != 0 || region->next.room != 0) return BUMP_OK;
+  return map_fresh(region->at.capacity, region->at.capacity, region->at.flags, &region->next);
+}
+
+/* To addresses that nobody has seen: in the same mapping if it has so many, so that kept bytes lie side by side. */
+static int32_t move(region_t *region) {
+  const uint64_t up = step_up(region);
+  const int32_t code = prepare_move(region);
+  if (code != BUMP_OK) return code;
+  mapping_t at = region->at, next = region->next;
+  if (up != 0) {
     const uint64_t high = forget_pages(region) ? 0 : less(get(&region->high), up);
     leave_below(region);
     at = (mapping_t){at.base + up, at.room - up, at.capacity, at.flags, false};
     start_at(region, at, less(get(&region->committed), up), high, less(get(&region->lost), up));
+    region->next = next;
+  } else {
+    region->next.room = 0;
+    retire(region);
+    start_at(region, next, 0, 0, 0);
   }
   return BUMP_MOVED;
 }
@@ -165,11 +179,22 @@ int32_t bump_reset(bump_t *bump, double cursor, bump_region_t *to) {
   if (code == BUMP_OK) {
     if (kept_span(region).to != 0) code = move(region);
     else rewind_to(region, target);
-    if (code >= BUMP_OK) recycle_reset(region);
-    describe(region, to);
+    if (code >= BUMP_OK) {
+      recycle_reset(region);
+      describe(region, to);
+    }
     readmit(region);
   }
   if (code < BUMP_OK) (void)refuse(to, code);
+  return code;
+}
+
+int32_t bump_prepare_reset(bump_t *bump) {
+  region_t *region = region_of(bump);
+  if (region == NULL) return BUMP_STALE;
+  if (!exclude(region)) return BUMP_SHARED;
+  const int32_t code = kept_span(region).to != 0 ? prepare_move(region) : BUMP_OK;
+  readmit(region);
   return code;
 }
 

@@ -116,6 +116,10 @@ BUMP_API int32_t bump_resize_last(bump_t *bump, void *block, size_t old_size, si
  * 0 and nothing used: BUMP_MOVED. BUMP_SHARED while there are other holds. `region` says where it is now. */
 BUMP_API int32_t bump_reset(bump_t *bump, double cursor, bump_region_t *region);
 
+/* Gets what bump_reset will need of the system, so that it cannot be refused that: BUMP_SHARED while there are other
+ * holds. What is kept later may need more. */
+BUMP_API int32_t bump_prepare_reset(bump_t *bump);
+
 /* ---- pages ------------------------------------------------------------- */
 
 /* Gives the whole pages inside [from, to) back to the system; they stay accessible and read as zero. */

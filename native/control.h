@@ -47,6 +47,7 @@ struct region {
   _Atomic uint64_t key;   /* 0 until shared */
   _Atomic uint64_t state; /* generation << 32 | excluded << 31 | number of holds */
   mapping_t at;           /* fixed, but for bump_reset, which excludes everyone else */
+  mapping_t next;         /* where it will move to; `room` is 0 for nowhere yet */
 
   _Alignas(64) _Atomic uint64_t cursor; /* alone in its line: every thread writes it */
 

@@ -152,4 +152,5 @@ static void retire(region_t *region) {
     rest = (mapping_t){rest.base + span.to, rest.room - span.to, 0, rest.flags, false};
   }
   wait_for_use(rest, less(get(&region->committed), span.to), less(get(&region->high), span.to));
+  if (region->next.room != 0) wait_for_use(region->next, 0, 0);
 }

@@ -95,6 +95,7 @@ export const symbols = {
     ],
     result: "i32",
   },
+  bump_prepare_reset: { parameters: ["pointer"], result: "i32" },
 
   // pages
   bump_discard: {
