@@ -276,7 +276,8 @@ export class Arena {
 
   /** Whether [start, end) of a buffer is the last block here. */
   isLast(buffer: ArrayBufferLike, start: number, end: number): boolean {
-    return buffer === this.buffer && end === this.cursor && end > start && this.base + start >= this.start;
+    return buffer === this.buffer && end === this.cursor + this.beyond && end > start && start >= this.floor &&
+      this.base + start >= this.start;
   }
 
   /**
@@ -284,16 +285,13 @@ export class Arena {
    * that is returned, with its contents.
    */
   resizeLast(start: number, byteLength: number, what: What): number {
-    const { base, buffer, cursor, hold } = this;
+    const { base, buffer, hold } = this;
     const offset = base + start;
-    const kept = Math.min(byteLength, cursor - start);
+    const end = this.cursor + this.beyond;
+    const kept = Math.min(byteLength, end - start);
+    if (hold.poison) new OwnUint8Array(buffer, start + kept, end - start - kept).fill(POISON);
     this.note();
-    if (hold.poison) new OwnUint8Array(buffer, start + kept, cursor - start - kept).fill(POISON);
-    if (byteLength <= cursor - start) {
-      this.high = Math.max(this.high, cursor);
-      this.cursor = start + byteLength;
-      return start;
-    }
+    this.high = Math.max(this.high, this.cursor);
     // Ask for the block again from its own start: where there is room behind it, it stays.
     const moved = this.#place(byteLength, alignOf(start), offset);
     if (moved < 0) throw this.full(byteLength, DEFAULT_ALIGN, what);
@@ -345,7 +343,10 @@ export class Arena {
         const shown = formatBytes(byteLength);
         throw cannot(RangeError, what, `of ${shown} at offset ${offset} some were never allocated (${end} bytes are)`);
       }
-      if (end === 0) return { buffer: this.buffer, start: this.take(0, undefined, what) };
+      if (end === 0) {
+        const start = this.take(0, undefined, what);
+        return { buffer: this.buffer, start };
+      }
       // A view of no bytes is over a window, too: its address is not NULL.
       const first = byteLength > 0 ? offset : Math.min(offset, end - 1);
       const last = Math.max(offset + byteLength, first + 1);
@@ -379,6 +380,7 @@ export class Arena {
   /** Opens a scope. */
   open(what: What): Arena {
     if (this.bytes.length === 0) this.checkUsable(what);
+    if (this.high > this.cursor) this.note();
     const child = this.#spare ??= new Arena("scope", this.hold, this);
     child.life = lives = (lives + 1) | 0;
     child.start = this.position;
@@ -512,11 +514,11 @@ export class Arena {
   close(): void {
     const { hold } = this;
     hold.reportLost();
-    this.#reclaimAll();
     try {
+      this.#reclaimAll();
       if (hold.isShared) hold.chunks.giveBack(this.innermost.position);
     } catch (error) {
-      ignoreRevocation(error);
+      ignoreRevocation(error); // nobody sees these bytes any more, poisoned or not
     }
     this.#closeScopes();
     this.#leave(0);

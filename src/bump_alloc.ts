@@ -497,7 +497,19 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
       `committed: ${formatBytes(committed)}, capacity: ${formatBytes(capacity)} }`;
   }
 
-  /** For `JSON.stringify`: what `stats()` tells. */
+  /**
+   * For `JSON.stringify`: what `stats()` tells.
+   *
+   * @example A line of a log
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = BumpAlloc.withSize(65536);
+   * scratch.alloc(100);
+   * assertEquals(JSON.parse(JSON.stringify(scratch)).used, 100);
+   * ```
+   */
   toJSON(): BumpStats {
     return this.stats();
   }

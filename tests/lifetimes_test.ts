@@ -351,7 +351,6 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     const { base, levels } = tower;
     if (levels.length === 1) return;
     if (levels.length > 2) assertThrows(() => (levels.at(-2)!.arena as BumpScope).end(), ScopeError);
-    else assertThrows(() => base.reset(), ScopeError);
     return model.endScope(tower, waits);
   }),
   // An exception that leaves nested `using` blocks.

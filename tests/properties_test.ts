@@ -1,6 +1,14 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { BumpAlloc, ClosedError, type BumpAllocOptions, type Mark, OutOfMemoryError, ScopeError, type Scratch } from "../mod.ts";
+import {
+  BumpAlloc,
+  type BumpAllocOptions,
+  ClosedError,
+  type Mark,
+  OutOfMemoryError,
+  ScopeError,
+  type Scratch,
+} from "../mod.ts";
 import { fillPattern, patternHolds } from "./pattern.ts";
 import { times } from "./times.ts";
 
