@@ -1,11 +1,6 @@
 /* hooks.c - the allocator callbacks, each a few lines over bump_alloc and bump_resize_last. */
+#include "control.h"
 #include "hooks.h"
-
-#include <stdatomic.h>
-#include <stdbool.h>
-
-#include "offset.h"
-#include "os.h"
 
 #define ALIGN ((size_t)16)
 
@@ -195,13 +190,14 @@ static bump_t *process(void) { return atomic_load_explicit(&process_region, memo
 
 int32_t bump_process_bind(bump_t *bump) {
   bump_t *before = process();
-  if (before != NULL) return before == bump ? BUMP_OK : BUMP_SHARED;
+  if (before != NULL) return region_of(before) == region_of(bump) ? BUMP_OK : BUMP_SHARED;
   const int error = os_pin(&process_region);
   if (error != 0) return BUMP_SYSTEM - error;
-  if (bump_hold(bump) != BUMP_OK) return BUMP_STALE;
+  bump_t *held = hold_for_ever(bump);
+  if (held == NULL) return BUMP_STALE;
   /* Who loses has held a region in vain: it stays, as an address range that nothing uses. */
-  if (atomic_compare_exchange_strong(&process_region, &before, bump)) return BUMP_OK;
-  return before == bump ? BUMP_OK : BUMP_SHARED;
+  if (atomic_compare_exchange_strong(&process_region, &before, held)) return BUMP_OK;
+  return region_of(before) == region_of(bump) ? BUMP_OK : BUMP_SHARED;
 }
 
 void *bump_process_malloc(size_t size) { return take_block(process(), size); }
