@@ -20,7 +20,14 @@ type Name = keyof typeof symbols;
  * function that it binds, 0.25 ms each in a process that starts; the others are bound by their address when they are
  * first called, which asks for the permission at each call.
  */
-const AT_ONCE: readonly Name[] = ["bump_pointer", "bump_create", "bump_close", "bump_take", "bump_reset", "bump_cursor"];
+const AT_ONCE: readonly Name[] = [
+  "bump_pointer",
+  "bump_create",
+  "bump_close",
+  "bump_take",
+  "bump_reset",
+  "bump_cursor",
+];
 
 let loaded: { functions: BumpLibrary; callbacks: Callbacks } | undefined;
 
