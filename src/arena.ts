@@ -352,7 +352,7 @@ export class Arena {
       const last = Math.max(offset + byteLength, first + 1);
       window = windows.showing(first, last);
       if (window === NO_WINDOW) {
-        if (this.isLost || windows.hasLost) throw new DetachedError(what);
+        if (this.isLost || windows.lost.length > 0) throw new DetachedError(what);
         window = windows.open(first, last, end, 0);
       }
     }

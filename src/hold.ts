@@ -179,6 +179,10 @@ export class Hold implements ChunkSource, WindowMaker {
     this.chunks.cut(base, end);
     this.#lostFrom = Math.min(this.#lostFrom, base);
     this.#lostTo = Math.max(this.#lostTo, end);
+    this.#keep(base, end);
+  }
+
+  #keep(base: number, end: number): void {
     try {
       this.#native.bump_keep(this.#control, base, end);
     } catch (error) {
@@ -223,8 +227,9 @@ export class Hold implements ChunkSource, WindowMaker {
 
   /** What `endAll` needs from the system, got before anything changes: other addresses, when receivers see these. */
   prepareEnd(): void {
-    this.reportLost();
-    if (!this.#isLossy) return;
+    const lost = this.#levels.flatMap((level) => level.lost);
+    if (lost.length === 0 && !this.#isLossy) return;
+    for (const { base, end } of lost) this.#keep(base, end);
     const code = this.#native.bump_prepare_reset(this.#control);
     if (code !== BumpCode.OK && code !== BumpCode.SHARED) throw new ReserveError(this.capacity, code);
   }

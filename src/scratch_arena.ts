@@ -528,6 +528,19 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   frame(): BumpScope;
+  /**
+   * Calls a function with a frame.
+   *
+   * @example The lifetime is the function
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const sum = scratch.frame((frame) => frame.copy(new Uint8Array([1, 2, 3])).reduce((a, b) => a + b));
+   * assertEquals(sum, 6);
+   * ```
+   */
   frame<T>(fn: (frame: BumpScope) => T): T;
   frame<T>(fn?: (frame: BumpScope) => T): BumpScope | T {
     const frame = new BumpScope(ARENA_KEY, this.#arena.openFrame(methods.frame), this, true);

@@ -43,9 +43,9 @@ export class Windows {
     return list.length > 0 && list[0].fresh ? list.length - 1 : list.length;
   }
 
-  /** Whether a window of the level was transferred away. */
-  get hasLost(): boolean {
-    return this.#list.some(({ buffer }) => isDetached(buffer));
+  /** Windows of the level that were transferred away. */
+  get lost(): Window[] {
+    return this.#list.filter(({ buffer }) => isDetached(buffer));
   }
 
   /** The window that shows [start, end); `NO_WINDOW` when there is none. */
@@ -100,7 +100,7 @@ export class Windows {
 
   /** Tells the maker which windows are lost. */
   reportLost(): void {
-    for (const { buffer, base, end } of this.#list) if (isDetached(buffer)) this.#maker.lose(base, end);
+    for (const { base, end } of this.lost) this.#maker.lose(base, end);
   }
 
   /**

@@ -348,7 +348,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
   onTower(fc.tuple(fc.boolean()), (model, tower, waits) => {
-    const { base, levels } = tower;
+    const { levels } = tower;
     if (levels.length === 1) return;
     if (levels.length > 2) assertThrows(() => (levels.at(-2)!.arena as BumpScope).end(), ScopeError);
     return model.endScope(tower, waits);
