@@ -138,12 +138,19 @@ Deno.test("nothing in the package imports anything outside it, and its types are
     assertEquals(names, ["mod.d.ts", "mod.js"]);
   }));
 
+/** What `deno doc` says of a symbol. */
+interface Documented {
+  readonly name: string;
+  readonly declarations: readonly { readonly declarationKind: string }[];
+}
+
 /** The documentation of each exported symbol and its members, by their names. */
 async function documentation(path: string): Promise<Record<string, string[]>> {
   const { nodes } = JSON.parse(await deno("doc", "--json", path));
-  const [{ module_doc, symbols }] = Object.values(nodes) as [{ module_doc: unknown; symbols: { name: string }[] }];
+  const [{ module_doc, symbols }] = Object.values(nodes) as [{ module_doc: unknown; symbols: Documented[] }];
   const found: Record<string, string[]> = { module: [JSON.stringify(module_doc)] };
   for (const symbol of symbols) {
+    if (symbol.declarations[0].declarationKind !== "export") continue;
     const texts: string[] = found[symbol.name] = [];
     JSON.stringify(symbol, (_key, value) => {
       // Declarations have no methods whose name is computed: those that `console.log` calls.

@@ -33,7 +33,7 @@ export async function pack(): Promise<Package> {
       files.set(`/${url.slice(root.href.length)}`, await Deno.readFile(fromFileUrl(url)));
     }
     const { name, version, exports } = JSON.parse(new TextDecoder().decode(files.get("/deno.json")));
-    return { name, version, files, exports: { ".": exports } };
+    return { name, version, files, exports };
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

@@ -1,6 +1,6 @@
 /**
- * `deno task package`: makes what is published, one JavaScript file with its types, in .cache/package or the folder that is
- * named.
+ * `deno task package`: makes what is published, one JavaScript file with its types for each export of deno.json, in
+ * .cache/package or the folder that is named.
  *
  * A program starts in a fifth of the time that the TypeScript modules take: nothing is left to transpile, and Deno asks its
  * cache for one module instead of some thirty. TypeScript removes the types and the comments, which are in the declarations, and Rollup
@@ -14,8 +14,6 @@ import { dts } from "rollup-plugin-dts";
 import ts from "typescript";
 
 const ROOT = new URL("../../", import.meta.url);
-const ENTRY = fileURLToPath(new URL("mod.ts", ROOT));
-
 /** Published as they are. */
 const COPIED = ["README.md", "LICENSE", "CHANGELOG.md"];
 
@@ -24,6 +22,7 @@ interface Configuration {
   readonly name: string;
   readonly version: string;
   readonly license: string;
+  readonly exports: string | Readonly<Record<string, string>>;
 }
 
 /** Removes types and comments. */
@@ -42,10 +41,10 @@ const stripTypes: Plugin = {
   },
 };
 
-/** The modules as one. */
-async function bundle(plugin: Plugin): Promise<string> {
+/** A module of the checkout and all that it imports, as one. */
+async function bundle(entry: string, plugin: Plugin): Promise<string> {
   await using modules = await rollup({
-    input: ENTRY,
+    input: fileURLToPath(new URL(entry, ROOT)),
     plugins: [plugin],
     onLog(_level, { message }) {
       throw new Error(message);
@@ -64,48 +63,51 @@ async function denoTypes(): Promise<string> {
   return path;
 }
 
-async function declarations(): Promise<string> {
-  const types = await denoTypes();
-  try {
-    return await bundle(dts({
-      compilerOptions: {
-        target: ts.ScriptTarget.ESNext,
-        module: ts.ModuleKind.ESNext,
-        moduleResolution: ts.ModuleResolutionKind.Bundler,
-        allowImportingTsExtensions: true,
-        lib: ["lib.esnext.d.ts"],
-        types: [types],
-      },
-    }));
-  } finally {
-    await Deno.remove(types);
-  }
+/** The types of a module, and the comment at its head. */
+async function declarations(entry: string, types: string): Promise<string> {
+  const comment = /^\/\*\*[^]*?\*\/\n/.exec(await Deno.readTextFile(new URL(entry, ROOT)))?.[0];
+  if (comment === undefined) throw new Error(`${entry} has no documentation of the module`);
+  const compilerOptions = {
+    target: ts.ScriptTarget.ESNext,
+    module: ts.ModuleKind.ESNext,
+    moduleResolution: ts.ModuleResolutionKind.Bundler,
+    allowImportingTsExtensions: true,
+    lib: ["lib.esnext.d.ts"],
+    types: [types],
+  };
+  return comment + await bundle(entry, dts({ compilerOptions }));
 }
 
-/** The comment at the head of mod.ts, which documents the module. */
-function moduleComment(): string {
-  return /^\/\*\*[^]*?\*\/\n/.exec(Deno.readTextFileSync(ENTRY))![0];
-}
-
-/** Gives files the form that the sources have. */
-async function format(paths: string[]): Promise<void> {
-  const args = ["fmt", "--quiet", "--no-config", "--line-width=120", ...paths];
+/** Gives files the form that the sources have, but for tabs: 6 KB of spaces are no code, and each start reads them. */
+async function format(...paths: string[]): Promise<void> {
+  const args = ["fmt", "--quiet", "--no-config", "--line-width=120", "--use-tabs", ...paths];
   const { success, stderr } = await new Deno.Command(Deno.execPath(), { args }).output();
   if (!success) throw new Error(new TextDecoder().decode(stderr));
 }
 
 /** Builds the package in a folder. */
 export async function buildPackage(folder: string): Promise<void> {
-  const { name, version, license }: Configuration = JSON.parse(Deno.readTextFileSync(new URL("deno.json", ROOT)));
-  const files = {
-    "mod.js": `/* @ts-self-types="./mod.d.ts" */\n${await bundle(stripTypes)}`,
-    "mod.d.ts": moduleComment() + await declarations(),
-    "deno.json": JSON.stringify({ name, version, license, exports: "./mod.js" }, null, 2) + "\n",
-  };
+  const { name, version, license, exports }: Configuration = JSON.parse(
+    Deno.readTextFileSync(new URL("deno.json", ROOT)),
+  );
   await Deno.remove(folder, { recursive: true }).catch(() => {});
   await Deno.mkdir(folder, { recursive: true });
-  for (const [name, text] of Object.entries(files)) await Deno.writeTextFile(`${folder}/${name}`, text);
-  await format(Object.keys(files).map((name) => `${folder}/${name}`));
+  const types = await denoTypes();
+  const published: Record<string, string> = {};
+  try {
+    for (const [path, entry] of Object.entries(typeof exports === "string" ? { ".": exports } : exports)) {
+      const file = entry.replace(/\.ts$/, "");
+      published[path] = `${file}.js`;
+      const code = `/* @ts-self-types="${file}.d.ts" */\n${await bundle(entry, stripTypes)}`;
+      await Deno.writeTextFile(`${folder}/${file}.js`, code);
+      await Deno.writeTextFile(`${folder}/${file}.d.ts`, await declarations(entry, types));
+      await format(`${folder}/${file}.js`, `${folder}/${file}.d.ts`);
+    }
+  } finally {
+    await Deno.remove(types);
+  }
+  const configuration = { name, version, license, exports: published };
+  await Deno.writeTextFile(`${folder}/deno.json`, JSON.stringify(configuration, null, 2) + "\n");
   for (const name of COPIED) await Deno.copyFile(new URL(name, ROOT), `${folder}/${name}`);
 }
 
