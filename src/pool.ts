@@ -167,9 +167,13 @@ export class BumpPool implements Disposable {
     if (typeof fn !== "function") throw new TypeError("Cannot use the pool: a function is needed");
     const slots = this.#slots;
     const wait = !this.#throws && !slots.closed && !slots.available;
-    await using scratch = wait ? await slots.wait() : slots.lease();
+    const scratch = wait ? await slots.wait() : slots.lease();
     if (scratch === null) throw new ClosedError("lease", "pool");
-    return await fn(scratch);
+    try {
+      return await fn(scratch);
+    } finally {
+      await scratch[Symbol.asyncDispose]();
+    }
   }
 
   /**

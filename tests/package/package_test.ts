@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join, toFileUrl } from "@std/path";
 import { LOADING } from "../permissions.ts";
-import { testUnless } from "../skip.ts";
+import { isBefore, testUnless } from "../skip.ts";
 import { pack, packedSize, type Registry, ROOT, serve, writePackage } from "./registry.ts";
 
 const packed = await pack();
@@ -163,14 +163,21 @@ async function documentation(path: string): Promise<Record<string, string[]>> {
   return found;
 }
 
-Deno.test("the package exports what the source does: values, types, and their documentation", () =>
-  inFolder(async (folder) => {
-    assertEquals(await documentation(`${folder}/mod.js`), await documentation("mod.ts"));
-    const values = async (url: string) => Object.keys(await import(url)).sort();
-    assertEquals(await values(toFileUrl(`${folder}/mod.js`).href), await values(new URL("mod.ts", ROOT).href));
-  }));
+/** The package is the same in all versions of Deno; those that build it are newer. */
+const oldTools = isBefore("2.4.0") ? "deno doc and deno test are compared as newer versions have them" : null;
 
-Deno.test("the package passes tests of the source", () =>
+testUnless(
+  oldTools,
+  "the package exports what the source does: values, types, and their documentation",
+  () =>
+    inFolder(async (folder) => {
+      assertEquals(await documentation(`${folder}/mod.js`), await documentation("mod.ts"));
+      const values = async (url: string) => Object.keys(await import(url)).sort();
+      assertEquals(await values(toFileUrl(`${folder}/mod.js`).href), await values(new URL("mod.ts", ROOT).href));
+    }),
+);
+
+testUnless(oldTools, "the package passes tests of the source", () =>
   inFolder(async (folder) => {
     const map = new URL("tests/offline/import_map.json", ROOT);
     const { imports } = JSON.parse(await Deno.readTextFile(map));
