@@ -133,7 +133,7 @@ async function deno(...args: string[]): Promise<string> {
 
 Deno.test("nothing in the package imports anything outside it, and its types are found", () =>
   inFolder(async (folder) => {
-    const { modules } = JSON.parse(await deno("info", "--json", `${folder}/mod.js`));
+    const { modules } = JSON.parse(await deno("info", "--json", toFileUrl(`${folder}/mod.js`).href));
     const names = modules.map(({ specifier }: { specifier: string }) => specifier.split("/").at(-1)).sort();
     assertEquals(names, ["mod.d.ts", "mod.js"]);
   }));
