@@ -1,4 +1,4 @@
-import { type Arena, ENDED_SCOPE, TRY_ALLOC } from "./arena.ts";
+import { type Arena, ENDED_SCOPE } from "./arena.ts";
 import { arrayFrom } from "./arrays.ts";
 import { isDetached } from "./buffers.ts";
 import { checkView } from "./check.ts";
@@ -123,7 +123,7 @@ export abstract class ScratchArena implements Scratch {
    */
   tryAlloc(byteLength: number, align?: number): Uint8Array<ArrayBuffer> | null {
     const arena = this.#arena;
-    const start = arena.take(byteLength, align, TRY_ALLOC);
+    const start = arena.take(byteLength, align, methods.tryAlloc);
     return start < 0 ? null : new OwnUint8Array(arena.buffer, start, byteLength);
   }
 
