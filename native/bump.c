@@ -17,10 +17,10 @@ void *bump_pointer(double address) {
 
 /* ---- addresses --------------------------------------------------------- */
 
-/* Two or three mappings for each region: so many may be made before the process's are counted again, which takes
- * 0.4 us for each that there is. */
+/* Two or three mappings for each region: so many may be reserved before the process's mappings are counted again, which
+ * takes 0.4 us for each that there is; at first, so that starting up counts none. */
 static bool mappings_left(void) {
-  static _Atomic int64_t budget;
+  static _Atomic int64_t budget = 64;
   if (atomic_fetch_sub(&budget, 1) > 0) return true;
   const size_t left = os_mappings_left();
   atomic_store(&budget, left == 0 ? 0 : (int64_t)offset_min(offset_max(left / 16, 64), 4096));

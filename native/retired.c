@@ -7,6 +7,7 @@ enum {
   FEW_WAITING = 16,       /* so many may wait longer than they must */
   SECOND = 1000,          /* ms: how long each waits, unless too many do */
   UNMAPPED_AT_ONCE = 4,   /* the most that one call unmaps for their age */
+  MAPPINGS_TO_SPARE = 20000,
 };
 #define MOST_CHARGED ((uint64_t)64 * 1024 * 1024) /* committed bytes that wait where they count against a limit */
 #define SPARE ((uint64_t)1024 * 1024)             /* rather left mapped than made a mapping of its own */
@@ -73,6 +74,7 @@ static bool unmap_retired(void) {
 
 static void wait_for_use(mapping_t at, uint64_t committed, uint64_t high) {
   const retired_t one = {at, committed, high, os_now()};
+  if (at.capacity == 0 && committed == 0) return unmap(&one); /* neither of use, nor accessible */
   for (int i = 0; i < UNMAPPED_AT_ONCE && unmap_oldest(false, one.since); i++) {}
   while (!waiting_add(&one)) (void)unmap_oldest(false, one.since);
 }
@@ -93,12 +95,13 @@ static bool take_retired(uint64_t capacity, uint32_t flags, retired_t *found) {
 }
 
 /* This instance's code goes, so nothing can wait. The last few that native code may still use stay for good, as far as they
- * are committed. */
+ * are committed; not where so many have stayed that the process would come near its limit of mappings. */
 static void leave_retired(void) {
   const uint64_t now = os_now();
+  const size_t few = waiting.count != 0 && os_mappings_left() > MAPPINGS_TO_SPARE ? FEW_WAITING : 0;
   while (waiting.count != 0) {
     retired_t one = waiting_remove(0);
-    if (waiting.count < FEW_WAITING && now - one.since < SECOND && one.committed != 0) {
+    if (waiting.count < few && now - one.since < SECOND && one.committed != 0) {
       one.at.base += one.committed;
       one.at.room -= one.committed;
       one.at.whole = false;
