@@ -21,6 +21,7 @@ typedef struct {
 static struct {
   retired_t ring[MOST_WAITING];
   size_t oldest, count;
+  size_t fewer; /* than MOST_WAITING may wait, where mappings are short */
   uint64_t committed;
 } waiting;
 
@@ -48,7 +49,15 @@ static bool waiting_add(const retired_t *one) {
 }
 
 static bool too_many(void) {
-  return waiting.count == MOST_WAITING || (waiting.committed > MOST_CHARGED && os_charges_committed());
+  return waiting.count >= MOST_WAITING - waiting.fewer || (waiting.committed > MOST_CHARGED && os_charges_committed());
+}
+
+/* Each takes two mappings: those of one Worker at most a twenty-fifth of what is left. */
+static void limit_waiting(size_t mappings_left) {
+  const size_t most = offset_min(offset_max(mappings_left / 50, FEW_WAITING), MOST_WAITING);
+  lock(&instance.lock);
+  waiting.fewer = MOST_WAITING - most;
+  unlock(&instance.lock);
 }
 
 static void unmap(const retired_t *one) { (void)os_release(one->at.base, one->at.room, one->at.whole); }
