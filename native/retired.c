@@ -83,9 +83,9 @@ static bool unmap_retired(void) {
 
 static void wait_for_use(mapping_t at, uint64_t committed, uint64_t high) {
   const retired_t one = {at, committed, high, os_now()};
-  if (at.capacity == 0 && committed == 0) return unmap(&one); /* neither of use, nor accessible */
   for (int i = 0; i < UNMAPPED_AT_ONCE && unmap_oldest(false, one.since); i++) {}
-  while (!waiting_add(&one)) (void)unmap_oldest(false, one.since);
+  if (at.capacity == 0 && committed == 0) unmap(&one); /* neither of use, nor accessible */
+  else while (!waiting_add(&one)) (void)unmap_oldest(false, one.since);
 }
 
 /* A region of this size that has waited long enough, the oldest. */
