@@ -427,7 +427,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
       };
     }
     const { used, innermost, pins } = arena;
-    return {
+    const stats: BumpStats = {
       capacity,
       used,
       remaining: capacity - used,
@@ -443,6 +443,9 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
       pins,
       attached: hold.holders,
     };
+    // console.log shows the number, not that there is a getter.
+    const value = (inspect: typeof Deno.inspect, options: Deno.InspectOptions) => inspect({ ...stats }, options);
+    return Object.defineProperty(stats, Symbol.for("Deno.customInspect"), { value });
   }
 
   /**
