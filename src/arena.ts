@@ -11,6 +11,9 @@ const { Uint8Array: OwnUint8Array } = globalThis;
 
 const DEFAULT_ALIGN = 8;
 
+/** The request that takes no for an answer. */
+export const TRY_ALLOC = "allocate, if there is room";
+
 /** Stands for the bytes of an arena that the fast path may not serve. */
 const NO_BYTES = new OwnUint8Array(NO_WINDOW.buffer);
 
@@ -84,8 +87,11 @@ export class Arena {
 
   // ---- the bump --------------------------------------------------------------------------------
 
-  /** Takes `byteLength` bytes and returns their position in the window; -1 when the region is full. */
-  tryTake(byteLength: number, align: number | undefined, what: What): number {
+  /**
+   * Takes `byteLength` bytes and returns their position in the window. A full region is an error, or -1 when it is `tryAlloc`
+   * that asks.
+   */
+  take(byteLength: number, align: number | undefined, what: What): number {
     if (typeof byteLength === "number" && (byteLength | 0) === byteLength && byteLength > 0) {
       const mask = align === undefined ? DEFAULT_ALIGN - 1 : maskOf(align);
       const start = (this.cursor + mask) & ~mask;
@@ -96,13 +102,6 @@ export class Arena {
       }
     }
     return this.#takeSlowly(byteLength, align, what);
-  }
-
-  /** As `tryTake`; a full region is an error. */
-  take(byteLength: number, align: number | undefined, what: What): number {
-    const start = this.tryTake(byteLength, align, what);
-    if (start < 0) throw this.full(byteLength, align, what);
-    return start;
   }
 
   /** The request that did not fit. */
@@ -119,11 +118,15 @@ export class Arena {
     if (byteLength === 0) return this.#takeNothing(align);
     if (this.ended && this.position === this.start && !this.#hasRoom(byteLength, align)) this.#startOver();
     const start = this.#place(byteLength, align, this.position);
-    if (start >= 0 && this.hold.zero) this.clear(start, byteLength);
+    if (start < 0) {
+      if (what === TRY_ALLOC) return -1;
+      throw this.full(byteLength, align, what);
+    }
+    if (this.hold.zero) this.clear(start, byteLength);
     return start;
   }
 
-  /** Moves the cursor behind a block that begins at offset `position` or above. Returns as `tryTake`. */
+  /** Moves the cursor behind a block that begins at offset `position` or above. Returns -1 when the region is full. */
   #place(byteLength: number, align: number, position: number): number {
     const { hold } = this;
     if (byteLength > hold.capacity) return -1;
@@ -455,10 +458,13 @@ export class Arena {
   /** Keeps the memory from ending until a promise settles; and `user` from being collected. */
   pin(promise: PromiseLike<unknown>, user: object): void {
     const pins = this.#pins ??= new Set();
+    const { hold } = this;
+    hold.pins++;
     const unpin = async () => {
       try {
         await promise; // never goes on at once, whatever a thenable does
       } catch { /* whoever has the promise handles it */ }
+      hold.pins--;
       if (user !== null) pins.delete(settled);
     };
     const settled: Promise<void> = unpin();

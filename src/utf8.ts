@@ -1,29 +1,39 @@
 /** Writing strings as UTF-8 into memory that is there already. Lone surrogates become U+FFFD, as everywhere on the web. */
 
-/**
- * Writes `text` at `start` of `bytes`, which has room for three bytes per code unit. Returns the position behind the
- * last byte, or `~index` when the text has a NUL at `index`.
- *
- * For short texts: a call of `encodeInto` costs as much as a hundred turns of this loop.
- */
-export function writeShort(text: string, bytes: Uint8Array, start: number): number {
-  const length = text.length;
-  for (let i = 0; i < length; i++) {
-    const code = text.charCodeAt(i);
-    // Neither NUL nor beyond ASCII: one comparison.
-    if (code - 1 >>> 0 >= 0x7f) return code === 0 ? ~i : writeRest(text, i, bytes, start + i);
-    bytes[start + i] = code;
-  }
-  return start + length;
-}
+/** Code units up to which the loop below beats `encodeInto`, whose call alone costs as much. */
+export const SHORT_TEXT = 40;
 
-/** As `writeShort`, from code unit `i` on, and for all of Unicode. */
-function writeRest(text: string, i: number, bytes: Uint8Array, end: number): number {
-  const length = text.length;
+/** Whether the latest long text went beyond ASCII: the next one then probably does, too. */
+let wide = false;
+
+/**
+ * Writes `text` at `start` of `bytes`, which has room for three bytes per code unit. Returns the position behind the last byte, or
+ * -1 when `nul` is 1 and the text has a NUL.
+ *
+ * Four code units a turn: a rope is asked for each by way of its parts. One function, too large to be inlined: otherwise the engine
+ * inlines it in place of `encodeInto` beside it, which costs every long text a tenth.
+ */
+export function writeShort(text: string, bytes: Uint8Array, start: number, nul: 0 | 1): number {
+  const { length } = text;
+  let i = 0;
+  let end = start;
+  for (const last = length - 4; i <= last; i += 4) {
+    const a = text.charCodeAt(i);
+    const b = text.charCodeAt(i + 1);
+    const c = text.charCodeAt(i + 2);
+    const d = text.charCodeAt(i + 3);
+    // One beyond ASCII, or a NUL, which less one is negative.
+    if ((a | b | c | d) > 0x7f || (a - 1 | b - 1 | c - 1 | d - 1) < 0) break;
+    bytes[end] = a;
+    bytes[end + 1] = b;
+    bytes[end + 2] = c;
+    bytes[end + 3] = d;
+    end += 4;
+  }
   for (; i < length; i++) {
     let code = text.charCodeAt(i);
     if (code < 0x80) {
-      if (code === 0) return ~i;
+      if (code < nul) return -1;
       bytes[end++] = code;
     } else if (code < 0x800) {
       bytes[end++] = 0xc0 | code >> 6;
@@ -50,6 +60,46 @@ function writeRest(text: string, i: number, bytes: Uint8Array, end: number): num
   return end;
 }
 
+/**
+ * Writes `text` at `start` of `buffer`, below `limit`, by `encodeInto`, with `nul` (0 or 1) zero bytes behind it; returns a view of both.
+ * Null when it might not fit, or when `nul` is 1 and the text has a NUL; bytes from `start` on may have been written then.
+ */
+export function writeLong(
+  text: string,
+  buffer: ArrayBuffer,
+  start: number,
+  limit: number,
+  nul: 0 | 1,
+): Uint8Array<ArrayBuffer> | null {
+  const { length } = text;
+  if (start + length + nul > limit || (nul === 1 && text.includes("\0"))) return null;
+  if (wide) return writeWide(text, buffer, start, limit, nul);
+  // One byte for each code unit: of ASCII the destination is the result, and one view is enough.
+  const view = new Uint8Array(buffer, start, length + nul);
+  const { read, written } = encoder.encodeInto(text, view);
+  if (read !== length || written !== length) return writeWide(text, buffer, start, limit, nul);
+  if (nul === 1) view[length] = 0;
+  return view;
+}
+
+/** As `writeLong`, for a text that is probably more than ASCII. */
+function writeWide(
+  text: string,
+  buffer: ArrayBuffer,
+  start: number,
+  limit: number,
+  nul: 0 | 1,
+): Uint8Array<ArrayBuffer> | null {
+  const widest = 3 * text.length + nul;
+  wide = true;
+  if (start + widest > limit) return null;
+  const { written } = encoder.encodeInto(text, new Uint8Array(buffer, start, widest));
+  wide = written > text.length;
+  const view = new Uint8Array(buffer, start, written + nul);
+  if (nul === 1) view[written] = 0;
+  return view;
+}
+
 /** Bytes that `text` takes from code unit `from` on. */
 export function utf8Length(text: string, from: number): number {
   const length = text.length;
@@ -70,6 +120,6 @@ export function utf8Length(text: string, from: number): number {
 const encoder = new TextEncoder();
 
 /** Writes what fits of `text` from code unit `from` on; how far it came. */
-export function writeLong(text: string, from: number, bytes: Uint8Array): { read: number; written: number } {
+export function encodeInto(text: string, from: number, bytes: Uint8Array): { read: number; written: number } {
   return encoder.encodeInto(from === 0 ? text : text.substring(from), bytes);
 }
