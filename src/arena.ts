@@ -84,8 +84,11 @@ export class Arena {
 
   // ---- the bump --------------------------------------------------------------------------------
 
-  /** Takes `byteLength` bytes and returns their position in the window; -1 when the region is full. */
-  tryTake(byteLength: number, align: number | undefined, what: What): number {
+  /**
+   * Takes `byteLength` bytes and returns their position in the window. A full region is an error, or -1 when it is `tryAlloc`
+   * that asks.
+   */
+  take(byteLength: number, align: number | undefined, what: What): number {
     if (typeof byteLength === "number" && (byteLength | 0) === byteLength && byteLength > 0) {
       const mask = align === undefined ? DEFAULT_ALIGN - 1 : maskOf(align);
       const start = (this.cursor + mask) & ~mask;
@@ -96,13 +99,6 @@ export class Arena {
       }
     }
     return this.#takeSlowly(byteLength, align, what);
-  }
-
-  /** As `tryTake`; a full region is an error. */
-  take(byteLength: number, align: number | undefined, what: What): number {
-    const start = this.tryTake(byteLength, align, what);
-    if (start < 0) throw this.full(byteLength, align, what);
-    return start;
   }
 
   /** The request that did not fit. */
@@ -119,11 +115,15 @@ export class Arena {
     if (byteLength === 0) return this.#takeNothing(align);
     if (this.ended && this.position === this.start && !this.#hasRoom(byteLength, align)) this.#startOver();
     const start = this.#place(byteLength, align, this.position);
-    if (start >= 0 && this.hold.zero) this.clear(start, byteLength);
+    if (start < 0) {
+      if (typeof what === "function" && what.name === "tryAlloc") return -1;
+      throw this.full(byteLength, align, what);
+    }
+    if (this.hold.zero) this.clear(start, byteLength);
     return start;
   }
 
-  /** Moves the cursor behind a block that begins at offset `position` or above. Returns as `tryTake`. */
+  /** Moves the cursor behind a block that begins at offset `position` or above. Returns -1 when the region is full. */
   #place(byteLength: number, align: number, position: number): number {
     const { hold } = this;
     if (byteLength > hold.capacity) return -1;
@@ -516,7 +516,6 @@ export class Arena {
   /** Ends an allocator and its scopes, but not its hold. */
   close(): void {
     const { hold } = this;
-    hold.reportLost();
     try {
       this.#reclaimAll();
       if (hold.isShared) hold.chunks.giveBack(this.innermost.position);
@@ -536,6 +535,7 @@ export class Arena {
   }
 
   #reclaimAll(): void {
+    this.hold.reportLost(); // what receivers see is not poisoned
     this.innermost.#noteAll();
     if (this.hold.poison) this.hold.fill(0, this.innermost.position, POISON);
   }

@@ -3,7 +3,7 @@ import { canMarkUntransferable, MARKS_SINCE } from "./buffers.ts";
 import { checkFlag, checkObject, checkSize, describe } from "./check.ts";
 import { cannot, SharedError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
-import { Hold, type ignoreRevocation, type Settings } from "./hold.ts";
+import { Hold, type Settings } from "./hold.ts";
 import { type BumpHooks, HoldHooks } from "./hooks.ts";
 import { ABI } from "./native/symbols.ts";
 import { ARENA_KEY, arenaOf, ScratchArena } from "./scratch_arena.ts";
@@ -105,7 +105,7 @@ export interface BumpStats {
   readonly scopes: number;
   /** Pinned promises; a count. */
   readonly pins: number;
-  /** Allocators that hold the region, in all Workers; a count. */
+  /** Holds on the region: allocators in all Workers, and that of the process's own hooks; a count. */
   readonly attached: number;
 }
 
@@ -427,7 +427,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
       };
     }
     const { used, innermost, pins } = arena;
-    return {
+    const stats: BumpStats = {
       capacity,
       used,
       remaining: capacity - used,
@@ -443,6 +443,9 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
       pins,
       attached: hold.holders,
     };
+    // console.log shows the number, not that there is a getter.
+    const value = (inspect: typeof Deno.inspect, options: Deno.InspectOptions) => inspect({ ...stats }, options);
+    return Object.defineProperty(stats, Symbol.for("Deno.customInspect"), { value });
   }
 
   /**

@@ -4,7 +4,7 @@ import { CommitError, describeSystemError, ReserveError, SharedError } from "./e
 import { formatBytes } from "./format.ts";
 import { type BumpLibrary, library } from "./native/library.ts";
 import { BumpCode, HUGE_PAGES } from "./native/symbols.ts";
-import { windowStep } from "./offsets.ts";
+import { small, windowStep } from "./offsets.ts";
 import { type WindowMaker, Windows } from "./windows.ts";
 
 /** What a region is made with; `BumpAllocOptions` after validation. */
@@ -157,7 +157,7 @@ export class Hold implements ChunkSource, WindowMaker {
     if (code === BumpCode.FULL) return null;
     if (code !== BumpCode.OK) throw new CommitError(`allocate ${formatBytes(minimum)}`, code);
     this.#step = step;
-    return { start: grant[0], end: grant[1], dirty: grant[2] };
+    return { start: small(grant[0]), end: small(grant[1]), dirty: small(grant[2]) };
   }
 
   give(from: number, to: number): boolean {

@@ -192,15 +192,19 @@ export class BumpPool implements Disposable {
     const signal = signalOf(options, "use the pool");
     const slots = this.#slots;
     const wait = !this.#throws && !slots.closed && !slots.available;
-    await using scratch = wait ? await slots.wait(signal) : slots.lease();
+    const scratch = wait ? await slots.wait(signal) : slots.lease();
     if (scratch === null) throw new ClosedError("lease", "pool");
-    const result = await fn(scratch);
-    if (ArrayBuffer.isView(result) && scratch.owns(result)) {
-      throw new TypeError(
-        "Cannot use the pool: the function returned a view of its lease, which ends now; return a copy",
-      );
+    try {
+      const result = await fn(scratch);
+      if (ArrayBuffer.isView(result) && scratch.owns(result)) {
+        throw new TypeError(
+          "Cannot use the pool: the function returned a view of its lease, which ends now; return a copy",
+        );
+      }
+      return result;
+    } finally {
+      await scratch[Symbol.asyncDispose]();
     }
-    return result;
   }
 
   /**

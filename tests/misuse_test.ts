@@ -8,7 +8,6 @@ import {
   DetachedError,
   OutOfMemoryError,
   PinnedError,
-  type ScopeError,
   ScratchArena,
 } from "../mod.ts";
 import { canMarkUntransferable, MARKS_SINCE } from "../src/buffers.ts";

@@ -11,7 +11,6 @@ import {
   ScopeError,
   SharedError,
 } from "../mod.ts";
-import type { canMarkUntransferable } from "../src/buffers.ts";
 import { fillPattern, patternHolds } from "./pattern.ts";
 import { addressSpace, untold } from "./process_memory.ts";
 import { testUnless } from "./skip.ts";

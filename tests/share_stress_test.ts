@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { BumpAlloc, type SharedError } from "../mod.ts";
+import { BumpAlloc } from "../mod.ts";
 import { fillPattern, patternHolds, randomOf } from "./pattern.ts";
 import type { StressAnswer, StressRequest } from "./workers/stress_worker.ts";
 import { times } from "./times.ts";

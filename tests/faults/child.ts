@@ -187,12 +187,12 @@ const OPERATIONS: Record<string, Operation> = {
 
 /** What a failed operation must not change. More may be committed, and leased, than before. */
 function stateOf({ arena, pool }: Stage): unknown {
-  const { used, remaining, stranded, orphaned, scopes, pins, attached } = arena.stats();
+  const { used, remaining, orphaned, scopes, pins, attached } = arena.stats();
   const { leased, waiting, lost, moved, reserved } = pool.stats();
   const counts = {
     used,
     remaining,
-    stranded,
+
     orphaned,
     scopes,
     pins,
