@@ -840,7 +840,8 @@ export abstract class ScratchArena implements Scratch {
 const methods = ScratchArena.prototype;
 
 /**
- * A nested lifetime, from {@linkcode BumpAlloc.scope} or {@linkcode BumpScope.scope}.
+ * A nested lifetime, from {@linkcode BumpAlloc.scope} or {@linkcode BumpScope.scope}. The methods that allocate are
+ * {@linkcode ScratchArena}'s.
  *
  * @example Scopes in a scope
  * ```ts
