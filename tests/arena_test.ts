@@ -279,6 +279,28 @@ Deno.test("a frame refuses to end while a pin is outstanding, and another frame 
   assertEquals([scratch.used, scratch.alloc(8).length, view.length], [0, 8, 0]);
 });
 
+Deno.test("exactly what remains can be had in a frame and after it, however many ended before", () => {
+  using scratch = BumpAlloc.withSize(2 ** 16, { window: 4096 });
+  scratch.alloc(100, 1);
+  for (let i = 0; i < 50; i++) {
+    const { remaining } = scratch;
+    assertEquals(remaining, 2 ** 16 - 100);
+    scratch.frame((frame) => frame.alloc(1 + i * 97 % 3000, 1));
+    assertEquals(scratch.remaining, remaining);
+    if (i % 5 === 0) assertEquals(scratch.frame((frame) => frame.alloc(remaining, 1)).length, remaining);
+    if (i % 5 === 1) {
+      using scope = scratch.scope();
+      assertEquals(scope.alloc(remaining, 1).length, remaining);
+    }
+    if (i % 5 === 2) {
+      using frame = scratch.frame();
+      using inner = frame.frame();
+      assertEquals(inner.alloc(remaining, 1).length, remaining);
+    }
+  }
+  assertEquals(scratch.alloc(scratch.remaining, 1).length, 2 ** 16 - 100);
+});
+
 Deno.test("frames with zero and poison: nothing of others shows", () => {
   for (const options of [{ zero: true }, { poison: true }]) {
     using scratch = new BumpAlloc({ window: 4096, ...options });
@@ -292,6 +314,31 @@ Deno.test("frames with zero and poison: nothing of others shows", () => {
       const zeroed = scratch.frame((frame) => frame.allocZeroed(500).every((byte) => byte === 0));
       assert(zeroed);
     }
+  }
+});
+
+Deno.test("a mark of a frame in which nothing is allocated yet is its beginning, wherever its memory then comes from", () => {
+  for (const byteLength of [8, 200, 3000, 5000, 100_000]) {
+    using scratch = new BumpAlloc({ window: 4096 });
+    const kept = scratch.alloc(100);
+    fillPattern(kept, 1);
+    for (let i = 0; i < 60; i++) {
+      scratch.frame((frame) => frame.alloc(90));
+      using frame = scratch.frame();
+      const mark = frame.mark();
+      for (let j = 0; j < 3; j++) {
+        const view = frame.alloc(byteLength);
+        fillPattern(view, 2);
+        frame.rewind(mark);
+        assertEquals(scratch.used, 100);
+      }
+      using inner = frame.frame();
+      const innerMark = inner.mark();
+      inner.alloc(byteLength);
+      inner.rewind(innerMark);
+      assertEquals(scratch.used, 100);
+    }
+    assert(patternHolds(kept, 1));
   }
 });
 

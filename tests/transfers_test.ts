@@ -253,3 +253,12 @@ Deno.test("what was transferred is its receiver's after the lease went back, and
   received.forEach((view, id) => assert(patternHolds(view, id)));
   assertThrows(() => pool.lease(), ClosedError);
 });
+Deno.test("what ended after a transfer says so: an out-parameter, C strings, views of scopes", () => {
+  using scratch = new BumpAlloc();
+  const out = scratch.out("i32");
+  out.view.buffer.transfer();
+  for (const call of [() => out.value, () => out.value = 5]) {
+    const { message } = assertThrows(call, Error);
+    assert(!/is closed$/.test(message), message);
+  }
+});
