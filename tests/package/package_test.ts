@@ -152,7 +152,14 @@ async function documentation(path: string): Promise<Record<string, string[]>> {
   for (const symbol of symbols) {
     if (symbol.declarations[0].declarationKind !== "export") continue;
     const texts: string[] = found[symbol.name] = [];
-    JSON.stringify(symbol, (_key, value) => {
+    JSON.stringify(symbol, (key, value) => {
+      // Declarations have no method that implements overloads.
+      if (key === "methods") {
+        value = value.filter((method: Method) =>
+          !method.functionDef.hasBody ||
+          !value.some(({ name, functionDef }: Method) => name === method.name && !functionDef.hasBody)
+        );
+      }
       // Declarations have no methods whose name is computed: those that `console.log` calls.
       if (value?.jsDoc && !value.name?.startsWith("[Symbol.for(")) {
         texts.push(`${value.name ?? ""}: ${JSON.stringify(value.jsDoc)}`);
@@ -161,6 +168,12 @@ async function documentation(path: string): Promise<Record<string, string[]>> {
     });
   }
   return found;
+}
+
+/** Part of what `deno doc --json` says of a method. */
+interface Method {
+  readonly name: string;
+  readonly functionDef: { readonly hasBody?: boolean };
 }
 
 /** The package is the same in all versions of Deno; those that build it are newer. */
