@@ -156,8 +156,8 @@ async function documentation(path: string): Promise<Record<string, string[]>> {
       // Declarations have no method that implements overloads.
       if (key === "methods") {
         value = value.filter((method: Method) =>
-          !method.functionDef.hasBody ||
-          !value.some(({ name, functionDef }: Method) => name === method.name && !functionDef.hasBody)
+          !method.functionDef?.hasBody ||
+          !value.some(({ name, functionDef }: Method) => name === method.name && !functionDef?.hasBody)
         );
       }
       // Declarations have no methods whose name is computed: those that `console.log` calls.
@@ -173,7 +173,7 @@ async function documentation(path: string): Promise<Record<string, string[]>> {
 /** Part of what `deno doc --json` says of a method. */
 interface Method {
   readonly name: string;
-  readonly functionDef: { readonly hasBody?: boolean };
+  readonly functionDef?: { readonly hasBody?: boolean };
 }
 
 /** The package is the same in all versions of Deno; those that build it are newer. */
