@@ -11,9 +11,6 @@ const { Uint8Array: OwnUint8Array } = globalThis;
 
 const DEFAULT_ALIGN = 8;
 
-/** The request that takes no for an answer. */
-export const TRY_ALLOC = "allocate, if there is room";
-
 /** Stands for the bytes of an arena that the fast path may not serve. */
 const NO_BYTES = new OwnUint8Array(NO_WINDOW.buffer);
 
@@ -119,7 +116,7 @@ export class Arena {
     if (this.ended && this.position === this.start && !this.#hasRoom(byteLength, align)) this.#startOver();
     const start = this.#place(byteLength, align, this.position);
     if (start < 0) {
-      if (what === TRY_ALLOC) return -1;
+      if (typeof what === "function" && what.name === "tryAlloc") return -1;
       throw this.full(byteLength, align, what);
     }
     if (this.hold.zero) this.clear(start, byteLength);
@@ -519,7 +516,6 @@ export class Arena {
   /** Ends an allocator and its scopes, but not its hold. */
   close(): void {
     const { hold } = this;
-    hold.reportLost();
     try {
       this.#reclaimAll();
       if (hold.isShared) hold.chunks.giveBack(this.innermost.position);
@@ -539,6 +535,7 @@ export class Arena {
   }
 
   #reclaimAll(): void {
+    this.hold.reportLost(); // what receivers see is not poisoned
     this.innermost.#noteAll();
     if (this.hold.poison) this.hold.fill(0, this.innermost.position, POISON);
   }

@@ -1,8 +1,9 @@
-import { type Arena, ENDED_SCOPE, TRY_ALLOC } from "./arena.ts";
+import { type Arena, ENDED_SCOPE } from "./arena.ts";
 import { arrayFrom } from "./arrays.ts";
 import { isDetached } from "./buffers.ts";
 import { checkView } from "./check.ts";
 import { cannot, type What } from "./errors.ts";
+import { formatBytes } from "./format.ts";
 import { checkOutType, makeOut, type Out, OUT_SIZE, type OutType } from "./out.ts";
 import {
   readAll,
@@ -123,7 +124,7 @@ export abstract class ScratchArena implements Scratch {
    */
   tryAlloc(byteLength: number, align?: number): Uint8Array<ArrayBuffer> | null {
     const arena = this.#arena;
-    const start = arena.take(byteLength, align, TRY_ALLOC);
+    const start = arena.take(byteLength, align, methods.tryAlloc);
     return start < 0 ? null : new OwnUint8Array(arena.buffer, start, byteLength);
   }
 
@@ -839,7 +840,8 @@ export abstract class ScratchArena implements Scratch {
 const methods = ScratchArena.prototype;
 
 /**
- * A nested lifetime, from {@linkcode BumpAlloc.scope} or {@linkcode BumpScope.scope}.
+ * A nested lifetime, from {@linkcode BumpAlloc.scope} or {@linkcode BumpScope.scope}. The methods that allocate are
+ * {@linkcode ScratchArena}'s.
  *
  * @example Scopes in a scope
  * ```ts
@@ -905,6 +907,13 @@ export class BumpScope extends ScratchArena implements Disposable, AsyncDisposab
     this.end();
   }
 
+  /** For `console.log`. */
+  [Symbol.for("Deno.customInspect")](): string {
+    const name = this.#isFrame ? "BumpScope (frame)" : "BumpScope";
+    const arena = arenaOf(this);
+    return arena.closed ? `${name} { ended }` : `${name} { used: ${formatBytes(arena.position - arena.start)} }`;
+  }
+
   /** Waits for pinned promises, then ends the scope: for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await arenaOf(this).settlePins();
@@ -925,6 +934,16 @@ class CursorMark implements Mark {
     this.owner = owner;
     this.life = life;
     this.offset = offset;
+  }
+
+  /** For `JSON.stringify`. */
+  toJSON(): { offset: number } {
+    return { offset: this.offset };
+  }
+
+  /** For `console.log`. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return `Mark { offset: ${this.offset} }`;
   }
 }
 
