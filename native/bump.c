@@ -16,14 +16,19 @@
 
 #include "offset.h"
 #include "os.h"
+#include "recycle.h"
 
 _Static_assert(sizeof(size_t) == 8 && sizeof(void *) == 8, "offsets, sizes and addresses share one width");
 
 #define ABI_VERSION 3u
 #define MAGIC (UINT64_C(0xb0a11c0c5eed0000) + ABI_VERSION) /* xor the slot's address: a copy elsewhere is not alive */
 #define CHUNK_SIZE ((size_t)64 * 1024)
-#define SLOT_SIZE ((size_t)256)
+#define SLOT_SIZE ((size_t)4096)
 #define COMMIT_STEP ((uint64_t)256 * 1024)       /* one mprotect (about 1 us) for many small blocks */
+#define HIGH_STEP ((uint64_t)4096)
+#define LARGE_BLOCK ((uint64_t)128 * 1024)       /* pages of larger ones become resident when they are used */
+#define POPULATE_LEAST ((uint64_t)64 * 1024)
+#define POPULATE_MOST ((uint64_t)2 * 1024 * 1024)
 #define HUGE_PAGE ((uint64_t)2 * 1024 * 1024)
 
 #define REFS_MASK UINT64_C(0x7fffffff)           /* state: generation << 32 | excluded << 31 | references */
@@ -58,6 +63,10 @@ struct bump {
   _Atomic uint64_t lost;      /* stays accessible, contents need not */
   _Atomic uint64_t leased_by; /* who leased since it was settled */
   _Atomic uint64_t stranded;  /* what bump_stranded says */
+
+  _Atomic uint64_t populated;      /* native blocks have made the pages up to here resident */
+  _Atomic uint64_t populate_limit; /* pages above were once given back: none is made resident ahead of its use */
+  recycle_t recycle;
 
   /* slab */
   _Alignas(64) _Atomic uint64_t holder; /* thread of the creator's reference, 0 when it is gone */
@@ -116,7 +125,16 @@ static uint64_t raise_to(_Atomic uint64_t *value, uint64_t to) {
   return seen;
 }
 
+static void lower_to(_Atomic uint64_t *value, uint64_t to) {
+  uint64_t seen = get(value);
+  while (seen > to && !swap(value, &seen, to)) {}
+}
+
 static int32_t system_error(int code) { return BUMP_SYSTEM - code; }
+
+/* recycle.c */
+static void recycle_reset(bump_t *bump);
+static void recycle_give_back(bump_t *bump);
 
 static void *refuse(int32_t *error, int32_t code) {
   if (error != NULL) *error = code;
@@ -519,6 +537,9 @@ static void start_at(bump_t *bump, unsigned char *base) {
   set(&bump->lost, 0);
   set(&bump->leased_by, SETTLED);
   set(&bump->stranded, 0);
+  set(&bump->populated, 0);
+  set(&bump->populate_limit, bump->capacity);
+  recycle_reset(bump);
 }
 
 static bump_t *begin(bump_t *slot, unsigned char *base, uint64_t capacity, uint32_t flags, bump_t *parent) {
@@ -713,30 +734,53 @@ static void *empty_block(bump_t *bump, uint64_t align) {
   return bump->base + start;
 }
 
-/* Takes a block of at least one byte. NULL when full; else bytes of it from *fresh on were never used. */
-static unsigned char *take(bump_t *bump, size_t size, size_t align, unsigned char **fresh) {
+/* Before native blocks go beyond the pages that are ready: commits up to `end`, and for small blocks makes the next pages
+ * resident in one call, which costs a fraction of their faults. Steps grow with what is in use. */
+static int prepare(bump_t *bump, uint64_t start, uint64_t end) {
+  if (end > get(&bump->high)) recycle_give_back(bump); /* idle pages would add to the peak */
+  const uint64_t step = offset_min(offset_max(end / 4, POPULATE_LEAST), POPULATE_MOST);
+  const uint64_t to = offset_min(offset_round_up(end + step, bump->grain), get(&bump->populate_limit));
+  uint64_t ready = get(&bump->populated);
+  if (end - start >= LARGE_BLOCK || to < end || commit(bump, to, bump->grain) != 0) {
+    return commit(bump, end, offset_max(COMMIT_STEP, bump->grain));
+  }
+  while (ready < to) {
+    if (!swap(&bump->populated, &ready, to)) continue;
+    const uint64_t from = offset_max(ready, offset_round_down(start, os_page_size()));
+    os_populate(bump->base + from, to - from);
+    break;
+  }
+  return 0;
+}
+
+/* Takes a block of at least one byte, of which the first `before` lie in front of the aligned address. NULL when full;
+ * else bytes of it from *fresh on were never used. */
+static unsigned char *take(bump_t *bump, size_t size, size_t align, size_t before, unsigned char **fresh) {
   uint64_t start, end;
   uint64_t cursor = get(&bump->cursor);
   do {
-    if (!offset_take((uintptr_t)bump->base, cursor, bump->capacity, size, size, align, &start, &end)) return NULL;
-    if (commit(bump, end, offset_max(COMMIT_STEP, bump->grain)) != 0) return NULL;
+    if (!offset_take((uintptr_t)bump->base + before, cursor, bump->capacity, size, size, align, &start, &end)) return NULL;
+    if (end > get(&bump->populated) && prepare(bump, start, end) != 0) return NULL;
   } while (!swap(&bump->cursor, &cursor, end));
-  /* After the exchange: whoever used these bytes before raised `high` before giving them back. */
-  *fresh = bump->base + offset_max(start, offset_min(raise_to(&bump->high, end), end));
+  /* After the exchange: whoever used these bytes before raised `high` before giving them back. In whole steps: most
+   * blocks then need no second exchange. */
+  uint64_t high = get(&bump->high);
+  if (high < end) high = raise_to(&bump->high, offset_min(offset_round_up(end, HIGH_STEP), bump->capacity));
+  *fresh = bump->base + offset_max(start, offset_min(high, end));
   return bump->base + start;
 }
 
 void *bump_alloc(bump_t *bump, size_t size, size_t align) {
   unsigned char *fresh;
   if (!alive(bump) || !offset_is_power_of_two(align)) return NULL;
-  return size == 0 ? empty_block(bump, align) : take(bump, size, align, &fresh);
+  return size == 0 ? empty_block(bump, align) : take(bump, size, align, 0, &fresh);
 }
 
 void *bump_alloc_zeroed(bump_t *bump, size_t size, size_t align) {
   unsigned char *fresh;
   if (!alive(bump) || !offset_is_power_of_two(align)) return NULL;
   if (size == 0) return empty_block(bump, align);
-  unsigned char *block = take(bump, size, align, &fresh);
+  unsigned char *block = take(bump, size, align, 0, &fresh);
   if (block != NULL && fresh != block) os_clear(block, (size_t)(fresh - block));
   return block;
 }
@@ -765,7 +809,7 @@ int32_t bump_resize_last(bump_t *bump, void *block, size_t old_size, size_t new_
   const uint64_t start = (uint64_t)((uintptr_t)block - (uintptr_t)bump->base); /* huge when below the region: refused */
   if (!offset_resize(start, bump->capacity, old_size, &old_end)) return 0;
   if (old_end != get(&bump->cursor) || !offset_resize(start, bump->capacity, new_size, &new_end)) return 0;
-  if (commit(bump, new_end, offset_max(COMMIT_STEP, bump->grain)) != 0) return 0;
+  if (new_end > get(&bump->populated) && prepare(bump, start, new_end) != 0) return 0;
   if (!move_cursor(bump, old_end, new_end)) return 0;
   raise_to(&bump->high, new_end);
   return 1;
@@ -778,7 +822,7 @@ int32_t bump_reset(bump_t *bump, double cursor) {
   if (!exclude(bump)) return BUMP_SHARED;
   uint64_t seen = get(&bump->cursor);
   while (target <= seen && !swap(&bump->cursor, &seen, target)) {}
-  if (target <= seen) set(&bump->stranded, 0);
+  if (target <= seen) set(&bump->stranded, 0), recycle_reset(bump);
   readmit(bump);
   return target <= seen ? BUMP_OK : BUMP_INVALID; /* back only: what is above was never committed */
 }
@@ -796,6 +840,8 @@ int32_t bump_discard(bump_t *bump, double from, double to) {
   start = offset_round_up(start, os_page_size());
   end = offset_min(offset_round_down(end, os_page_size()), get(&bump->committed));
   if (start >= end) return BUMP_OK;
+  lower_to(&bump->populated, start);
+  lower_to(&bump->populate_limit, start);
   const int error = os_discard(bump->base + start, end - start);
   return error == 0 ? BUMP_OK : system_error(error);
 }

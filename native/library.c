@@ -2,6 +2,7 @@
  * and takes half the time.
  */
 #include "bump.c"
+#include "recycle.c"
 #include "hooks.c"
 
 #if defined(_WIN32)

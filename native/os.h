@@ -28,6 +28,7 @@ static int os_commit(void *start, size_t size);                   /* readable, w
 static int os_discard(void *start, size_t size);  /* RAM given back; committed pages read as zero from now on */
 static int os_zero(void *start, size_t size);     /* the same, committing what is not, and never inaccessible meanwhile */
 static int os_prefault(void *start, size_t size); /* committed pages get their RAM now */
+static void os_populate(void *start, size_t size); /* the same, in one call where the system has it; else nothing */
 static int os_resident(const void *start, size_t size, size_t *bytes);
 static void os_huge_pages(void *start, size_t size); /* a hint */
 static size_t os_page_size(void);

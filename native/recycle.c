@@ -1,0 +1,419 @@
+/* recycle.c - blocks for native callers: taken from the lists of freed ones, or else at the cursor.
+ *
+ * Freed blocks are linked to chains of up to CHAIN_MOST: the first 8 bytes of a block hold the address of the next one. Each class of sizes has a list of chains, a stack that all threads
+ * share: bytes 8 to 16 of a chain's first block hold the number of the next chain (a number is the offset in units, and 1; 0 is
+ * none), and above it the chain's length. The list's word holds the number of the newest chain, and above it a tag, which
+ * each push raises. The thread that comes
+ * first has, besides, one chain of each small class for itself: it works on that without atomic exchanges, which take
+ * half of the time of a call, and trades whole chains with the list.
+ *
+ * There is no lock, so that a thread which is terminated leaves nothing behind but the blocks of its own chains.
+ *  - A pop reads the link of a chain that another thread may have taken since. These bytes are inside the region
+ *    and committed, so they can be read; what was read is used only if the word is as before, tag and all.
+ *  - Listed blocks are below the cursor, which only moves back over the block that is last.
+ *  - A reset raises the epoch. Headers and own chains from before it are not valid; a push that it overtakes lists nothing,
+ *    because it compares the epoch after it has read the word, which the reset changes later.
+ */
+#include "bump.h"
+
+#include "offset.h"
+#include "os.h"
+#include "recycle.h"
+
+#define LARGE_UNITS (LARGE_BLOCK / RECYCLE_UNIT) /* from here on a freed block's pages are worth a system call */
+#define IDLE_LIMIT (UINT64_C(64) << 20)          /* as much as glibc keeps at the top of its heap */
+#define CHAIN_MOST 32
+
+#define HOT static inline __attribute__((always_inline))
+#define COLD static __attribute__((noinline))
+
+/* ---- lists: everyone's -------------------------------------------------- */
+
+/* In a block: the next one of its chain. */
+HOT unsigned char **next_in(unsigned char *block) { return (unsigned char **)(void *)block; }
+
+/* In a chain's first block: the number of the next chain, and how many blocks this one has. */
+#define LENGTH_SHIFT 56
+HOT uint64_t *link_in(unsigned char *block) { return (uint64_t *)(void *)block + 1; }
+
+/* Races by design with the plain writes of a thread that has taken the chain meanwhile. */
+#if defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_TSAN 1
+#endif
+#endif
+#if defined(UNDER_TSAN)
+__attribute__((noinline, no_sanitize("thread"))) static uint64_t peek(const uint64_t *link) {
+  return *(const volatile uint64_t *)link;
+}
+#else
+static uint64_t peek(const uint64_t *link) { return __atomic_load_n(link, __ATOMIC_RELAXED); }
+#endif
+
+static uint32_t epoch_of(bump_t *bump) { return atomic_load_explicit(&bump->recycle.epoch, memory_order_acquire); }
+
+/* How many bits of a word are a number. */
+static unsigned number_bits(const bump_t *bump) { return recycle_log2(bump->capacity / RECYCLE_UNIT) + 1; }
+
+static uint64_t number_in(uint64_t word, unsigned bits) { return word & ((UINT64_C(1) << bits) - 1); }
+
+static uint64_t number_of(const bump_t *bump, const unsigned char *block) {
+  return (uint64_t)(block - bump->base) / RECYCLE_UNIT + 1;
+}
+
+/* NULL for 0, and for what a program that wrote to freed blocks has made of a number: nothing outside is followed. */
+static unsigned char *numbered(bump_t *bump, uint64_t number) {
+  const bool valid = number != 0 && number <= get(&bump->cursor) / RECYCLE_UNIT;
+  return valid ? bump->base + (number - 1) * RECYCLE_UNIT : NULL;
+}
+
+/* Lists a chain of blocks that were freed in this epoch. */
+COLD void push(bump_t *bump, _Atomic uint64_t *list, unsigned char *first, uint64_t length, uint32_t epoch) {
+  const unsigned bits = number_bits(bump);
+  /* First `used`, then the epoch: a reset does it the other way round, so that one of the two sees the other. */
+  if (atomic_load_explicit(&bump->recycle.used, memory_order_relaxed) == 0) atomic_store(&bump->recycle.used, 1);
+  uint64_t word = get(list);
+  do {
+    if (atomic_load(&bump->recycle.epoch) != epoch) return;
+    *link_in(first) = number_in(word, bits) | length << LENGTH_SHIFT;
+  } while (!swap(list, &word, ((word >> bits) + 1) << bits | number_of(bump, first)));
+}
+
+/* NULL when there is none. */
+COLD unsigned char *pop(bump_t *bump, _Atomic uint64_t *list, uint64_t *length) {
+  const unsigned bits = number_bits(bump);
+  uint64_t word = get(list), link;
+  unsigned char *first;
+  do {
+    first = numbered(bump, number_in(word, bits));
+    if (first == NULL) return NULL;
+    link = peek(link_in(first));
+  } while (!swap(list, &word, word >> bits << bits | number_in(link, bits)));
+  *length = link >> LENGTH_SHIFT;
+  return first;
+}
+
+/* ---- chains: one thread's ----------------------------------------------- */
+
+/* Of the small class whose list is `list`. NULL: the caller has none. */
+HOT recycle_own_t *own_of(bump_t *bump, _Atomic uint64_t *list) {
+  recycle_t *recycle = &bump->recycle;
+  const uint64_t index = (uint64_t)(list - recycle->lists);
+  if (index >= RECYCLE_OWN) return NULL;
+  uint64_t owner = atomic_load_explicit(&recycle->owner, memory_order_relaxed);
+  const uint64_t me = os_thread();
+  if (owner == me || (owner == 0 && atomic_compare_exchange_strong(&recycle->owner, &owner, me))) return &recycle->own[index];
+  return NULL;
+}
+
+HOT void own_set(recycle_own_t *own, unsigned char *first, uint32_t length) {
+  atomic_store_explicit(&own->first, first, memory_order_relaxed);
+  atomic_store_explicit(&own->length, length, memory_order_relaxed);
+}
+
+HOT bool own_holds(recycle_own_t *own, uint32_t epoch) {
+  return atomic_load_explicit(&own->epoch, memory_order_relaxed) == epoch;
+}
+
+HOT unsigned char *own_first(recycle_own_t *own) { return atomic_load_explicit(&own->first, memory_order_relaxed); }
+
+HOT uint32_t own_length(recycle_own_t *own) { return atomic_load_explicit(&own->length, memory_order_relaxed); }
+
+COLD void give_other(bump_t *bump, _Atomic uint64_t *list, recycle_own_t *own, unsigned char *block, uint32_t epoch) {
+  *next_in(block) = NULL;
+  if (own == NULL) {
+    push(bump, list, block, 1, epoch);
+    return;
+  }
+  unsigned char *full = own_first(own);
+  const uint32_t length = own_length(own);
+  const bool stale = !own_holds(own, epoch);
+  own_set(own, block, 1);
+  atomic_store_explicit(&own->epoch, epoch, memory_order_relaxed);
+  if (!stale && length != 0) push(bump, list, full, length, epoch);
+}
+
+HOT void give(bump_t *bump, _Atomic uint64_t *list, unsigned char *block, uint32_t epoch) {
+  recycle_own_t *own = own_of(bump, list);
+  if (own == NULL || !own_holds(own, epoch) || own_length(own) >= CHAIN_MOST) {
+    give_other(bump, list, own, block, epoch);
+    return;
+  }
+  *next_in(block) = own_first(own);
+  own_set(own, block, own_length(own) + 1);
+}
+
+COLD unsigned char *serve_other(bump_t *bump, _Atomic uint64_t *list, recycle_own_t *own, uint32_t epoch) {
+  uint64_t length;
+  unsigned char *block = pop(bump, list, &length);
+  if (block == NULL) return NULL;
+  unsigned char *rest = *next_in(block);
+  if (own != NULL) {
+    own_set(own, rest, (uint32_t)length - 1);
+    atomic_store_explicit(&own->epoch, epoch, memory_order_relaxed);
+  } else if (rest != NULL) {
+    push(bump, list, rest, length - 1, epoch);
+  }
+  return block;
+}
+
+/* A freed block of the class. NULL when there is none. */
+HOT unsigned char *serve(bump_t *bump, _Atomic uint64_t *list) {
+  recycle_own_t *own = own_of(bump, list);
+  const uint32_t epoch = epoch_of(bump);
+  if (own != NULL && own_holds(own, epoch)) {
+    unsigned char *block = own_first(own);
+    if (block != NULL) {
+      own_set(own, *next_in(block), own_length(own) - 1);
+      return block;
+    }
+  }
+  return serve_other(bump, list, own, epoch);
+}
+
+/* ---- large blocks ------------------------------------------------------- */
+
+/* A freed large block says behind its links how many bytes of it may have pages. The page of the links stays. */
+static uint64_t *idle_in(unsigned char *block) { return (uint64_t *)(void *)block + 2; }
+
+static void give_pages_back(unsigned char *block, uint64_t size) {
+  const uint64_t page = os_page_size(), address = (uint64_t)(uintptr_t)block;
+  const uint64_t from = offset_round_up(address + 3 * sizeof(uint64_t), page);
+  const uint64_t to = offset_round_down(address + size, page);
+  *idle_in(block) = 0;
+  if (from < to) (void)os_discard(block + (from - address), to - from); /* a refusal costs RAM only */
+}
+
+static void no_longer_idle(bump_t *bump, uint64_t size) {
+  atomic_fetch_sub_explicit(&bump->recycle.idle, size, memory_order_relaxed);
+}
+
+static void give_large(bump_t *bump, _Atomic uint64_t *list, unsigned char *block, uint64_t size, uint32_t epoch) {
+  const uint64_t idle = atomic_fetch_add_explicit(&bump->recycle.idle, size, memory_order_relaxed);
+  *idle_in(block) = size;
+  if (idle + size > IDLE_LIMIT) {
+    give_pages_back(block, size);
+    no_longer_idle(bump, size);
+  }
+  *next_in(block) = NULL;
+  push(bump, list, block, 1, epoch);
+}
+
+/* Large blocks that are listed keep no pages. */
+static void recycle_give_back(bump_t *bump) {
+  if (atomic_load_explicit(&bump->recycle.idle, memory_order_relaxed) == 0) return;
+  const uint32_t epoch = epoch_of(bump);
+  for (unsigned class = recycle_class(LARGE_UNITS); class < RECYCLE_CLASSES; class++) {
+    _Atomic uint64_t *list = &bump->recycle.lists[RECYCLE_SMALL + class];
+    uint64_t length;
+    unsigned char *all = NULL;
+    for (unsigned char *block; (block = pop(bump, list, &length)) != NULL; all = block) {
+      const uint64_t idle = *idle_in(block);
+      if (idle != 0) give_pages_back(block, idle), no_longer_idle(bump, idle);
+      *next_in(block) = all;
+    }
+    for (unsigned char *block = all, *next; block != NULL; block = next) {
+      next = *next_in(block);
+      *next_in(block) = NULL;
+      push(bump, list, block, 1, epoch);
+    }
+  }
+}
+
+/* ---- blocks with a header ----------------------------------------------- */
+
+/* The 8 bytes in front of a live block: its size in units << CHECK_BITS | a check, so that memory which is no live block of
+ * this epoch is told from one that is. Those of a freed block are zero. */
+#define HEADER ((uint64_t)sizeof(uint64_t))
+#define CHECK_BITS 20
+
+HOT uint64_t header_for(const unsigned char *block, uint64_t units, uint32_t epoch) {
+  const uint64_t mixed = (uint64_t)(uintptr_t)block ^ (units << 32 | units >> 32) ^ (uint64_t)epoch << 32;
+  return units << CHECK_BITS | (mixed * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - CHECK_BITS);
+}
+
+HOT uint64_t *header_of(unsigned char *block) { return (uint64_t *)(void *)(block - HEADER); }
+
+HOT void *finish(unsigned char *block, uint64_t units, uint32_t epoch) {
+  *header_of(block) = header_for(block, units, epoch);
+  return block;
+}
+
+/* A live block, as its header says. */
+typedef struct {
+  uint64_t units; /* 0: it is none of this region's */
+  uint64_t end;   /* offset */
+  uint32_t epoch;
+} block_t;
+
+/* Nothing is read before it is known to be taken bytes. */
+HOT block_t block_at(bump_t *bump, unsigned char *block, uint64_t *cursor) {
+  const block_t none = {0, 0, 0};
+  if (!alive(bump)) return none;
+  const uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)bump->base); /* huge when below the region */
+  *cursor = get(&bump->cursor);
+  if (offset < RECYCLE_UNIT || offset > *cursor || offset % RECYCLE_UNIT != 0) return none;
+  const uint64_t header = *header_of(block), units = header >> CHECK_BITS, end = offset - HEADER + units * RECYCLE_UNIT;
+  const uint32_t epoch = epoch_of(bump);
+  if (units == 0 || end > *cursor || header != header_for(block, units, epoch)) return none;
+  return (block_t){units, end, epoch};
+}
+
+#define SIZE_LIMIT (UINT64_C(1) << 47) /* no system has that many addresses */
+
+/* For a block of `size` bytes: room for the header, and for both links when it is freed. */
+HOT uint64_t least_units(size_t size) { return (offset_max(size, 2 * HEADER) + HEADER + RECYCLE_UNIT - 1) / RECYCLE_UNIT; }
+
+/* Its class; *units becomes that one's size. */
+HOT unsigned class_for(uint64_t *units) {
+  if (*units <= RECYCLE_SMALL_UNITS) {
+    const unsigned class = recycle_small_class[*units];
+    *units = recycle_small_units[class];
+    return class;
+  }
+  *units = recycle_round_up(*units);
+  return recycle_class(*units);
+}
+
+COLD void *block_bump(bump_t *bump, size_t size, uint64_t units, unsigned char **fresh) {
+  unsigned char *start = take(bump, units * RECYCLE_UNIT, RECYCLE_UNIT, HEADER, fresh);
+  if (start == NULL) { /* there may be room for what was asked for */
+    units = least_units(size);
+    start = take(bump, units * RECYCLE_UNIT, RECYCLE_UNIT, HEADER, fresh);
+  }
+  return start == NULL ? NULL : finish(start + HEADER, units, epoch_of(bump));
+}
+
+/* A freed block of the class. NULL when there is none. */
+HOT void *block_again(bump_t *bump, uint64_t units, unsigned class) {
+  if (class >= RECYCLE_CLASSES) return NULL;
+  unsigned char *block = serve(bump, &bump->recycle.lists[RECYCLE_SMALL + class]);
+  if (block == NULL) return NULL;
+  if (units >= LARGE_UNITS) no_longer_idle(bump, *idle_in(block));
+  return finish(block, units, epoch_of(bump));
+}
+
+/* *fresh: bytes from there on are zero. NULL when the region is full. */
+HOT void *block_take(bump_t *bump, size_t size, unsigned char **fresh) {
+  if (!alive(bump) || size >= SIZE_LIMIT) return NULL;
+  uint64_t units = least_units(size);
+  const unsigned class = class_for(&units);
+  unsigned char *block = block_again(bump, units, class);
+  if (block == NULL) return block_bump(bump, size, units, fresh);
+  *fresh = block + size;
+  return block;
+}
+
+static void *block_alloc(bump_t *bump, size_t size) {
+  unsigned char *fresh;
+  return block_take(bump, size, &fresh);
+}
+
+static void *block_alloc_zeroed(bump_t *bump, size_t size) {
+  unsigned char *fresh, *block = block_take(bump, size, &fresh);
+  if (block != NULL && fresh > block) os_clear(block, offset_min(size, (uint64_t)(fresh - block)));
+  return block;
+}
+
+static void block_free(bump_t *bump, void *block) {
+  uint64_t cursor;
+  const block_t freed = block_at(bump, block, &cursor);
+  if (freed.units == 0) return;
+  *header_of(block) = 0; /* before another thread can take it */
+  const uint64_t size = freed.units * RECYCLE_UNIT;
+  if (freed.end == cursor && move_cursor(bump, cursor, cursor - size)) return;
+  const unsigned class =
+    freed.units <= RECYCLE_SMALL_UNITS ? recycle_small_class[freed.units] : recycle_class(freed.units);
+  _Atomic uint64_t *list = &bump->recycle.lists[RECYCLE_SMALL + class];
+  if (freed.units < LARGE_UNITS) give(bump, list, block, freed.epoch);
+  else if (class < RECYCLE_CLASSES) give_large(bump, list, block, size - HEADER, freed.epoch);
+  else give_pages_back(block, size - HEADER);
+}
+
+/* A freed block comes first, and only then the bytes behind the last one: blocks that grow into these again and again
+ * would leave ever more large ones, and take ever more small ones. */
+static void *block_resize(bump_t *bump, void *block, size_t size) {
+  uint64_t cursor;
+  unsigned char *fresh;
+  if (block == NULL) return block_alloc(bump, size);
+  const block_t old = block_at(bump, block, &cursor);
+  if (old.units == 0 || size >= SIZE_LIMIT) return NULL;
+  uint64_t units = least_units(size);
+  const unsigned class = class_for(&units);
+  if (units <= old.units && units > old.units / 2) return block; /* the rest stays its own: it may grow into it again */
+  void *moved = block_again(bump, units, class);
+  if (moved == NULL) {
+    if (bump_resize_last(bump, header_of(block), old.units * RECYCLE_UNIT, units * RECYCLE_UNIT)) {
+      return finish(block, units, old.epoch);
+    }
+    moved = block_bump(bump, size, units, &fresh);
+    if (moved == NULL) return units < old.units ? block : NULL;
+  }
+  os_copy(moved, block, offset_min(units, old.units) * RECYCLE_UNIT - HEADER);
+  block_free(bump, block);
+  return moved;
+}
+
+static size_t block_usable(bump_t *bump, void *block) {
+  uint64_t cursor;
+  const uint64_t units = block_at(bump, block, &cursor).units;
+  return units == 0 ? 0 : (size_t)(units * RECYCLE_UNIT - HEADER);
+}
+
+/* ---- blocks without one ------------------------------------------------- */
+
+#define BARE_LIMIT (RECYCLE_SMALL_UNITS * RECYCLE_UNIT)
+
+/* Of a size from 1 to BARE_LIMIT. */
+HOT unsigned bare_class(size_t size) { return recycle_small_class[(size + RECYCLE_UNIT - 1) / RECYCLE_UNIT]; }
+
+HOT uint64_t bare_bytes(unsigned class) { return recycle_small_units[class] * RECYCLE_UNIT; }
+
+HOT void *bare_alloc(bump_t *bump, size_t size) {
+  if (!alive(bump)) return NULL;
+  const unsigned class = bare_class(size);
+  unsigned char *fresh, *block = serve(bump, &bump->recycle.lists[class]);
+  return block != NULL ? block : take(bump, bare_bytes(class), RECYCLE_UNIT, 0, &fresh);
+}
+
+HOT void bare_free(bump_t *bump, void *block, size_t size) {
+  if (!alive(bump)) return;
+  const unsigned class = bare_class(size);
+  const uint32_t epoch = epoch_of(bump);
+  const uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)bump->base), cursor = get(&bump->cursor);
+  const uint64_t end = offset + bare_bytes(class);
+  if (offset > cursor || end > cursor || offset % RECYCLE_UNIT != 0) return;
+  if (end == cursor && move_cursor(bump, cursor, offset)) return;
+  give(bump, &bump->recycle.lists[class], block, epoch);
+}
+
+/* As block_resize. */
+static void *bare_resize(bump_t *bump, void *block, size_t old_size, size_t size) {
+  const unsigned old = bare_class(old_size), class = bare_class(size);
+  if (class == old || !alive(bump)) return class == old ? block : NULL;
+  unsigned char *fresh, *moved = serve(bump, &bump->recycle.lists[class]);
+  if (moved == NULL) {
+    if (bump_resize_last(bump, block, bare_bytes(old), bare_bytes(class))) return block;
+    moved = take(bump, bare_bytes(class), RECYCLE_UNIT, 0, &fresh);
+    if (moved == NULL) return class < old ? block : NULL;
+  }
+  os_copy(moved, block, offset_min(bare_bytes(class), bare_bytes(old)));
+  bare_free(bump, block, old_size);
+  return moved;
+}
+
+/* ---- reset -------------------------------------------------------------- */
+
+/* Forgets all blocks. The tags go on, so that an exchange which this overtakes fails. */
+static void recycle_reset(bump_t *bump) {
+  const unsigned bits = number_bits(bump);
+  recycle_t *recycle = &bump->recycle;
+  atomic_fetch_add(&recycle->epoch, 1);
+  set(&recycle->owner, 0);
+  if (atomic_load(&recycle->used) == 0) return;
+  atomic_store(&recycle->used, 0);
+  for (unsigned i = 0; i < RECYCLE_LISTS; i++) set(&recycle->lists[i], ((get(&recycle->lists[i]) >> bits) + 1) << bits);
+  set(&recycle->idle, 0);
+}
