@@ -5,10 +5,16 @@
  * thread may move it. Pages below the cursor are committed (readable and
  * writable), pages above are inaccessible or not yet used.
  *
+ * A bump_t is one hold on a region; a region lives as long as it has holds, and
+ * all of them are equal. A bump_t belongs to the thread that took it and goes with
+ * it: when the thread ends, or its instance of this library is unloaded, the hold is
+ * dropped. A bump_t that was closed is stale: every call refuses it. Its place is
+ * used again after a thousand others, so late calls of native code are harmless.
+ *
  * Sizes and offsets are bytes. They cross the FFI as double, which is exact
  * up to 2^53. Every function may be called from any thread; none prints, exits
- * or aborts. Results below zero are errors: one of BUMP_FULL ... BUMP_SHARED, or
- * BUMP_SYSTEM - e where e is errno (POSIX) or GetLastError (Windows).
+ * or aborts. Results below zero are errors: one of BUMP_FULL ... BUMP_MAPPINGS, or
+ * BUMP_SYSTEM - e where e is errno (POSIX) or GetLastError (Windows). An error changes nothing.
  */
 #ifndef BUMP_H
 #define BUMP_H
@@ -26,21 +32,30 @@ typedef struct bump bump_t;
 
 enum {
   BUMP_OK = 0,
-  BUMP_FULL = -1,    /* the region has not that many bytes left */
-  BUMP_INVALID = -2, /* an argument that no region can satisfy */
-  BUMP_STALE = -3,   /* the handle names no live region */
-  BUMP_SHARED = -4,  /* refused while others are attached */
+  BUMP_MOVED = 1,     /* bump_reset: done, and the region is at other addresses now */
+  BUMP_FULL = -1,     /* the region has not that many bytes left */
+  BUMP_INVALID = -2,  /* an argument that no region can satisfy */
+  BUMP_STALE = -3,    /* the bump_t was closed, or the token names no live region */
+  BUMP_SHARED = -4,   /* refused while others hold the region */
+  BUMP_MAPPINGS = -5, /* the process is near the system's limit of mappings (Linux: vm.max_map_count) */
   BUMP_SYSTEM = -1000,
 };
 
 enum { BUMP_HUGE_PAGES = 1 };
 
-/* What bump_lease gave. */
+/* What bump_take gave. */
 typedef struct {
   double start;      /* offset of the first byte; its address is aligned */
   double end;        /* offset past the last byte */
   double fresh_from; /* bytes from here to `end` were never used: they are zero */
-} bump_lease_t;
+} bump_chunk_t;
+
+/* Where a region is, or why there is none. A function that fails writes `error` only. */
+typedef struct {
+  double address; /* of offset 0 */
+  double capacity;
+  double error;   /* BUMP_OK, or one of the codes above */
+} bump_region_t;
 
 /* ---- the machine ------------------------------------------------------- */
 
@@ -52,38 +67,36 @@ BUMP_API void *bump_pointer(double address);
 
 /* ---- life of a region -------------------------------------------------- */
 
-/* Reserves `capacity` bytes (rounded up to whole pages). NULL and *error on refusal. */
-BUMP_API bump_t *bump_create(double capacity, uint32_t flags, int32_t *error);
-
-/* A region inside another one's reservation, for pools: `offset` and `capacity` are whole
- * pages of `parent`, whose own cursor is not moved. The parent outlives its parts. */
-BUMP_API bump_t *bump_carve(bump_t *parent, double offset, double capacity, int32_t *error);
+/* A region of `capacity` bytes (rounded up to whole pages), and a hold on it; NULL when that is refused. A retired
+ * region of this size and these flags is used again when it has waited for a second: it is zero, and some of it
+ * may be committed. */
+BUMP_API bump_t *bump_create(double capacity, uint32_t flags, bump_region_t *region);
 
 /* Makes the region attachable; returns its key, a random integer in [1, 2^53). */
 BUMP_API double bump_share(bump_t *bump);
 
-/* One more reference to the region whose bump_t is at `address`. Any address may be given: one
- * that is unreadable, or holds no live shared region with this key, is BUMP_STALE, not a crash. */
-BUMP_API bump_t *bump_attach(double address, double key, int32_t *error);
+/* The number that names the region to bump_attach, also in other instances of this library. */
+BUMP_API double bump_token(bump_t *bump);
 
-/* One more reference, which nothing drops: the region is there until the process ends, and cannot be reset. */
-BUMP_API int32_t bump_hold(bump_t *bump);
+/* One more hold. Any token may be given: one that is unreadable memory, or holds no live shared region with this
+ * key, is BUMP_STALE, not a crash. */
+BUMP_API bump_t *bump_attach(double token, double key, bump_region_t *region);
 
-/* Drops one of this library instance's references; the last one anywhere releases the region, except its first
- * `keep` bytes (whole pages), which stay mapped with their contents until the process ends. */
-BUMP_API int32_t bump_close(bump_t *bump, double keep);
+/* One more hold on the region of another. */
+BUMP_API bump_t *bump_hold(bump_t *bump, bump_region_t *region);
 
-/* Moves the region to fresh address space, cursor 0, keeping the first `keep` bytes
- * of the old one mapped. BUMP_SHARED while others are attached; on failure nothing has changed. */
-BUMP_API int32_t bump_renew(bump_t *bump, double keep);
+/* Drops the hold. The last one retires the region: its pages go back to the system, its committed bytes stay readable
+ * and writable for at least a second, unless a thousand regions wait or the system is short. */
+BUMP_API int32_t bump_close(bump_t *bump);
 
-/* Says that no window of the region was transferred away, so that unloading may unmap it whole. */
-BUMP_API void bump_settle(bump_t *bump);
+/* Somebody may see [from, to) for ever: it stays mapped with its contents until the process ends, and nothing below
+ * `to` is handed out again after bump_reset. Keeping two ranges keeps what is between them. */
+BUMP_API int32_t bump_keep(bump_t *bump, double from, double to);
 
 /* ---- push -------------------------------------------------------------- */
 
 /* Takes `preferred` bytes, or as many as are left but at least `minimum`, and commits them. */
-BUMP_API int32_t bump_lease(bump_t *bump, double minimum, double preferred, double align, bump_lease_t *lease);
+BUMP_API int32_t bump_take(bump_t *bump, double minimum, double preferred, double align, bump_chunk_t *chunk);
 
 /* For native callers: NULL when full. `align` is a power of two. The bytes are uninitialised. */
 BUMP_API void *bump_alloc(bump_t *bump, size_t size, size_t align);
@@ -93,15 +106,19 @@ BUMP_API void *bump_alloc_zeroed(bump_t *bump, size_t size, size_t align);
 
 /* ---- pop --------------------------------------------------------------- */
 
-/* Gives [from, to), the rest of a lease, back when `to` is the cursor: 1 if it did, 0 if something was taken since and
- * the rest is stranded. */
-BUMP_API int32_t bump_unlease(bump_t *bump, double from, double to);
+/* Gives [from, to) back when `to` is the cursor: 1 if it did, 0 if something was taken since. */
+BUMP_API int32_t bump_give(bump_t *bump, double from, double to);
 
 /* Grows, shrinks or (new_size 0) frees the block in place when it is the last: 1 if it did, else 0. */
 BUMP_API int32_t bump_resize_last(bump_t *bump, void *block, size_t old_size, size_t new_size);
 
-/* Moves the cursor back to `cursor`. BUMP_SHARED while others are attached. */
-BUMP_API int32_t bump_reset(bump_t *bump, double cursor);
+/* Takes everything above `cursor` back: BUMP_OK. A region with kept bytes goes to fresh addresses instead, with cursor
+ * 0 and nothing used: BUMP_MOVED. BUMP_SHARED while there are other holds. `region` says where it is now. */
+BUMP_API int32_t bump_reset(bump_t *bump, double cursor, bump_region_t *region);
+
+/* Gets what bump_reset will need of the system, so that it cannot be refused that: BUMP_SHARED while there are other
+ * holds. What is kept later may need more. */
+BUMP_API int32_t bump_prepare_reset(bump_t *bump);
 
 /* ---- pages ------------------------------------------------------------- */
 
@@ -111,18 +128,15 @@ BUMP_API int32_t bump_discard(bump_t *bump, double from, double to);
 /* Commits and touches [from, to), so that first use does not fault. Takes nothing. */
 BUMP_API int32_t bump_prefault(bump_t *bump, double from, double to);
 
-BUMP_API double bump_resident(bump_t *bump);  /* bytes of the region in RAM now */
+BUMP_API double bump_resident(bump_t *bump); /* bytes of the region in RAM now */
 
 /* ---- state ------------------------------------------------------------- */
 
 BUMP_API void *bump_base(bump_t *bump);       /* address of offset 0 */
 BUMP_API double bump_capacity(bump_t *bump);
 BUMP_API double bump_cursor(bump_t *bump);
-/* Bytes of leases that were given up and are nobody's until bump_reset. Of a reference that was dropped while it had an
- * open lease they are all those of that lease, used or not. */
-BUMP_API double bump_stranded(bump_t *bump);
 BUMP_API double bump_committed(bump_t *bump); /* bytes from offset 0 */
-BUMP_API double bump_attached(bump_t *bump);  /* live references, anywhere */
+BUMP_API double bump_holders(bump_t *bump);   /* live holds, anywhere */
 
 /* 1 if all these bytes are taken, else 0; any address may be asked about. */
 BUMP_API int32_t bump_owns(bump_t *bump, const void *start, size_t size);

@@ -39,6 +39,7 @@ const IMPORTS: Record<string, readonly string[]> = {
       "__cxa_atexit",
       "__cxa_finalize",
       "__errno_location",
+      "clock_gettime",
       "close",
       "dladdr",
       "dlopen",
@@ -50,7 +51,8 @@ const IMPORTS: Record<string, readonly string[]> = {
       "memmove",
       "memset",
     ],
-    ...["mincore", "mmap", "mprotect", "munmap", "pipe2", "pthread_self", "read", "sched_yield", "write"],
+    ...["mincore", "mmap", "mprotect", "munmap", "open", "pipe2", "pthread_key_create", "pthread_key_delete"],
+    ...["pthread_self", "pthread_setspecific", "read", "sched_yield", "write"],
   ],
   darwin: [
     ...[
@@ -58,6 +60,7 @@ const IMPORTS: Record<string, readonly string[]> = {
       "___cxa_finalize",
       "___error",
       "_bzero",
+      "_clock_gettime",
       "_close",
       "_dladdr",
       "_dlopen",
@@ -66,8 +69,9 @@ const IMPORTS: Record<string, readonly string[]> = {
       "_madvise",
       "_memcpy",
     ],
-    ...["_memmove", "_memset", "_mincore", "_mmap", "_mprotect", "_munmap", "_pipe", "_pthread_self", "_read"],
-    ...["_sched_yield", "_write", "dyld_stub_binder"],
+    ...["_memmove", "_memset", "_mincore", "_mmap", "_mprotect", "_munmap", "_pipe"],
+    ...["_pthread_key_create", "_pthread_key_delete", "_pthread_self", "_pthread_setspecific", "_read", "_sched_yield"],
+    ...["_write", "dyld_stub_binder"],
   ],
   windows: [
     ...[
@@ -77,6 +81,7 @@ const IMPORTS: Record<string, readonly string[]> = {
       "GetModuleHandleExA",
       "GetProcAddress",
       "GetSystemInfo",
+      "GetTickCount64",
     ],
     ...["K32QueryWorkingSetEx", "LoadLibraryExA", "ReadProcessMemory", "SwitchToThread", "VirtualAlloc"],
     ...["VirtualFree", "VirtualQuery", "VirtualUnlock"],

@@ -1,35 +1,31 @@
 /* hooks.c - the allocator callbacks, each a few lines over the blocks of recycle.c. */
+#include "control.h"
 #include "hooks.h"
-
-#include <stdatomic.h>
-#include <stdbool.h>
-
-#include "os.h"
 
 /* ---- zlib -------------------------------------------------------------- */
 
 void *bump_zlib_alloc(void *opaque, unsigned items, unsigned size) {
-  return block_alloc(opaque, (size_t)items * size); /* two 32-bit factors: the product fits 64 bits */
+  return headed_alloc(opaque, (size_t)items * size); /* two 32-bit factors: the product fits 64 bits */
 }
 
-void bump_zlib_free(void *opaque, void *block) { block_free(opaque, block); }
+void bump_zlib_free(void *opaque, void *block) { headed_free(opaque, block); }
 
 /* ---- zstd -------------------------------------------------------------- */
 
-void *bump_zstd_alloc(void *opaque, size_t size) { return block_alloc(opaque, size); }
+void *bump_zstd_alloc(void *opaque, size_t size) { return headed_alloc(opaque, size); }
 
-void bump_zstd_free(void *opaque, void *block) { block_free(opaque, block); }
+void bump_zstd_free(void *opaque, void *block) { headed_free(opaque, block); }
 
 /* ---- Lua --------------------------------------------------------------- */
 
 /* Lua tells a block's size when it frees it, so that its small blocks, which are most, need no header. */
 static void *lua_take(bump_t *bump, size_t size) {
-  return size <= BARE_LIMIT ? bare_alloc(bump, size) : block_alloc(bump, size);
+  return size <= BARE_LIMIT ? bare_alloc(bump, size) : headed_alloc(bump, size);
 }
 
 static void lua_free(bump_t *bump, void *block, size_t size) {
   if (size <= BARE_LIMIT) bare_free(bump, block, size);
-  else block_free(bump, block);
+  else headed_free(bump, block);
 }
 
 void *bump_lua_alloc(void *ud, void *block, size_t old_size, size_t new_size) {
@@ -39,7 +35,7 @@ void *bump_lua_alloc(void *ud, void *block, size_t old_size, size_t new_size) {
     lua_free(ud, block, old_size);
     return NULL;
   }
-  if (old_size > BARE_LIMIT && new_size > BARE_LIMIT) return block_resize(ud, block, new_size);
+  if (old_size > BARE_LIMIT && new_size > BARE_LIMIT) return headed_resize(ud, block, new_size);
   if (old_size <= BARE_LIMIT && new_size <= BARE_LIMIT) return bare_resize(ud, block, old_size, new_size);
   void *moved = lua_take(ud, new_size);
   if (moved == NULL) return new_size < old_size ? block : NULL; /* Lua counts on it that shrinking cannot fail */
@@ -50,32 +46,32 @@ void *bump_lua_alloc(void *ud, void *block, size_t old_size, size_t new_size) {
 
 /* ---- yyjson ------------------------------------------------------------ */
 
-void *bump_yyjson_malloc(void *context, size_t size) { return block_alloc(context, size); }
+void *bump_yyjson_malloc(void *context, size_t size) { return headed_alloc(context, size); }
 
 void *bump_yyjson_realloc(void *context, void *block, size_t old_size, size_t size) {
   (void)old_size; /* free is not told it, so the blocks have headers all the same */
-  return block_resize(context, block, size);
+  return headed_resize(context, block, size);
 }
 
-void bump_yyjson_free(void *context, void *block) { block_free(context, block); }
+void bump_yyjson_free(void *context, void *block) { headed_free(context, block); }
 
 /* ---- PCRE2 ------------------------------------------------------------- */
 
-void *bump_pcre2_malloc(size_t size, void *data) { return block_alloc(data, size); }
+void *bump_pcre2_malloc(size_t size, void *data) { return headed_alloc(data, size); }
 
-void bump_pcre2_free(void *block, void *data) { block_free(data, block); }
+void bump_pcre2_free(void *block, void *data) { headed_free(data, block); }
 
 /* ---- FreeType ---------------------------------------------------------- */
 
 void *bump_freetype_alloc(bump_ft_memory_t *memory, long size) {
-  return size < 0 ? NULL : block_alloc(memory->user, (size_t)size);
+  return size < 0 ? NULL : headed_alloc(memory->user, (size_t)size);
 }
 
-void bump_freetype_free(bump_ft_memory_t *memory, void *block) { block_free(memory->user, block); }
+void bump_freetype_free(bump_ft_memory_t *memory, void *block) { headed_free(memory->user, block); }
 
 void *bump_freetype_realloc(bump_ft_memory_t *memory, long old_size, long new_size, void *block) {
   (void)old_size;
-  return new_size < 0 ? NULL : block_resize(memory->user, block, (size_t)new_size);
+  return new_size < 0 ? NULL : headed_resize(memory->user, block, (size_t)new_size);
 }
 
 /* ---- expat ------------------------------------------------------------- */
@@ -87,8 +83,8 @@ static bump_t *expat_region(unsigned suite) {
 }
 
 static void *expat_resize(unsigned suite, void *block, size_t size) {
-  if (block == NULL || size != 0) return block_resize(expat_region(suite), block, size);
-  block_free(expat_region(suite), block);
+  if (block == NULL || size != 0) return headed_resize(expat_region(suite), block, size);
+  headed_free(expat_region(suite), block);
   return NULL;
 }
 
@@ -97,9 +93,9 @@ static void *expat_resize(unsigned suite, void *block, size_t size) {
 #define ALL_SUITES(each) EIGHT_TIMES(each, 00) EIGHT_TIMES(each, 01)
 
 #define FUNCTIONS(n) /* n is octal */                                                                      \
-  static void *expat_malloc_##n(size_t size) { return block_alloc(expat_region(n), size); }                       \
+  static void *expat_malloc_##n(size_t size) { return headed_alloc(expat_region(n), size); }                       \
   static void *expat_realloc_##n(void *block, size_t size) { return expat_resize(n, block, size); }        \
-  static void expat_free_##n(void *block) { block_free(expat_region(n), block); }
+  static void expat_free_##n(void *block) { headed_free(expat_region(n), block); }
 #define SUITE(n) {expat_malloc_##n, expat_realloc_##n, expat_free_##n},
 
 ALL_SUITES(FUNCTIONS)
@@ -129,41 +125,42 @@ static bump_t *process(void) { return atomic_load_explicit(&process_region, memo
 
 int32_t bump_process_bind(bump_t *bump) {
   bump_t *before = process();
-  if (before != NULL) return before == bump ? BUMP_OK : BUMP_SHARED;
+  if (before != NULL) return region_of(before) == region_of(bump) ? BUMP_OK : BUMP_SHARED;
   const int error = os_pin(&process_region);
   if (error != 0) return BUMP_SYSTEM - error;
-  if (bump_hold(bump) != BUMP_OK) return BUMP_STALE;
+  bump_t *held = hold_for_ever(bump);
+  if (held == NULL) return BUMP_STALE;
   /* Who loses has held a region in vain: it stays, as an address range that nothing uses. */
-  if (atomic_compare_exchange_strong(&process_region, &before, bump)) return BUMP_OK;
-  return before == bump ? BUMP_OK : BUMP_SHARED;
+  if (atomic_compare_exchange_strong(&process_region, &before, held)) return BUMP_OK;
+  return region_of(before) == region_of(bump) ? BUMP_OK : BUMP_SHARED;
 }
 
-void *bump_process_malloc(size_t size) { return block_alloc(process(), size); }
+void *bump_process_malloc(size_t size) { return headed_alloc(process(), size); }
 
 void *bump_process_calloc(size_t count, size_t size) {
   if (size != 0 && count > SIZE_MAX / size) return NULL;
-  return block_alloc_zeroed(process(), count * size);
+  return headed_alloc_zeroed(process(), count * size);
 }
 
 void *bump_process_realloc(void *block, size_t size) {
-  if (block == NULL || size != 0) return block_resize(process(), block, size);
-  block_free(process(), block);
+  if (block == NULL || size != 0) return headed_resize(process(), block, size);
+  headed_free(process(), block);
   return NULL;
 }
 
-void bump_process_free(void *block) { block_free(process(), block); }
+void bump_process_free(void *block) { headed_free(process(), block); }
 
 char *bump_process_strdup(const char *text) {
   size_t size = 1;
   if (text == NULL) return NULL;
   while (text[size - 1] != '\0') size++;
-  char *copy = block_alloc(process(), size);
+  char *copy = headed_alloc(process(), size);
   if (copy != NULL) os_copy(copy, text, size);
   return copy;
 }
 
 size_t bump_process_usable_size(void *block) {
-  return block_usable(process(), block);
+  return headed_usable(process(), block);
 }
 
 static void *sqlite_malloc(int size) { return size <= 0 ? NULL : bump_process_malloc((size_t)size); }

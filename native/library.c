@@ -1,6 +1,8 @@
 /* library.c - the library for this system, as one unit. The prebuilt ones are compiled like this: that makes them smaller,
  * and takes half the time.
  */
+#include "control.c"
+#include "retired.c"
 #include "bump.c"
 #include "recycle.c"
 #include "hooks.c"

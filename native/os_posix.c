@@ -2,8 +2,9 @@
  *
  * Prototypes and constants are declared here because the library is cross-compiled without the
  * systems' headers. Imports: mmap munmap mprotect madvise mincore getpagesize getentropy pipe2
- * (macOS: pipe) read write close pthread_self sched_yield memcpy memset dladdr dlopen __cxa_atexit
- * __cxa_finalize __errno_location (macOS: __error) and, if it is there, gnu_get_libc_version.
+ * (macOS: pipe) read write close pthread_self pthread_key_create pthread_key_delete
+ * pthread_setspecific sched_yield clock_gettime memcpy memset dladdr dlopen __cxa_atexit
+ * __cxa_finalize __errno_location (macOS: __error); Linux: open and, if it is there, gnu_get_libc_version.
  */
 #include "dladdr.h"
 #include "os.h"
@@ -24,6 +25,7 @@ extern long read(int, void *, size_t);
 extern long write(int, const void *, size_t);
 extern int close(int);
 extern void *pthread_self(void);
+extern int clock_gettime(int, long[2]); /* struct timespec: seconds and nanoseconds, both of 8 bytes */
 extern int sched_yield(void);
 extern void *memcpy(void *, const void *, size_t);
 extern void *memset(void *, int, size_t);
@@ -33,17 +35,22 @@ extern void __cxa_finalize(void *);
 
 #if defined(__linux__)
 enum { MAP_PRIVATE = 0x02, MAP_FIXED = 0x10, MAP_ANON = 0x20, MAP_NORESERVE = 0x4000 };
-enum { MADV_DONTNEED = 4, MADV_HUGEPAGE = 14, MADV_POPULATE_WRITE = 23 };
+enum { MADV_DONTNEED = 4, MADV_HUGEPAGE = 14, MADV_POPULATE_WRITE = 23, MADV_DONTNEED_LOCKED = 24 };
 enum { OS_O_CLOEXEC = 02000000 };
+enum { OS_CLOCK = 6 }; /* CLOCK_MONOTONIC_COARSE */
+typedef unsigned thread_key_t; /* pthread_key_t */
 enum { OS_RTLD_PIN = 2 | 4 | 0x1000 }; /* RTLD_NOW, RTLD_NOLOAD, RTLD_NODELETE */
 extern int *__errno_location(void);
 extern int pipe2(int[2], int);
+extern int open(const char *, int, ...);
 extern const char *gnu_get_libc_version(void) __attribute__((weak));
 static int last_error(void) { return *__errno_location(); }
 static int open_pipe(int ends[2]) { return pipe2(ends, OS_O_CLOEXEC); }
 static int never_unloads(void) { return gnu_get_libc_version == NULL; } /* musl's dlclose does nothing */
 #elif defined(__APPLE__)
 enum { MAP_PRIVATE = 0x02, MAP_FIXED = 0x10, MAP_ANON = 0x1000, MAP_NORESERVE = 0x40 };
+enum { OS_CLOCK = 5 }; /* CLOCK_MONOTONIC_RAW_APPROX */
+typedef unsigned long thread_key_t; /* pthread_key_t */
 extern int *__error(void);
 extern int pipe(int[2]);
 static int last_error(void) { return *__error(); }
@@ -53,6 +60,10 @@ enum { OS_RTLD_PIN = 2 | 0x10 | 0x80 }; /* RTLD_NOW, RTLD_NOLOAD, RTLD_NODELETE 
 #else
 #error "no constants known for this system"
 #endif
+
+extern int pthread_key_create(thread_key_t *, void (*)(void *));
+extern int pthread_key_delete(thread_key_t);
+extern int pthread_setspecific(thread_key_t, const void *);
 
 #define OS_MAP_FAILED ((void *)-1) /* not NULL: a refusal must never be taken for an address */
 
@@ -82,27 +93,72 @@ static int os_reserve(size_t size, size_t align, void **base) {
   return 0;
 }
 
-static int os_release(void *base, size_t size) { return result(munmap(base, size)); }
-
-static int os_release_tail(void *base, size_t kept, size_t size) {
-  return result(munmap((char *)base + kept, size - kept));
+static int os_release(void *start, size_t size, int whole) {
+  (void)whole;
+  return result(munmap(start, size));
 }
 
 static int os_commit(void *start, size_t size) { return result(mprotect(start, size, PROT_READ_WRITE)); }
 
+#if defined(__linux__)
+
+/* Bytes of the file that were read, 0 when there is none. `lines`: where to count its lines, or NULL. */
+static size_t read_file(const char *path, char *bytes, size_t size, size_t *lines) {
+  const int file = open(path, OS_O_CLOEXEC);
+  long count;
+  size_t last = 0;
+  if (file < 0) return 0;
+  while ((count = read(file, bytes, size)) > 0 || (count < 0 && last_error() == OS_EINTR)) {
+    if (count > 0) last = (size_t)count;
+    for (long i = 0; i < count && lines != NULL; i++) *lines += bytes[i] == '\n';
+  }
+  close(file);
+  return last;
+}
+
+static size_t os_mappings_left(void) {
+  char bytes[2048]; /* below a page of stack, so that no stack probe is linked in */
+  size_t limit = 0, used = 0;
+  const size_t length = read_file("/proc/sys/vm/max_map_count", bytes, sizeof bytes, NULL);
+  for (size_t i = 0; i < length && bytes[i] >= '0' && bytes[i] <= '9'; i++) limit = 10 * limit + (size_t)(bytes[i] - '0');
+  if (limit == 0 || read_file("/proc/self/maps", bytes, sizeof bytes, &used) == 0) return SIZE_MAX;
+  limit -= limit / 10; /* for V8, which ends the process when it is refused one */
+  return used < limit ? limit - used : 0;
+}
+
+static int os_charges_committed(void) {
+  static _Atomic int known; /* 1: no, 2: yes */
+  if (known == 0) {
+    char mode[16];
+    known = read_file("/proc/sys/vm/overcommit_memory", mode, sizeof mode, NULL) != 0 && mode[0] == '2' ? 2 : 1;
+  }
+  return known == 2;
+}
+
+#else
+
+static size_t os_mappings_left(void) { return SIZE_MAX; }
+
+static int os_charges_committed(void) { return 0; }
+
+#endif
+
 /* ---- pages ------------------------------------------------------------- */
 
-static int os_zero(void *start, size_t size) {
-  void *mapped = NULL;
-  return map(start, size, PROT_READ_WRITE, MAP_FIXED, &mapped);
-}
-
+/* On Linux nothing is mapped over committed pages: before 6.12 that unmaps them first, and may then be refused. */
 static int os_discard(void *start, size_t size) {
 #if defined(__linux__)
-  if (madvise(start, size, MADV_DONTNEED) == 0) return 0; /* refused for locked pages */
+  if (madvise(start, size, MADV_DONTNEED) == 0) return 0;        /* refused for locked pages */
+  if (madvise(start, size, MADV_DONTNEED_LOCKED) == 0) return 0; /* Linux 5.18 */
+  memset(start, 0, size);                                        /* what is locked stays in RAM */
+  return 0;
+#else
+  void *mapped = NULL; /* macOS's MADV_DONTNEED keeps the contents */
+  return map(start, size, PROT_READ_WRITE, MAP_FIXED, &mapped);
 #endif
-  return os_zero(start, size); /* macOS's MADV_DONTNEED keeps the contents */
 }
+
+static int os_forget(void *start, size_t size) { return os_discard(start, size) == 0; }
 
 static void touch(unsigned char *page) {
   /* Not a plain write, which would lose one that another thread makes; not fetch_or(0), which
@@ -200,6 +256,12 @@ static int os_at_exit(void (*call)(void *), void *owner) { return __cxa_atexit(c
 
 static void os_forget_exit(void *owner) { __cxa_finalize(owner); }
 
+static uint64_t os_now(void) {
+  long time[2] = {0, 0};
+  clock_gettime(OS_CLOCK, time);
+  return (uint64_t)time[0] * 1000 + (uint64_t)time[1] / 1000000;
+}
+
 static uint64_t os_thread(void) {
   uint64_t thread;
 #if defined(__linux__) && defined(__x86_64__)
@@ -213,3 +275,22 @@ static uint64_t os_thread(void) {
 }
 
 static void os_yield(void) { sched_yield(); }
+
+/* ---- the end of threads ------------------------------------------------ */
+
+static thread_key_t thread_key;
+static int watching;
+
+static void os_watch_threads(void (*at_end)(void *)) {
+  if (!watching) watching = pthread_key_create(&thread_key, at_end) == 0;
+}
+
+static void os_unwatch_threads(void) {
+  if (watching) pthread_key_delete(thread_key);
+  watching = 0;
+}
+
+static void os_watch_this_thread(int several) {
+  if (watching) pthread_setspecific(thread_key, &thread_key);
+  if (several) (void)os_pin(&thread_key);
+}

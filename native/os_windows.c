@@ -3,7 +3,7 @@
  * Prototypes and constants are declared here because the library is cross-compiled without an SDK.
  * Imports, all from kernel32: VirtualAlloc VirtualFree K32QueryWorkingSetEx GetCurrentProcess
  * GetCurrentThreadId GetLastError GetSystemInfo ReadProcessMemory LoadLibraryExA GetProcAddress
- * GetModuleHandleExA SwitchToThread VirtualQuery VirtualUnlock.
+ * GetModuleHandleExA GetTickCount64 SwitchToThread VirtualQuery VirtualUnlock.
  */
 #include "os.h"
 
@@ -55,6 +55,7 @@ KERNEL32(int) ReadProcessMemory(void *, const void *, void *, size_t, size_t *);
 KERNEL32(void *) LoadLibraryExA(const char *, void *, unsigned long);
 KERNEL32(void *) GetProcAddress(void *, const char *);
 KERNEL32(int) GetModuleHandleExA(unsigned long, const char *, void **);
+KERNEL32(uint64_t) GetTickCount64(void);
 KERNEL32(int) SwitchToThread(void);
 
 static int result(int succeeded) { return succeeded ? 0 : (int)GetLastError(); }
@@ -67,28 +68,23 @@ static int os_reserve(size_t size, size_t align, void **base) {
   return result(*base != NULL);
 }
 
-static int os_release(void *base, size_t size) {
-  (void)size; /* must be 0: a reservation goes as a whole */
-  return result(VirtualFree(base, 0, MEM_RELEASE));
-}
-
-static int os_release_tail(void *base, size_t kept, size_t size) {
-  return result(VirtualFree((char *)base + kept, size - kept, MEM_DECOMMIT)); /* its addresses stay taken */
+static int os_release(void *start, size_t size, int whole) {
+  if (whole) return result(VirtualFree(start, 0, MEM_RELEASE)); /* the size must be 0: all goes */
+  return size == 0 ? 0 : result(VirtualFree(start, size, MEM_DECOMMIT));
 }
 
 static int os_commit(void *start, size_t size) {
   return result(VirtualAlloc(start, size, MEM_COMMIT, PAGE_READWRITE) != NULL);
 }
 
+static int os_charges_committed(void) { return 1; }
+
+static size_t os_mappings_left(void) { return SIZE_MAX; }
+
 /* ---- pages ------------------------------------------------------------- */
 
-static int os_zero(void *start, size_t size) {
-  const int error = os_commit(start, size);
-  if (error != 0) return error;
-  volatile uint64_t *word = start; /* volatile, so that it is not made a call to memset */
-  for (size_t i = 0; i < size / sizeof *word; i++) word[i] = 0;
-  /* Reset pages read as they were or as zero, which are the same now; unlocking what is not locked
-   * takes them out of the working set. Both only save RAM. */
+/* Reset pages read as they were or as zero; unlocking what is not locked takes them out of the working set. */
+static int os_forget(void *start, size_t size) {
   VirtualAlloc(start, size, MEM_RESET, PAGE_READWRITE);
   VirtualUnlock(start, size);
   return 0;
@@ -96,7 +92,12 @@ static int os_zero(void *start, size_t size) {
 
 /* Not by decommitting and committing again: other processes may take the commit charge in between, and then pages that
  * views show would fault. */
-static int os_discard(void *start, size_t size) { return os_zero(start, size); }
+static int os_discard(void *start, size_t size) {
+  volatile uint64_t *word = start; /* volatile, so that it is not made a call to memset */
+  for (size_t i = 0; i < size / sizeof *word; i++) word[i] = 0;
+  os_forget(start, size); /* as they were is zero now */
+  return 0;
+}
 
 static int os_prefault(void *start, size_t size) {
   const size_t page = os_page_size();
@@ -185,6 +186,12 @@ static int os_pin(const void *address) {
   return GetModuleHandleExA(MODULE_PIN | MODULE_FROM_ADDRESS, address, &module) ? 0 : (int)GetLastError();
 }
 
+static uint64_t os_now(void) { return GetTickCount64(); }
+
 static uint64_t os_thread(void) { return GetCurrentThreadId(); }
 
 static void os_yield(void) { SwitchToThread(); }
+
+static void os_watch_threads(void (*at_end)(void *)) { (void)at_end; }
+
+static void os_watch_this_thread(int several) { (void)several; }

@@ -14,13 +14,9 @@
  *  - A reset raises the epoch. Headers and own chains from before it are not valid; a push that it overtakes lists nothing,
  *    because it compares the epoch after it has read the word, which the reset changes later.
  */
-#include "bump.h"
+#include "control.h"
 
-#include "offset.h"
-#include "os.h"
-#include "recycle.h"
-
-#define LARGE_UNITS (LARGE_BLOCK / RECYCLE_UNIT) /* from here on a freed block's pages are worth a system call */
+#define LARGE_UNITS (RECYCLE_LARGE / RECYCLE_UNIT)
 #define IDLE_LIMIT (UINT64_C(64) << 20)          /* as much as glibc keeps at the top of its heap */
 #define CHAIN_MOST 32
 
@@ -52,42 +48,42 @@ __attribute__((noinline, no_sanitize("thread"))) static uint64_t peek(const uint
 static uint64_t peek(const uint64_t *link) { return __atomic_load_n(link, __ATOMIC_RELAXED); }
 #endif
 
-static uint32_t epoch_of(bump_t *bump) { return atomic_load_explicit(&bump->recycle.epoch, memory_order_acquire); }
+static uint32_t epoch_of(region_t *region) { return atomic_load_explicit(&region->recycle->epoch, memory_order_acquire); }
 
 /* How many bits of a word are a number. */
-static unsigned number_bits(const bump_t *bump) { return recycle_log2(bump->capacity / RECYCLE_UNIT) + 1; }
+static unsigned number_bits(const region_t *region) { return recycle_log2(region->at.capacity / RECYCLE_UNIT) + 1; }
 
 static uint64_t number_in(uint64_t word, unsigned bits) { return word & ((UINT64_C(1) << bits) - 1); }
 
-static uint64_t number_of(const bump_t *bump, const unsigned char *block) {
-  return (uint64_t)(block - bump->base) / RECYCLE_UNIT + 1;
+static uint64_t number_of(const region_t *region, const unsigned char *block) {
+  return (uint64_t)(block - region->at.base) / RECYCLE_UNIT + 1;
 }
 
 /* NULL for 0, and for what a program that wrote to freed blocks has made of a number: nothing outside is followed. */
-static unsigned char *numbered(bump_t *bump, uint64_t number) {
-  const bool valid = number != 0 && number <= get(&bump->cursor) / RECYCLE_UNIT;
-  return valid ? bump->base + (number - 1) * RECYCLE_UNIT : NULL;
+static unsigned char *numbered(region_t *region, uint64_t number) {
+  const bool valid = number != 0 && number <= get(&region->cursor) / RECYCLE_UNIT;
+  return valid ? region->at.base + (number - 1) * RECYCLE_UNIT : NULL;
 }
 
 /* Lists a chain of blocks that were freed in this epoch. */
-COLD void push(bump_t *bump, _Atomic uint64_t *list, unsigned char *first, uint64_t length, uint32_t epoch) {
-  const unsigned bits = number_bits(bump);
+COLD void push(region_t *region, _Atomic uint64_t *list, unsigned char *first, uint64_t length, uint32_t epoch) {
+  const unsigned bits = number_bits(region);
   /* First `used`, then the epoch: a reset does it the other way round, so that one of the two sees the other. */
-  if (atomic_load_explicit(&bump->recycle.used, memory_order_relaxed) == 0) atomic_store(&bump->recycle.used, 1);
+  if (atomic_load_explicit(&region->recycle->used, memory_order_relaxed) == 0) atomic_store(&region->recycle->used, 1);
   uint64_t word = get(list);
   do {
-    if (atomic_load(&bump->recycle.epoch) != epoch) return;
+    if (atomic_load(&region->recycle->epoch) != epoch) return;
     *link_in(first) = number_in(word, bits) | length << LENGTH_SHIFT;
-  } while (!swap(list, &word, ((word >> bits) + 1) << bits | number_of(bump, first)));
+  } while (!swap(list, &word, ((word >> bits) + 1) << bits | number_of(region, first)));
 }
 
 /* NULL when there is none. */
-COLD unsigned char *pop(bump_t *bump, _Atomic uint64_t *list, uint64_t *length) {
-  const unsigned bits = number_bits(bump);
+COLD unsigned char *pop(region_t *region, _Atomic uint64_t *list, uint64_t *length) {
+  const unsigned bits = number_bits(region);
   uint64_t word = get(list), link;
   unsigned char *first;
   do {
-    first = numbered(bump, number_in(word, bits));
+    first = numbered(region, number_in(word, bits));
     if (first == NULL) return NULL;
     link = peek(link_in(first));
   } while (!swap(list, &word, word >> bits << bits | number_in(link, bits)));
@@ -98,8 +94,8 @@ COLD unsigned char *pop(bump_t *bump, _Atomic uint64_t *list, uint64_t *length) 
 /* ---- chains: one thread's ----------------------------------------------- */
 
 /* Of the small class whose list is `list`. NULL: the caller has none. */
-HOT recycle_own_t *own_of(bump_t *bump, _Atomic uint64_t *list) {
-  recycle_t *recycle = &bump->recycle;
+HOT recycle_own_t *own_of(region_t *region, _Atomic uint64_t *list) {
+  recycle_t *recycle = region->recycle;
   const uint64_t index = (uint64_t)(list - recycle->lists);
   if (index >= RECYCLE_OWN) return NULL;
   uint64_t owner = atomic_load_explicit(&recycle->owner, memory_order_relaxed);
@@ -121,10 +117,10 @@ HOT unsigned char *own_first(recycle_own_t *own) { return atomic_load_explicit(&
 
 HOT uint32_t own_length(recycle_own_t *own) { return atomic_load_explicit(&own->length, memory_order_relaxed); }
 
-COLD void give_other(bump_t *bump, _Atomic uint64_t *list, recycle_own_t *own, unsigned char *block, uint32_t epoch) {
+COLD void give_other(region_t *region, _Atomic uint64_t *list, recycle_own_t *own, unsigned char *block, uint32_t epoch) {
   *next_in(block) = NULL;
   if (own == NULL) {
-    push(bump, list, block, 1, epoch);
+    push(region, list, block, 1, epoch);
     return;
   }
   unsigned char *full = own_first(own);
@@ -132,37 +128,37 @@ COLD void give_other(bump_t *bump, _Atomic uint64_t *list, recycle_own_t *own, u
   const bool stale = !own_holds(own, epoch);
   own_set(own, block, 1);
   atomic_store_explicit(&own->epoch, epoch, memory_order_relaxed);
-  if (!stale && length != 0) push(bump, list, full, length, epoch);
+  if (!stale && length != 0) push(region, list, full, length, epoch);
 }
 
-HOT void give(bump_t *bump, _Atomic uint64_t *list, unsigned char *block, uint32_t epoch) {
-  recycle_own_t *own = own_of(bump, list);
+HOT void give(region_t *region, _Atomic uint64_t *list, unsigned char *block, uint32_t epoch) {
+  recycle_own_t *own = own_of(region, list);
   if (own == NULL || !own_holds(own, epoch) || own_length(own) >= CHAIN_MOST) {
-    give_other(bump, list, own, block, epoch);
+    give_other(region, list, own, block, epoch);
     return;
   }
   *next_in(block) = own_first(own);
   own_set(own, block, own_length(own) + 1);
 }
 
-COLD unsigned char *serve_other(bump_t *bump, _Atomic uint64_t *list, recycle_own_t *own, uint32_t epoch) {
+COLD unsigned char *serve_other(region_t *region, _Atomic uint64_t *list, recycle_own_t *own, uint32_t epoch) {
   uint64_t length;
-  unsigned char *block = pop(bump, list, &length);
+  unsigned char *block = pop(region, list, &length);
   if (block == NULL) return NULL;
   unsigned char *rest = *next_in(block);
   if (own != NULL) {
     own_set(own, rest, (uint32_t)length - 1);
     atomic_store_explicit(&own->epoch, epoch, memory_order_relaxed);
   } else if (rest != NULL) {
-    push(bump, list, rest, length - 1, epoch);
+    push(region, list, rest, length - 1, epoch);
   }
   return block;
 }
 
 /* A freed block of the class. NULL when there is none. */
-HOT unsigned char *serve(bump_t *bump, _Atomic uint64_t *list) {
-  recycle_own_t *own = own_of(bump, list);
-  const uint32_t epoch = epoch_of(bump);
+HOT unsigned char *serve(region_t *region, _Atomic uint64_t *list) {
+  recycle_own_t *own = own_of(region, list);
+  const uint32_t epoch = epoch_of(region);
   if (own != NULL && own_holds(own, epoch)) {
     unsigned char *block = own_first(own);
     if (block != NULL) {
@@ -170,7 +166,7 @@ HOT unsigned char *serve(bump_t *bump, _Atomic uint64_t *list) {
       return block;
     }
   }
-  return serve_other(bump, list, own, epoch);
+  return serve_other(region, list, own, epoch);
 }
 
 /* ---- large blocks ------------------------------------------------------- */
@@ -186,38 +182,38 @@ static void give_pages_back(unsigned char *block, uint64_t size) {
   if (from < to) (void)os_discard(block + (from - address), to - from); /* a refusal costs RAM only */
 }
 
-static void no_longer_idle(bump_t *bump, uint64_t size) {
-  atomic_fetch_sub_explicit(&bump->recycle.idle, size, memory_order_relaxed);
+static void no_longer_idle(region_t *region, uint64_t size) {
+  atomic_fetch_sub_explicit(&region->recycle->idle, size, memory_order_relaxed);
 }
 
-static void give_large(bump_t *bump, _Atomic uint64_t *list, unsigned char *block, uint64_t size, uint32_t epoch) {
-  const uint64_t idle = atomic_fetch_add_explicit(&bump->recycle.idle, size, memory_order_relaxed);
+static void give_large(region_t *region, _Atomic uint64_t *list, unsigned char *block, uint64_t size, uint32_t epoch) {
+  const uint64_t idle = atomic_fetch_add_explicit(&region->recycle->idle, size, memory_order_relaxed);
   *idle_in(block) = size;
   if (idle + size > IDLE_LIMIT) {
     give_pages_back(block, size);
-    no_longer_idle(bump, size);
+    no_longer_idle(region, size);
   }
   *next_in(block) = NULL;
-  push(bump, list, block, 1, epoch);
+  push(region, list, block, 1, epoch);
 }
 
 /* Large blocks that are listed keep no pages. */
-static void recycle_give_back(bump_t *bump) {
-  if (atomic_load_explicit(&bump->recycle.idle, memory_order_relaxed) == 0) return;
-  const uint32_t epoch = epoch_of(bump);
+static void recycle_give_back(region_t *region) {
+  if (atomic_load_explicit(&region->recycle->idle, memory_order_relaxed) == 0) return;
+  const uint32_t epoch = epoch_of(region);
   for (unsigned class = recycle_class(LARGE_UNITS); class < RECYCLE_CLASSES; class++) {
-    _Atomic uint64_t *list = &bump->recycle.lists[RECYCLE_SMALL + class];
+    _Atomic uint64_t *list = &region->recycle->lists[RECYCLE_SMALL + class];
     uint64_t length;
     unsigned char *all = NULL;
-    for (unsigned char *block; (block = pop(bump, list, &length)) != NULL; all = block) {
+    for (unsigned char *block; (block = pop(region, list, &length)) != NULL; all = block) {
       const uint64_t idle = *idle_in(block);
-      if (idle != 0) give_pages_back(block, idle), no_longer_idle(bump, idle);
+      if (idle != 0) give_pages_back(block, idle), no_longer_idle(region, idle);
       *next_in(block) = all;
     }
     for (unsigned char *block = all, *next; block != NULL; block = next) {
       next = *next_in(block);
       *next_in(block) = NULL;
-      push(bump, list, block, 1, epoch);
+      push(region, list, block, 1, epoch);
     }
   }
 }
@@ -246,19 +242,19 @@ typedef struct {
   uint64_t units; /* 0: it is none of this region's */
   uint64_t end;   /* offset */
   uint32_t epoch;
-} block_t;
+} headed_t;
 
 /* Nothing is read before it is known to be taken bytes. */
-HOT block_t block_at(bump_t *bump, unsigned char *block, uint64_t *cursor) {
-  const block_t none = {0, 0, 0};
-  if (!alive(bump)) return none;
-  const uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)bump->base); /* huge when below the region */
-  *cursor = get(&bump->cursor);
+HOT headed_t headed_at(region_t *region, unsigned char *block, uint64_t *cursor) {
+  const headed_t none = {0, 0, 0};
+  if (region == NULL) return none;
+  const uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)region->at.base); /* huge when below the region */
+  *cursor = get(&region->cursor);
   if (offset < RECYCLE_UNIT || offset > *cursor || offset % RECYCLE_UNIT != 0) return none;
   const uint64_t header = *header_of(block), units = header >> CHECK_BITS, end = offset - HEADER + units * RECYCLE_UNIT;
-  const uint32_t epoch = epoch_of(bump);
+  const uint32_t epoch = epoch_of(region);
   if (units == 0 || end > *cursor || header != header_for(block, units, epoch)) return none;
-  return (block_t){units, end, epoch};
+  return (headed_t){units, end, epoch};
 }
 
 #define SIZE_LIMIT (UINT64_C(1) << 47) /* no system has that many addresses */
@@ -277,88 +273,90 @@ HOT unsigned class_for(uint64_t *units) {
   return recycle_class(*units);
 }
 
-COLD void *block_bump(bump_t *bump, size_t size, uint64_t units, unsigned char **fresh) {
-  unsigned char *start = take(bump, units * RECYCLE_UNIT, RECYCLE_UNIT, HEADER, fresh);
+COLD void *headed_bump(region_t *region, size_t size, uint64_t units, unsigned char **fresh) {
+  unsigned char *start = take(region, units * RECYCLE_UNIT, RECYCLE_UNIT, HEADER, fresh);
   if (start == NULL) { /* there may be room for what was asked for */
     units = least_units(size);
-    start = take(bump, units * RECYCLE_UNIT, RECYCLE_UNIT, HEADER, fresh);
+    start = take(region, units * RECYCLE_UNIT, RECYCLE_UNIT, HEADER, fresh);
   }
-  return start == NULL ? NULL : finish(start + HEADER, units, epoch_of(bump));
+  return start == NULL ? NULL : finish(start + HEADER, units, epoch_of(region));
 }
 
 /* A freed block of the class. NULL when there is none. */
-HOT void *block_again(bump_t *bump, uint64_t units, unsigned class) {
+HOT void *headed_again(region_t *region, uint64_t units, unsigned class) {
   if (class >= RECYCLE_CLASSES) return NULL;
-  unsigned char *block = serve(bump, &bump->recycle.lists[RECYCLE_SMALL + class]);
+  unsigned char *block = serve(region, &region->recycle->lists[RECYCLE_SMALL + class]);
   if (block == NULL) return NULL;
-  if (units >= LARGE_UNITS) no_longer_idle(bump, *idle_in(block));
-  return finish(block, units, epoch_of(bump));
+  if (units >= LARGE_UNITS) no_longer_idle(region, *idle_in(block));
+  return finish(block, units, epoch_of(region));
 }
 
 /* *fresh: bytes from there on are zero. NULL when the region is full. */
-HOT void *block_take(bump_t *bump, size_t size, unsigned char **fresh) {
-  if (!alive(bump) || size >= SIZE_LIMIT) return NULL;
+HOT void *headed_take(region_t *region, size_t size, unsigned char **fresh) {
+  if (region == NULL || size >= SIZE_LIMIT) return NULL;
   uint64_t units = least_units(size);
   const unsigned class = class_for(&units);
-  unsigned char *block = block_again(bump, units, class);
-  if (block == NULL) return block_bump(bump, size, units, fresh);
+  unsigned char *block = headed_again(region, units, class);
+  if (block == NULL) return headed_bump(region, size, units, fresh);
   *fresh = block + size;
   return block;
 }
 
-static void *block_alloc(bump_t *bump, size_t size) {
+static void *headed_alloc(bump_t *bump, size_t size) {
   unsigned char *fresh;
-  return block_take(bump, size, &fresh);
+  return headed_take(region_of(bump), size, &fresh);
 }
 
-static void *block_alloc_zeroed(bump_t *bump, size_t size) {
-  unsigned char *fresh, *block = block_take(bump, size, &fresh);
+static void *headed_alloc_zeroed(bump_t *bump, size_t size) {
+  unsigned char *fresh, *block = headed_take(region_of(bump), size, &fresh);
   if (block != NULL && fresh > block) os_clear(block, offset_min(size, (uint64_t)(fresh - block)));
   return block;
 }
 
-static void block_free(bump_t *bump, void *block) {
+static void headed_free(bump_t *bump, void *block) {
+  region_t *region = region_of(bump);
   uint64_t cursor;
-  const block_t freed = block_at(bump, block, &cursor);
+  const headed_t freed = headed_at(region, block, &cursor);
   if (freed.units == 0) return;
   *header_of(block) = 0; /* before another thread can take it */
   const uint64_t size = freed.units * RECYCLE_UNIT;
-  if (freed.end == cursor && move_cursor(bump, cursor, cursor - size)) return;
+  if (freed.end == cursor && move_cursor(region, cursor, cursor - size)) return;
   const unsigned class =
     freed.units <= RECYCLE_SMALL_UNITS ? recycle_small_class[freed.units] : recycle_class(freed.units);
-  _Atomic uint64_t *list = &bump->recycle.lists[RECYCLE_SMALL + class];
-  if (freed.units < LARGE_UNITS) give(bump, list, block, freed.epoch);
-  else if (class < RECYCLE_CLASSES) give_large(bump, list, block, size - HEADER, freed.epoch);
+  _Atomic uint64_t *list = &region->recycle->lists[RECYCLE_SMALL + class];
+  if (freed.units < LARGE_UNITS) give(region, list, block, freed.epoch);
+  else if (class < RECYCLE_CLASSES) give_large(region, list, block, size - HEADER, freed.epoch);
   else give_pages_back(block, size - HEADER);
 }
 
 /* A freed block comes first, and only then the bytes behind the last one: blocks that grow into these again and again
  * would leave ever more large ones, and take ever more small ones. */
-static void *block_resize(bump_t *bump, void *block, size_t size) {
+static void *headed_resize(bump_t *bump, void *block, size_t size) {
   uint64_t cursor;
   unsigned char *fresh;
-  if (block == NULL) return block_alloc(bump, size);
-  const block_t old = block_at(bump, block, &cursor);
+  region_t *region = region_of(bump);
+  if (block == NULL) return headed_alloc(bump, size);
+  const headed_t old = headed_at(region, block, &cursor);
   if (old.units == 0 || size >= SIZE_LIMIT) return NULL;
   uint64_t units = least_units(size);
   const unsigned class = class_for(&units);
   if (units <= old.units && units > old.units / 2) return block; /* the rest stays its own: it may grow into it again */
-  void *moved = block_again(bump, units, class);
+  void *moved = headed_again(region, units, class);
   if (moved == NULL) {
-    if (bump_resize_last(bump, header_of(block), old.units * RECYCLE_UNIT, units * RECYCLE_UNIT)) {
+    if (resize_last(region, header_of(block), old.units * RECYCLE_UNIT, units * RECYCLE_UNIT)) {
       return finish(block, units, old.epoch);
     }
-    moved = block_bump(bump, size, units, &fresh);
+    moved = headed_bump(region, size, units, &fresh);
     if (moved == NULL) return units < old.units ? block : NULL;
   }
   os_copy(moved, block, offset_min(units, old.units) * RECYCLE_UNIT - HEADER);
-  block_free(bump, block);
+  headed_free(bump, block);
   return moved;
 }
 
-static size_t block_usable(bump_t *bump, void *block) {
+static size_t headed_usable(bump_t *bump, void *block) {
   uint64_t cursor;
-  const uint64_t units = block_at(bump, block, &cursor).units;
+  const uint64_t units = headed_at(region_of(bump), block, &cursor).units;
   return units == 0 ? 0 : (size_t)(units * RECYCLE_UNIT - HEADER);
 }
 
@@ -372,31 +370,34 @@ HOT unsigned bare_class(size_t size) { return recycle_small_class[(size + RECYCL
 HOT uint64_t bare_bytes(unsigned class) { return recycle_small_units[class] * RECYCLE_UNIT; }
 
 HOT void *bare_alloc(bump_t *bump, size_t size) {
-  if (!alive(bump)) return NULL;
+  region_t *region = region_of(bump);
+  if (region == NULL) return NULL;
   const unsigned class = bare_class(size);
-  unsigned char *fresh, *block = serve(bump, &bump->recycle.lists[class]);
-  return block != NULL ? block : take(bump, bare_bytes(class), RECYCLE_UNIT, 0, &fresh);
+  unsigned char *fresh, *block = serve(region, &region->recycle->lists[class]);
+  return block != NULL ? block : take(region, bare_bytes(class), RECYCLE_UNIT, 0, &fresh);
 }
 
 HOT void bare_free(bump_t *bump, void *block, size_t size) {
-  if (!alive(bump)) return;
+  region_t *region = region_of(bump);
+  if (region == NULL) return;
   const unsigned class = bare_class(size);
-  const uint32_t epoch = epoch_of(bump);
-  const uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)bump->base), cursor = get(&bump->cursor);
+  const uint32_t epoch = epoch_of(region);
+  const uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)region->at.base), cursor = get(&region->cursor);
   const uint64_t end = offset + bare_bytes(class);
   if (offset > cursor || end > cursor || offset % RECYCLE_UNIT != 0) return;
-  if (end == cursor && move_cursor(bump, cursor, offset)) return;
-  give(bump, &bump->recycle.lists[class], block, epoch);
+  if (end == cursor && move_cursor(region, cursor, offset)) return;
+  give(region, &region->recycle->lists[class], block, epoch);
 }
 
-/* As block_resize. */
+/* As headed_resize. */
 static void *bare_resize(bump_t *bump, void *block, size_t old_size, size_t size) {
+  region_t *region = region_of(bump);
   const unsigned old = bare_class(old_size), class = bare_class(size);
-  if (class == old || !alive(bump)) return class == old ? block : NULL;
-  unsigned char *fresh, *moved = serve(bump, &bump->recycle.lists[class]);
+  if (class == old || region == NULL) return class == old ? block : NULL;
+  unsigned char *fresh, *moved = serve(region, &region->recycle->lists[class]);
   if (moved == NULL) {
-    if (bump_resize_last(bump, block, bare_bytes(old), bare_bytes(class))) return block;
-    moved = take(bump, bare_bytes(class), RECYCLE_UNIT, 0, &fresh);
+    if (resize_last(region, block, bare_bytes(old), bare_bytes(class))) return block;
+    moved = take(region, bare_bytes(class), RECYCLE_UNIT, 0, &fresh);
     if (moved == NULL) return class < old ? block : NULL;
   }
   os_copy(moved, block, offset_min(bare_bytes(class), bare_bytes(old)));
@@ -407,9 +408,9 @@ static void *bare_resize(bump_t *bump, void *block, size_t old_size, size_t size
 /* ---- reset -------------------------------------------------------------- */
 
 /* Forgets all blocks. The tags go on, so that an exchange which this overtakes fails. */
-static void recycle_reset(bump_t *bump) {
-  const unsigned bits = number_bits(bump);
-  recycle_t *recycle = &bump->recycle;
+static void recycle_reset(region_t *region) {
+  const unsigned bits = number_bits(region);
+  recycle_t *recycle = region->recycle;
   atomic_fetch_add(&recycle->epoch, 1);
   set(&recycle->owner, 0);
   if (atomic_load(&recycle->used) == 0) return;

@@ -21,6 +21,8 @@ enum {
   RECYCLE_LISTS = RECYCLE_SMALL + RECYCLE_CLASSES,
 };
 
+#define RECYCLE_LARGE (UINT64_C(128) * 1024) /* bytes; from here on a freed block's pages are worth a system call */
+
 /* A chain that one thread has for itself. */
 typedef struct {
   void *_Atomic first;

@@ -7,10 +7,12 @@
 /** Negative results of the C library, as in `native/bump.h`. */
 export const BumpCode = {
   OK: 0,
+  MOVED: 1,
   FULL: -1,
   INVALID: -2,
   STALE: -3,
   SHARED: -4,
+  MAPPINGS: -5,
   /** `SYSTEM - e` is system error `e`. */
   SYSTEM: -1000,
 } as const;
@@ -19,7 +21,7 @@ export const BumpCode = {
 export const HUGE_PAGES = 1;
 
 /** The `bump_abi()` that this binding was written for. */
-export const ABI = 3;
+export const ABI = 4;
 
 /** The symbol table for `Deno.dlopen`. */
 export const symbols = {
@@ -33,58 +35,51 @@ export const symbols = {
     parameters: [
       "f64", // capacity
       "u32", // flags
-      "buffer", // error
-    ],
-    result: "pointer",
-  },
-  bump_carve: {
-    parameters: [
-      "pointer", // parent
-      "f64", // offset
-      "f64", // capacity
-      "buffer", // error
+      "buffer", // region
     ],
     result: "pointer",
   },
   bump_share: { parameters: ["pointer"], result: "f64" },
+  bump_token: { parameters: ["pointer"], result: "f64" },
   bump_attach: {
     parameters: [
-      "f64", // address
+      "f64", // token
       "f64", // key
-      "buffer", // error
+      "buffer", // region
     ],
     result: "pointer",
   },
-  bump_close: {
+  bump_hold: {
     parameters: [
       "pointer", // bump
-      "f64", // keep
+      "buffer", // region
+    ],
+    result: "pointer",
+  },
+  bump_close: { parameters: ["pointer"], result: "i32" },
+  bump_keep: {
+    parameters: [
+      "pointer", // bump
+      "f64", // from
+      "f64", // to
     ],
     result: "i32",
   },
-  bump_renew: {
-    parameters: [
-      "pointer", // bump
-      "f64", // keep
-    ],
-    result: "i32",
-  },
-  bump_settle: { parameters: ["pointer"], result: "void" },
 
   // push
-  bump_lease: {
+  bump_take: {
     parameters: [
       "pointer", // bump
       "f64", // minimum
       "f64", // preferred
       "f64", // align
-      "buffer", // lease
+      "buffer", // chunk
     ],
     result: "i32",
   },
 
   // pop
-  bump_unlease: {
+  bump_give: {
     parameters: [
       "pointer", // bump
       "f64", // from
@@ -96,9 +91,11 @@ export const symbols = {
     parameters: [
       "pointer", // bump
       "f64", // cursor
+      "buffer", // region
     ],
     result: "i32",
   },
+  bump_prepare_reset: { parameters: ["pointer"], result: "i32" },
 
   // pages
   bump_discard: {
@@ -123,9 +120,8 @@ export const symbols = {
   bump_base: { parameters: ["pointer"], result: "pointer" },
   bump_capacity: { parameters: ["pointer"], result: "f64" },
   bump_cursor: { parameters: ["pointer"], result: "f64" },
-  bump_stranded: { parameters: ["pointer"], result: "f64" },
   bump_committed: { parameters: ["pointer"], result: "f64" },
-  bump_attached: { parameters: ["pointer"], result: "f64" },
+  bump_holders: { parameters: ["pointer"], result: "f64" },
 
   // hooks.h: the only one of it that JavaScript calls, but for the process's
   bump_expat_suite: { parameters: ["pointer"], result: "pointer" },

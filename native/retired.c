@@ -1,0 +1,156 @@
+/* retired.c - addresses whose region has ended wait here, readable and writable, since native code may still work there:
+ * for the next region of their size, or until they are unmapped. */
+#include "control.h"
+
+enum {
+  MOST_WAITING = 1024,
+  FEW_WAITING = 16,       /* so many may wait longer than they must */
+  SECOND = 1000,          /* ms: how long each waits, unless too many do */
+  UNMAPPED_AT_ONCE = 4,   /* the most that one call unmaps for their age */
+};
+#define MOST_CHARGED ((uint64_t)64 * 1024 * 1024) /* committed bytes that wait where they count against a limit */
+#define SPARE ((uint64_t)1024 * 1024)             /* rather left mapped than made a mapping of its own */
+
+typedef struct {
+  mapping_t at;
+  uint64_t committed, high, since;
+} retired_t;
+
+/* Of this instance, first in, first out. Guarded by instance.lock. */
+static struct {
+  retired_t ring[MOST_WAITING];
+  size_t oldest, count;
+  uint64_t committed;
+} waiting;
+
+static retired_t *nth(size_t index) { return &waiting.ring[(waiting.oldest + index) % MOST_WAITING]; }
+
+/* Under the lock. */
+static retired_t waiting_remove(size_t index) {
+  const retired_t found = *nth(index);
+  for (; index > 0; index--) *nth(index) = *nth(index - 1);
+  waiting.oldest = (waiting.oldest + 1) % MOST_WAITING;
+  waiting.count--;
+  waiting.committed -= found.committed;
+  return found;
+}
+
+static bool waiting_add(const retired_t *one) {
+  lock(&instance.lock);
+  const bool room = waiting.count < MOST_WAITING;
+  if (room) {
+    *nth(waiting.count++) = *one;
+    waiting.committed += one->committed;
+  }
+  unlock(&instance.lock);
+  return room;
+}
+
+static bool too_many(void) {
+  return waiting.count == MOST_WAITING || (waiting.committed > MOST_CHARGED && os_charges_committed());
+}
+
+static void unmap(const retired_t *one) { (void)os_release(one->at.base, one->at.room, one->at.whole); }
+
+/* Unmaps the oldest if it may go: whatever its age, because there are too many, or too many that have waited enough. */
+static bool unmap_oldest(bool any_age, uint64_t now) {
+  retired_t one;
+  lock(&instance.lock);
+  const bool found = waiting.count != 0 &&
+    (any_age || too_many() || (waiting.count > FEW_WAITING && now - nth(0)->since >= SECOND));
+  if (found) one = waiting_remove(0);
+  unlock(&instance.lock);
+  if (found) unmap(&one);
+  return found;
+}
+
+/* The system is short: nothing waits any longer. False if nothing did. */
+static bool unmap_retired(void) {
+  bool any = false;
+  while (unmap_oldest(true, 0)) any = true;
+  return any;
+}
+
+static void wait_for_use(mapping_t at, uint64_t committed, uint64_t high) {
+  const retired_t one = {at, committed, high, os_now()};
+  for (int i = 0; i < UNMAPPED_AT_ONCE && unmap_oldest(false, one.since); i++) {}
+  while (!waiting_add(&one)) (void)unmap_oldest(false, one.since);
+}
+
+/* A region of this size that has waited long enough, the oldest. */
+static bool take_retired(uint64_t capacity, uint32_t flags, retired_t *found) {
+  bool taken = false;
+  lock(&instance.lock);
+  const uint64_t until = waiting.count == 0 ? 0 : too_many() ? UINT64_MAX : os_now() - SECOND;
+  for (size_t i = 0; i < waiting.count && nth(i)->since <= until && !taken; i++) {
+    taken = nth(i)->at.capacity == capacity && nth(i)->at.flags == flags;
+    if (taken) *found = waiting_remove(i);
+  }
+  unlock(&instance.lock);
+  /* Late native code may have written since, so nothing is fresh, unless it is worth a system call (1 us). */
+  if (taken && found->high > SPARE && os_forget(found->at.base, found->committed)) found->high = 0;
+  return taken;
+}
+
+/* This instance's code goes, so nothing can wait. The last few that native code may still use stay for good, as far as they
+ * are committed. */
+static void leave_retired(void) {
+  const uint64_t now = os_now();
+  while (waiting.count != 0) {
+    retired_t one = waiting_remove(0);
+    if (waiting.count < FEW_WAITING && now - one.since < SECOND && one.committed != 0) {
+      one.at.base += one.committed;
+      one.at.room -= one.committed;
+      one.at.whole = false;
+    }
+    unmap(&one);
+  }
+}
+
+/* ---- what must stay ---------------------------------------------------- */
+
+static uint64_t less(uint64_t value, uint64_t by) { return value > by ? value - by : 0; }
+
+typedef struct { uint64_t from, to; } span_t; /* whole pages; `to` is 0 for none */
+
+static span_t kept_span(region_t *region) {
+  const uint64_t page = os_page_size(), to = offset_min(offset_round_up(get(&region->kept_to), page), get(&region->committed));
+  const uint64_t from = offset_round_down(get(&region->kept_from), page);
+  return from < to ? (span_t){from, to} : (span_t){0, 0};
+}
+
+/* The bytes of the region that stay accessible for good. */
+static span_t staying(region_t *region) {
+  const uint64_t lost = get(&region->lost);
+  span_t span = kept_span(region);
+  if (lost != 0) span = (span_t){0, offset_max(span.to, lost)};
+  return span;
+}
+
+/* Gives all pages back but those that are kept. True if what was given back reads as zero. */
+static bool forget_pages(region_t *region) {
+  const span_t kept = kept_span(region);
+  const bool below = kept.from == 0 || os_forget(region->at.base, kept.from);
+  const uint64_t above = get(&region->committed) - kept.to;
+  return (above == 0 || os_forget(region->at.base + kept.to, above)) && below;
+}
+
+/* The bytes below what stays go, unless they cost less than one more mapping. */
+static void leave_below(region_t *region) {
+  const span_t span = staying(region);
+  if (span.from <= offset_max(span.to - span.from, SPARE)) return;
+  wait_for_use((mapping_t){region->at.base, span.from, 0, region->at.flags, false}, span.from, span.from);
+}
+
+/* The region's addresses are left: they wait, but for those that stay. */
+static void retire(region_t *region) {
+  (void)forget_pages(region);
+  const span_t span = staying(region);
+  mapping_t rest = region->at;
+  if (span.to != 0) {
+    leave_below(region);
+    rest = (mapping_t){rest.base + span.to, rest.room - span.to, 0, rest.flags, false};
+  }
+  wait_for_use(rest, less(get(&region->committed), span.to), less(get(&region->high), span.to));
+  if (region->next.room != 0) wait_for_use(region->next, 0, 0);
+}

@@ -1,0 +1,417 @@
+/* test_life.c - how regions end, wait and come again, and what stays for those who may see kept bytes. */
+#include "clock.h"
+#include "memory.h"
+
+#include <stdlib.h>
+
+#if !defined(_WIN32)
+#include <sys/mman.h>
+#include <sys/resource.h>
+int usleep(unsigned);
+#endif
+
+#include "../bump.h"
+
+enum { MOST_WAITING = 1024, FEW_WAITING = 16, AT_ONCE = 4 }; /* as in retired.c */
+
+/* Each test has sizes of its own, of whole pages, so that none meets what another one retired. */
+static double next_size = 1 << 24;
+static double own_size(void) { return next_size += 64 * PAGE; }
+
+static bump_t *made(double capacity) {
+  bump_region_t region = {0, 0, 1};
+  bump_t *bump = bump_create(capacity, 0, &region);
+  CHECK(bump != NULL && region.error == BUMP_OK && region.capacity == capacity);
+  CHECK(region.address == (double)(uintptr_t)bump_base(bump) && bump_cursor(bump) == 0);
+  return bump;
+}
+
+static unsigned char *taken(bump_t *bump, double size, unsigned char fill) {
+  bump_chunk_t chunk;
+  CHECK(bump_take(bump, size, size, 1, &chunk) == BUMP_OK && chunk.end - chunk.start == size);
+  unsigned char *start = (unsigned char *)bump_base(bump) + (size_t)chunk.start;
+  CHECK(all_are(start + (size_t)(chunk.fresh_from - chunk.start), (size_t)(chunk.end - chunk.fresh_from), 0));
+  memset(start, fill, (size_t)size);
+  return start;
+}
+
+#define SECOND_LATER() (clock_ms += 1000)
+
+/* Lets all that waits go, but for regions of one page. */
+static void settle(void) {
+  SECOND_LATER();
+  for (int i = 0; i < MOST_WAITING / AT_ONCE + 2 * FEW_WAITING; i++) CHECK(bump_close(made(PAGE)) == BUMP_OK);
+}
+
+/* ---- holds -------------------------------------------------------------- */
+
+static void lives_as_long_as_it_is_held(void) {
+  enum { HOLDS = 3000 }; /* more than one chunk has */
+  static bump_t *holds[HOLDS];
+  bump_region_t region;
+  holds[0] = made(own_size());
+  unsigned char *block = bump_alloc(holds[0], 8, 8);
+  for (int i = 1; i < HOLDS; i++) {
+    holds[i] = bump_hold(holds[i - 1], &region);
+    CHECK(holds[i] != NULL && holds[i] != holds[i - 1] && region.error == BUMP_OK);
+    CHECK(region.address == (double)(uintptr_t)block && bump_token(holds[i]) == bump_token(holds[0]));
+  }
+  CHECK(bump_holders(holds[0]) == HOLDS && bump_reset(holds[0], 0, NULL) == BUMP_SHARED);
+  srand(2);
+  for (int left = HOLDS; left > 1; left--) { /* in any order */
+    const int i = rand() % left;
+    CHECK(bump_close(holds[i]) == BUMP_OK && bump_close(holds[i]) == BUMP_STALE);
+    holds[i] = holds[left - 1];
+    CHECK(bump_holders(holds[0]) == left - 1 && bump_cursor(holds[0]) == 8);
+  }
+  CHECK(bump_reset(holds[0], 0, NULL) == BUMP_OK && bump_close(holds[0]) == BUMP_OK);
+}
+
+/* ---- what is retired ---------------------------------------------------- */
+
+static void stays_accessible(void) {
+  const double size = own_size();
+  bump_t *bump = made(size);
+  unsigned char *block = taken(bump, 8 * MIB, 1);
+  const long before = status_kib("VmRSS:");
+  CHECK(bump_close(bump) == BUMP_OK);
+  CHECK(EMULATED || ASAN || before - status_kib("VmRSS:") > 7000); /* its pages went back */
+  clock_ms += 999;
+  bump_t *other = made(size);
+  CHECK(bump_base(other) != block && writable(block, (size_t)(8 * MIB)) && !readable(block + (size_t)(8 * MIB)));
+  bump_t *huge = bump_create(size, BUMP_HUGE_PAGES, NULL);
+  clock_ms += 1;
+  bump_t *larger = made(size + PAGE), *smaller = made(size - PAGE);
+  CHECK(bump_base(huge) != block && bump_base(larger) != block && bump_base(smaller) != block);
+  bump_t *again = made(size);
+  CHECK(bump_base(again) == block && bump_committed(again) == 8 * MIB && bump_holders(again) == 1);
+  CHECK(taken(again, size, 2) == block); /* what is called fresh is zero, in spite of the late writer */
+  CHECK(bump_share(again) != 0 && bump_close(again) == BUMP_OK && bump_close(other) == BUMP_OK);
+  CHECK(bump_close(huge) == BUMP_OK && bump_close(larger) == BUMP_OK && bump_close(smaller) == BUMP_OK);
+  /* the oldest first */
+  SECOND_LATER();
+  again = made(size), other = made(size);
+  CHECK(bump_base(again) == block && bump_base(other) != block);
+  CHECK(bump_close(again) == BUMP_OK && bump_close(other) == BUMP_OK);
+}
+
+static unsigned char *blocks[MOST_WAITING + FEW_WAITING];
+
+static void waits_in_a_row(void) {
+  static bump_t *bumps[MOST_WAITING + FEW_WAITING];
+  const double size = own_size();
+  settle();
+  for (int i = 0; i < MOST_WAITING + FEW_WAITING; i++) bumps[i] = made(size), blocks[i] = taken(bumps[i], 1, 1);
+  for (int i = 0; i < MOST_WAITING + FEW_WAITING; i++) CHECK(bump_close(bumps[i]) == BUMP_OK);
+  /* too many: the oldest went at once; of the others each is there */
+  for (int i = 0; i < MOST_WAITING + FEW_WAITING; i++) CHECK(readable(blocks[i]) == (i >= FEW_WAITING));
+  bump_t *bump = made(size); /* and is used whatever its age */
+  CHECK(bump_base(bump) == blocks[FEW_WAITING]);
+  bump_t *other = made(size);
+  CHECK(bump_base(other) != blocks[FEW_WAITING + 1]);
+  /* a second later they go, a few with each that comes, but the last ones */
+  SECOND_LATER();
+  int gone = FEW_WAITING + 1;
+  for (int round = 0; round < MOST_WAITING / AT_ONCE + FEW_WAITING; round++) {
+    bump_t *next = made(own_size());
+    CHECK(bump_close(next) == BUMP_OK);
+    int readable_now = 0;
+    for (int i = FEW_WAITING + 1; i < MOST_WAITING + FEW_WAITING; i++) readable_now += readable(blocks[i]);
+    const int gone_now = MOST_WAITING + FEW_WAITING - readable_now;
+    CHECK(gone_now - gone <= AT_ONCE);
+    gone = gone_now;
+  }
+  CHECK(gone == MOST_WAITING + FEW_WAITING);
+  CHECK(bump_close(bump) == BUMP_OK && bump_close(other) == BUMP_OK);
+}
+
+/* In a loop the same addresses come again and again: the system is asked for nothing. */
+static void comes_round(int rounds) {
+  const double size = own_size();
+  settle();
+  long mapped = 0;
+  int count = 0;
+  for (int i = 0; i < rounds; i++) {
+    if (i == 2 * MOST_WAITING) mapped = status_kib("VmSize:");
+    bump_t *bump = made(size);
+    unsigned char *base = bump_base(bump);
+    bump_chunk_t chunk;
+    CHECK(bump_take(bump, 1, PAGE, 1, &chunk) == BUMP_OK);
+    base[0] = 1;
+    int seen = 0;
+    while (seen < count && blocks[seen] != base) seen++;
+    if (seen == count && count < MOST_WAITING) blocks[count++] = base;
+    else CHECK(seen < count);
+    CHECK(bump_close(bump) == BUMP_OK);
+    if (i % 100 == 0) clock_ms += 1;
+  }
+  CHECK(ASAN || status_kib("VmSize:") == mapped);
+}
+
+/* Where pages count against the limit of what may be committed, as on Windows, little waits. */
+static void waits_by_bytes(void) {
+#if defined(_WIN32)
+  enum { REGIONS = 80 };
+  const double size = own_size();
+  settle();
+  for (int i = 0; i < REGIONS; i++) {
+    bump_t *bump = made(size);
+    blocks[i] = taken(bump, 2 * MIB, 1);
+    CHECK(bump_close(bump) == BUMP_OK);
+  }
+  int waiting = 0;
+  for (int i = 0; i < REGIONS; i++) waiting += readable(blocks[i]) && bump_base(made(own_size())) != blocks[i];
+  CHECK(waiting <= REGIONS && bump_base(made(size)) != NULL);
+#endif
+}
+
+#if !defined(_WIN32)
+
+static void limit(int resource, rlim_t bytes, struct rlimit *before) {
+  getrlimit(resource, before);
+  const struct rlimit low = {bytes, before->rlim_max};
+  CHECK(setrlimit(resource, &low) == 0);
+}
+
+/* What waits goes at once when the system has no more, and what was asked for is had. */
+static void waits_no_longer_than_it_can(void) {
+  struct rlimit before;
+  if (ASAN || EMULATED) return; /* no limit that setrlimit sets is kept there */
+  const double size = own_size(), larger = size * 20;
+  bump_t *bump = made(size);
+  unsigned char *block = taken(bump, 8 * MIB, 1);
+  CHECK(bump_close(bump) == BUMP_OK && readable(block));
+  limit(RLIMIT_AS, (rlim_t)status_kib("VmSize:") << 10, &before);
+  bump = made(size / 2);
+  setrlimit(RLIMIT_AS, &before);
+  CHECK(!readable(block) && bump_close(bump) == BUMP_OK);
+
+  bump = made(larger);
+  block = taken(bump, 64 * MIB, 1);
+  CHECK(bump_close(bump) == BUMP_OK && readable(block));
+  bump = made(larger + PAGE);
+  limit(RLIMIT_DATA, ((rlim_t)status_kib("VmData:") << 10) + (4 << 20), &before);
+  CHECK(taken(bump, 48 * MIB, 2) != NULL && !readable(block));
+  setrlimit(RLIMIT_DATA, &before);
+  CHECK(bump_close(bump) == BUMP_OK);
+}
+
+#endif
+
+/* ---- what is kept ------------------------------------------------------- */
+
+static void moves_above_what_is_kept(void) {
+  const double size = own_size();
+  bump_region_t region = {0, 0, 1};
+  bump_t *bump = made(size);
+  unsigned char *first = taken(bump, 4 * MIB, 1);
+  CHECK(bump_keep(bump, 100, 100) == BUMP_OK && bump_reset(bump, 0, &region) == BUMP_OK); /* nothing is kept */
+  CHECK(taken(bump, 4 * MIB, 2) == first);
+  CHECK(bump_keep(bump, MIB + 5, MIB + 10) == BUMP_OK && bump_keep(bump, 10, 20) == BUMP_OK);
+  CHECK(bump_reset(bump, 5 * MIB, &region) == BUMP_INVALID && bump_base(bump) == first && bump_cursor(bump) == 4 * MIB);
+  bump_t *other = bump_hold(bump, NULL);
+  CHECK(bump_reset(bump, 0, &region) == BUMP_SHARED && bump_base(bump) == first && bump_cursor(bump) == 4 * MIB);
+  CHECK(bump_close(other) == BUMP_OK && bump_reset(bump, 77, &region) == BUMP_MOVED);
+  unsigned char *base = bump_base(bump);
+  CHECK(base != first && region.address == (double)(uintptr_t)base && region.capacity == size && region.error == BUMP_OK);
+  CHECK(bump_cursor(bump) == 0 && bump_resident(bump) == 0);
+  CHECK(taken(bump, size, 3) == base && readable(base + (size_t)size - 1) && !readable(base + (size_t)size));
+  CHECK(all_are(first, (size_t)MIB + 10, 2) && writable(first + (size_t)MIB + (size_t)PAGE, 1 << 20)); /* waits */
+  memset(first, 4, (size_t)MIB + 10);
+  CHECK(all_are(base, (size_t)size, 3));
+  /* closed: what is kept stays, the rest goes when it has waited */
+  CHECK(bump_keep(bump, 3 * MIB, 3 * MIB + 1) == BUMP_OK && bump_close(bump) == BUMP_OK);
+  CHECK(base[(size_t)(3 * MIB)] == 3 && writable(base, 1 << 20));
+  settle();
+  CHECK(all_are(first, (size_t)MIB + 10, 4) && !readable(first + (size_t)MIB + (size_t)PAGE));
+  CHECK(base[(size_t)(3 * MIB)] == 3 && !readable(base) && !readable(base + (size_t)(3 * MIB + PAGE)));
+  SECOND_LATER();
+  bump = made(size); /* was not given out again */
+  CHECK((unsigned char *)bump_base(bump) != base && (unsigned char *)bump_base(bump) != first);
+  CHECK(bump_close(bump) == BUMP_OK && base[(size_t)(3 * MIB)] == 3);
+#if !defined(_WIN32)
+  munmap(first, (size_t)MIB + (size_t)PAGE);
+  munmap(base + (size_t)(3 * MIB), (size_t)PAGE);
+#endif
+}
+
+/* What a reset needs is there before anything has changed, and is not lost when there is no reset. */
+static void prepares(void) {
+  const double size = own_size();
+  bump_region_t region;
+  bump_t *bump = made(size);
+  unsigned char *first = taken(bump, MIB, 1);
+  CHECK(bump_prepare_reset(bump) == BUMP_OK && bump_base(bump) == first && bump_cursor(bump) == MIB);
+  bump_t *other = bump_hold(bump, NULL);
+  CHECK(bump_prepare_reset(bump) == BUMP_SHARED && bump_close(other) == BUMP_OK && bump_prepare_reset(other) == BUMP_STALE);
+  CHECK(bump_keep(bump, 0, MIB) == BUMP_OK);
+  const long before = status_kib("VmSize:");
+  CHECK(bump_prepare_reset(bump) == BUMP_OK && bump_prepare_reset(bump) == BUMP_OK);
+  CHECK(bump_base(bump) == first && bump_cursor(bump) == MIB && all_are(first, (size_t)MIB, 1));
+  CHECK(ASAN || status_kib("VmSize:") - before <= (long)(3 * size / 1024)); /* once */
+#if !defined(_WIN32)
+  if (!ASAN && !EMULATED) {
+    struct rlimit limits;
+    limit(RLIMIT_AS, 0, &limits);
+    CHECK(bump_reset(bump, 0, &region) == BUMP_MOVED && all_are(first, (size_t)MIB, 1));
+    CHECK(bump_base(bump) != first);
+    for (int i = 0; i < 8; i++) { /* inside the mapping, which needs nothing */
+      first = bump_alloc(bump, 100, 8);
+      CHECK(first != NULL && bump_keep(bump, 0, 100) == BUMP_OK && bump_prepare_reset(bump) == BUMP_OK);
+      CHECK(bump_reset(bump, 0, &region) == BUMP_MOVED && bump_base(bump) != first);
+    }
+    setrlimit(RLIMIT_AS, &limits);
+  }
+#endif
+  CHECK(bump_alloc(bump, 1, 1) != NULL && bump_keep(bump, 0, 1) == BUMP_OK && bump_prepare_reset(bump) == BUMP_OK);
+  CHECK(bump_close(bump) == BUMP_OK);
+  settle();
+  for (int i = 0; i < 100; i++) {
+    const long mapped = status_kib("VmSize:");
+    bump = made(size);
+    bump_chunk_t chunk;
+    CHECK(bump_take(bump, size - 1, size, 1, &chunk) == BUMP_OK && bump_keep(bump, size - 1, size) == BUMP_OK);
+    CHECK(bump_prepare_reset(bump) == BUMP_OK && bump_close(bump) == BUMP_OK);
+    settle();
+    CHECK(ASAN || status_kib("VmSize:") - mapped <= 64);
+  }
+}
+
+static int mappings(void) {
+  int count = 0;
+#if defined(__linux__)
+  FILE *file = fopen("/proc/self/maps", "r");
+  for (int c; (c = fgetc(file)) != EOF;) count += c == '\n';
+  fclose(file);
+#endif
+  return count;
+}
+
+/* Lost windows of 64 KiB, at the start of the region or behind 64 KiB of others: they lie side by side. */
+static void loses_many(double offset, int rounds) {
+  const double window = 64 * 1024, size = 1 << 24;
+  static unsigned char *kept[4096];
+  settle();
+  const long mapped = status_kib("VmSize:");
+  const int before = mappings();
+  bump_t *bump = made(size);
+  for (int i = 0; i < rounds; i++) {
+    bump_region_t region;
+    unsigned char *base = bump_base(bump);
+    CHECK(taken(bump, offset + window, (unsigned char)i) == base && bump_keep(bump, offset, offset + window) == BUMP_OK);
+    kept[i] = base + (size_t)offset;
+    CHECK(bump_reset(bump, 0, &region) == BUMP_MOVED && bump_capacity(bump) == size);
+    base = bump_base(bump);
+    if (i % 250 != 0) continue;
+    CHECK(taken(bump, size, 0xff) == base && !readable(base + (size_t)size));
+    CHECK(bump_reset(bump, 0, &region) == BUMP_OK && region.address == (double)(uintptr_t)base);
+  }
+  CHECK(bump_close(bump) == BUMP_OK);
+  settle();
+  for (int i = 0; i < rounds; i++) CHECK(all_are(kept[i], (size_t)window, (unsigned char)i));
+  const double cost = (double)(status_kib("VmSize:") - mapped) * 1024 / rounds;
+#if defined(_WIN32) /* addresses stay taken: those of the region once, and its own size for each window */
+  CHECK(cost <= (offset + window) * 4);
+#else
+  CHECK(ASAN || cost <= (offset + window) * 1.25);
+#endif
+  CHECK(mappings() - before <= rounds / 64);
+}
+
+/* A window that was lost behind much else does not keep that. */
+static void loses_the_last(void) {
+  const double size = own_size();
+  bump_t *bump = made(size);
+  bump_region_t region;
+  for (int i = 0; i < 3; i++) {
+    unsigned char *base = taken(bump, 8 * MIB, (unsigned char)i);
+    CHECK(bump_keep(bump, 7 * MIB, 8 * MIB) == BUMP_OK && bump_reset(bump, 0, &region) == BUMP_MOVED);
+    CHECK(writable(base, (size_t)(7 * MIB)));
+    settle();
+    CHECK(!readable(base) && !readable(base + (size_t)(7 * MIB) - 1) && all_are(base + (size_t)(7 * MIB), (size_t)MIB, (unsigned char)i));
+    CHECK(taken(bump, size, 7) == bump_base(bump) && bump_reset(bump, 0, &region) == BUMP_OK);
+  }
+  CHECK(bump_close(bump) == BUMP_OK);
+}
+
+static void keeps_huge_pages_aligned(void) {
+#if !defined(_WIN32)
+  bump_region_t region;
+  bump_t *bump = bump_create(32 * MIB, BUMP_HUGE_PAGES, &region);
+  for (int i = 0; i < 20; i++) {
+    unsigned char *base = taken(bump, 5000, (unsigned char)i);
+    CHECK((uintptr_t)base % (2 << 20) == 0 && bump_keep(bump, 0, 5000) == BUMP_OK);
+    CHECK(bump_reset(bump, 0, &region) == BUMP_MOVED && all_are(base, 5000, (unsigned char)i));
+    base = bump_base(bump);
+    CHECK(taken(bump, 32 * MIB, 0xff) == base && !readable(base + (size_t)(32 * MIB)));
+    CHECK(bump_reset(bump, 0, &region) == BUMP_OK);
+  }
+  CHECK(bump_close(bump) == BUMP_OK);
+#endif
+}
+
+/* ---- the limit of mappings ---------------------------------------------- */
+
+static void refuses_before_the_mappings_end(void) {
+#if defined(__linux__)
+  if (ASAN || EMULATED) return; /* the sanitizer, the emulator have mappings of their own */
+  enum { MOST = 60000 };
+  static bump_t *bumps[MOST];
+  int most = 0, count = 0;
+  bump_region_t region = {0, 0, 0};
+  FILE *file = fopen("/proc/sys/vm/max_map_count", "r");
+  if (file == NULL || fscanf(file, "%d", &most) != 1 || most > 2 * MOST) {
+    puts("life       mappings skipped: the system has no limit that is soon reached");
+    return;
+  }
+  fclose(file);
+  const double size = own_size();
+  while (count < MOST && (bumps[count] = bump_create(size, 0, &region)) != NULL) *(char *)bump_alloc(bumps[count++], 1, 1) = 1;
+  CHECK(count < MOST && region.error == BUMP_MAPPINGS);
+  CHECK(mappings() > most / 2 && mappings() <= most - most / 20);
+  CHECK(bump_create(size, 0, &region) == NULL && region.error == BUMP_MAPPINGS);
+  CHECK(bump_keep(bumps[0], 0, 1) == BUMP_OK && bump_reset(bumps[0], 0, &region) == BUMP_MAPPINGS);
+  CHECK(region.error == BUMP_MAPPINGS && *(char *)bump_base(bumps[0]) == 1 && bump_cursor(bumps[0]) == 1);
+  for (int i = count / 2; i < count; i++) CHECK(bump_close(bumps[i]) == BUMP_OK);
+  CHECK(bump_reset(bumps[0], 0, &region) == BUMP_MOVED && (bumps[count / 2] = bump_create(size + PAGE, 0, &region)) != NULL);
+  for (int i = 0; i <= count / 2; i++) CHECK(bump_close(bumps[i]) == BUMP_OK);
+#endif
+}
+
+/* ---- leaks -------------------------------------------------------------- */
+
+static void leaks_nothing(int rounds) {
+  settle();
+  const long size = status_kib("VmSize:"), resident = status_kib("VmRSS:");
+  for (int i = 0; i < rounds; i++) {
+    bump_t *bump = made(1 << 30);
+    bump_t *other = i % 3 == 0 ? bump_hold(bump, NULL) : bump;
+    bump_chunk_t chunk;
+    if (i % 16 == 0) CHECK(bump_take(bump, PAGE, PAGE, 8, &chunk) == BUMP_OK);
+    CHECK(bump_close(bump) == BUMP_OK && (other == bump || bump_close(other) == BUMP_OK));
+    if (i % 64 == 0) SECOND_LATER();
+  }
+  settle();
+  CHECK(ASAN || status_kib("VmSize:") - size <= 8192);
+  CHECK(ASAN || status_kib("VmRSS:") - resident <= 1024);
+}
+
+int main(void) {
+  lives_as_long_as_it_is_held();
+  stays_accessible();
+  waits_in_a_row();
+  comes_round(10 * MOST_WAITING);
+  waits_by_bytes();
+#if !defined(_WIN32)
+  waits_no_longer_than_it_can();
+#endif
+  moves_above_what_is_kept();
+  prepares();
+  loses_many(0, 4000);
+  loses_many(64 * 1024, 1000);
+  loses_the_last();
+  keeps_huge_pages_aligned();
+  refuses_before_the_mappings_end();
+  leaks_nothing(ASAN ? 20000 : 100000);
+  return conclude("life");
+}
