@@ -343,8 +343,12 @@ static void *headed_resize(bump_t *bump, void *block, size_t size) {
   if (units <= old.units && units > old.units / 2) return block; /* the rest stays its own: it may grow into it again */
   void *moved = headed_again(region, units, class);
   if (moved == NULL) {
+    const uint64_t least = least_units(size);
     if (resize_last(region, header_of(block), old.units * RECYCLE_UNIT, units * RECYCLE_UNIT)) {
       return finish(block, units, old.epoch);
+    }
+    if (resize_last(region, header_of(block), old.units * RECYCLE_UNIT, least * RECYCLE_UNIT)) {
+      return finish(block, least, old.epoch);
     }
     moved = headed_bump(region, size, units, &fresh);
     if (moved == NULL) return units < old.units ? block : NULL;
