@@ -15,7 +15,7 @@
 export { BumpAlloc, type BumpAllocOptions, type BumpHandle, type BumpStats } from "./src/bump_alloc.ts";
 export { BumpPool, type BumpPoolOptions, type BumpPoolStats } from "./src/pool.ts";
 export type { BumpHooks } from "./src/hooks.ts";
-export { BumpScope, ScratchArena } from "./src/arena.ts";
+export { BumpScope, ScratchArena } from "./src/scratch_arena.ts";
 export type { Out, OutType, OutValues, OutView } from "./src/out.ts";
 export type { Mark, Scratch, TypedArrayConstructor } from "./src/scratch.ts";
 export {

@@ -140,7 +140,28 @@ async function checkMachO(target: string, file: string, declared: string[], byte
     declared,
     await external("-u"),
   );
+  const owners = await exitHandlerOwners(file);
+  check(
+    target,
+    "registers its unloading before its notice of the exit, which then comes first",
+    owners.length === 2 && owners[0] === 0 && owners[1] > 0,
+    owners.join(),
+  );
   await checkSignature(target, bytes);
+}
+
+/** What each initializer passes to `__cxa_atexit` as the owner, in their order: 0, the image's header, for a destructor. */
+async function exitHandlerOwners(file: string): Promise<number[]> {
+  const section = await tool("llvm-objdump", "-s", "--section=__init_offsets", file);
+  const words = section.split("\n").filter((line) => /^ [0-9a-f]+ /.test(line))
+    .flatMap((line) => line.slice(0, line.indexOf("  ")).trim().split(" ").slice(1));
+  return await Promise.all(words.map(async (word) => {
+    const start = parseInt(word.match(/../g)!.reverse().join(""), 16);
+    const range = [`--start-address=${start}`, `--stop-address=${start + 32}`];
+    const code = await tool("llvm-objdump", "-d", "--no-show-raw-insn", ...range, file);
+    // arm64: adr x2, 0x0; x86_64: leaq -0x3681(%rip), %rdx ## 0x0
+    return parseInt(code.match(/(?:adr\s+x2,|%rdx\s+##) 0x([0-9a-f]+)/)?.[1] ?? "-1", 16);
+  }));
 }
 
 /** Recomputes the hash of each page that the ad-hoc signature lists. */

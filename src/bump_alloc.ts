@@ -1,21 +1,12 @@
-import {
-  ARENA_KEY,
-  arenaState,
-  bindArena,
-  checkArena,
-  closeArena,
-  forgetNoted,
-  rewindArena,
-  ScratchArena,
-  settlePins,
-} from "./arena.ts";
+import { Arena } from "./arena.ts";
+import { canMarkUntransferable, MARKS_SINCE } from "./buffers.ts";
 import { checkFlag, checkObject, checkSize, describe } from "./check.ts";
-import { atCaller, isCalledByUsers, SharedError, typeError } from "./errors.ts";
+import { cannot, SharedError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
-import { type BumpHooks, RegionHooks } from "./hooks.ts";
-import { ignoreRevocation, Region, sharedRefusal } from "./region.ts";
+import { Hold, type Settings } from "./hold.ts";
+import { type BumpHooks, HoldHooks } from "./hooks.ts";
 import { ABI } from "./native/symbols.ts";
-import { canMarkUntransferable, MARKS_SINCE } from "./untransferable.ts";
+import { ARENA_KEY, arenaOf, ScratchArena } from "./scratch_arena.ts";
 
 /**
  * Options of {@linkcode BumpAlloc}. Sizes are bytes.
@@ -100,17 +91,11 @@ export interface BumpStats {
   readonly remaining: number;
   /** Highest `used` of this allocator so far; with native callers, up to a lease more. */
   readonly peak: number;
-  /** Leased from the native cursor by this allocator, and not used yet. */
+  /** Taken from the native cursor by this allocator, and not used yet. */
   readonly unused: number;
-  /**
-   * Part of `used` that nobody uses and that comes back at `reset`: ends of leases that were too short for the request that
-   * came next, and what allocators of a shared region left of theirs when they were closed. One that ended
-   * without `close`, with its Worker, counts with the whole of its last lease.
-   */
-  readonly stranded: number;
   /** Usable without asking the operating system. */
   readonly committed: number;
-  /** In RAM now. */
+  /** In RAM now. The system is asked for each page when this is read. */
   readonly resident: number;
   /** Former address space that receivers of transferred windows still see. */
   readonly orphaned: number;
@@ -120,7 +105,7 @@ export interface BumpStats {
   readonly scopes: number;
   /** Pinned promises; a count. */
   readonly pins: number;
-  /** Allocators that hold the region, in all Workers; a count. */
+  /** Holds on the region: allocators in all Workers, and that of the process's own hooks; a count. */
   readonly attached: number;
 }
 
@@ -161,10 +146,9 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   /** Bytes that are reserved when no size is given: 1 GiB. */
   static readonly DEFAULT_SIZE: number = 2 ** 30;
 
-  readonly #region: Region;
+  readonly #hold: Hold;
   readonly #retain: number;
-  readonly #owner: boolean;
-  /** For a pool's lease: where the region goes when this is closed. */
+  /** For a pool's lease: takes the memory back. */
   readonly #home: Home | null;
   #hooks: BumpHooks | undefined;
   /** Closed, and its memory given back. */
@@ -177,31 +161,13 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * @throws {Deno.errors.NotCapable} `--allow-ffi` is missing.
    */
   constructor(options: BumpAllocOptions = {}) {
-    super(ARENA_KEY);
-    if (options instanceof Bound) {
-      this.#region = options.region;
-      this.#retain = options.settings.retain;
-      this.#owner = options.owner;
-      this.#home = options.home;
-      bindArena(this, options.region, options.settings);
-      if (this.#home === null) dropped.register(this, this.#region, this.#region);
-      return;
-    }
-    const settings = checkOptions(options);
-    this.#region = Region.create(settings);
-    this.#retain = settings.retain;
-    this.#owner = true;
-    this.#home = null;
-    bindArena(this, this.#region, settings);
-    dropped.register(this, this.#region, this.#region);
-    if (settings.prefault > 0) {
-      try {
-        this.#region.prefault(Math.min(settings.prefault, this.#region.capacity));
-      } catch (error) {
-        this.close();
-        throw error;
-      }
-    }
+    const made = options instanceof Made ? options : make(options);
+    const { hold, retain, home } = made;
+    super(ARENA_KEY, new Arena(home === null ? "allocator" : "lease", hold, null));
+    this.#hold = hold;
+    this.#retain = retain;
+    this.#home = home;
+    if (home === null) dropped.register(this, hold, hold);
   }
 
   /**
@@ -244,12 +210,12 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   static attach(handle: BumpHandle): BumpAlloc {
     const { type, abi, control, key } = handle ?? {};
     if (type !== "bump-alloc" || !Number.isSafeInteger(control) || !Number.isSafeInteger(key)) {
-      throw typeError(`Cannot attach: a handle from share() is needed, not ${describe(handle)}`);
+      throw cannot(TypeError, BumpAlloc.attach, `a handle from share() is needed, not ${describe(handle)}`);
     }
     if (abi !== ABI) throw new SharedError("Cannot attach: another version of the module made the handle");
     const settings = checkOptions({});
-    const region = Region.attach(control, key, settings);
-    return new BumpAlloc(new Bound(region, settings, false, null) as BumpAllocOptions);
+    const made = new Made(Hold.attach(control, key, settings), settings.retain, null);
+    return new BumpAlloc(made as BumpAllocOptions);
   }
 
   /**
@@ -266,8 +232,10 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * ```
    */
   share(): BumpHandle {
-    checkArena(this, "share");
-    const { control, key } = this.#region.share();
+    arenaOf(this).checkOpen(methods.share);
+    // A handle outlives the lease, and would then name somebody else's memory.
+    if (this.#home !== null) throw new SharedError("Cannot share: a pool's lease stays in its own Worker");
+    const { control, key } = this.#hold.share();
     return { type: "bump-alloc", abi: ABI, control, key };
   }
 
@@ -284,25 +252,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * ```
    */
   get capacity(): number {
-    return this.#region.capacity;
-  }
-
-  /**
-   * Bytes that are taken: allocations and their padding, native callers and, in a shared region, all others.
-   *
-   * @example Padding counts
-   * ```ts
-   * import { BumpAlloc } from "@bump/alloc";
-   * import { assertEquals } from "@std/assert";
-   *
-   * using scratch = new BumpAlloc();
-   * scratch.alloc(1);
-   * scratch.alloc(8); // begins at a multiple of 8
-   * assertEquals(scratch.used, 16);
-   * ```
-   */
-  get used(): number {
-    return arenaState(this).used;
+    return this.#hold.capacity;
   }
 
   /**
@@ -321,8 +271,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * ```
    */
   get remaining(): number {
-    const state = arenaState(this);
-    return state.closed ? 0 : this.#region.capacity - state.used;
+    return this.closed ? 0 : this.#hold.capacity - this.used;
   }
 
   /**
@@ -339,15 +288,13 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * ```
    */
   get address(): bigint {
-    checkArena(this, "take the address");
-    return BigInt(this.#region.address);
+    arenaOf(this).checkOpen("take the address");
+    return BigInt(this.#hold.address);
   }
 
   /**
    * Allocator callbacks for native libraries: zlib, zstd, Lua, yyjson, PCRE2, FreeType, expat, and those whose allocator is
    * the whole process's. Finish with the native object before `reset` or `close`.
-   *
-   * From then on the region is released by `close` only, not when the allocator is collected.
    *
    * @example Call an allocator callback, as zstd would
    * ```ts
@@ -364,9 +311,8 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * ```
    */
   get hooks(): BumpHooks {
-    checkArena(this, "take the hooks");
-    this.#region.isHooked = true;
-    return this.#hooks ??= new RegionHooks(this, this.#region, this.#home !== null);
+    arenaOf(this).checkOpen("take the hooks");
+    return this.#hooks ??= new HoldHooks(this, this.#hold, this.#home !== null);
   }
 
   /**
@@ -383,18 +329,17 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * ```
    */
   get closed(): boolean {
-    return arenaState(this).closed;
+    return arenaOf(this).closed;
   }
 
   /**
-   * Takes all memory back at once. Every view has length 0 from then on.
+   * Takes back all that this allocator has allocated, and ends its scopes. Every view has length 0 from then on. If no other
+   * allocator holds the region, that is the whole region.
    *
    * @param options `retain`: bytes that stay resident; pages above go back to the operating system.
-   * @throws {ScopeError} A scope is open.
-   * @throws {PinnedError} A pinned promise is still using the memory.
-   * @throws {SharedError} Others are attached, or this allocator is not the owner.
+   * @throws {PinnedError} A pinned promise is still using the memory. Nothing has changed.
+   * @throws {ReserveError} A transfer took memory along, and the system refuses other addresses. Nothing has changed.
    * @throws {CommitError} The system does not take the pages above `retain`: they stay resident, the memory was taken back.
-   * @throws {ReserveError} A transfer took memory along, and the system refuses other addresses.
    *
    * @example Start over for each request
    * ```ts
@@ -409,19 +354,13 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * ```
    */
   reset(options?: { retain?: number }): void {
-    if (options !== undefined) checkObject(options, "reset", "{ retain: 4096 }");
+    if (options !== undefined) checkObject(options, methods.reset, "{ retain: 4096 }");
     const retain = options?.retain ?? this.#retain;
-    if (retain !== Infinity) checkSize(retain, "reset", "number of bytes to retain");
-    checkArena(this, "reset");
-    if (!this.#owner) throw new SharedError("Cannot reset: the region belongs to the allocator that shared it");
-    if (this.#region.isProcess) {
-      throw new SharedError(
-        "Cannot reset: it is the process's own allocator, and native libraries use its memory as long as the process " +
-          "lives. What is allocated in a scope comes back at the end of that scope",
-      );
-    }
-    rewindArena(this);
-    if (retain < this.#region.high) this.#region.discard(retain);
+    if (retain !== Infinity) checkSize(retain, methods.reset, "number of bytes to retain");
+    const arena = arenaOf(this);
+    arena.checkOpen(methods.reset);
+    arena.reset(methods.reset);
+    if (retain !== Infinity) this.#hold.discard(retain);
   }
 
   /**
@@ -446,15 +385,14 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * ```
    */
   trim(retain: number = 0): void {
-    checkSize(retain, "trim", "number of bytes to retain");
-    checkArena(this, "trim");
-    if (this.#region.attached > 1) throw sharedRefusal("trim");
-    this.#region.discard(Math.max(retain, arenaState(this).position));
-    forgetNoted(this);
+    checkSize(retain, methods.trim, "number of bytes to retain");
+    const arena = arenaOf(this);
+    arena.checkOpen(methods.trim);
+    arena.trim(retain);
   }
 
   /**
-   * Figures for monitoring. Takes microseconds to milliseconds, because `resident` asks for each page.
+   * Figures for monitoring. Reading `resident` asks the system for each page: microseconds to milliseconds.
    *
    * @example What is used, and what is in RAM
    * ```ts
@@ -469,17 +407,16 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * ```
    */
   stats(): BumpStats {
-    const { closed, used, unused, position, depth, pins } = arenaState(this);
-    const region = this.#region;
-    const { capacity, orphaned } = region;
-    if (closed) {
+    const arena = arenaOf(this);
+    const hold = this.#hold;
+    const { capacity, orphaned, chunks } = hold;
+    if (arena.closed) {
       return {
         capacity,
         used: 0,
         remaining: 0,
-        peak: region.peak,
+        peak: chunks.peak,
         unused: 0,
-        stranded: 0,
         committed: 0,
         resident: 0,
         orphaned,
@@ -489,28 +426,30 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
         attached: 0,
       };
     }
+    const { used, innermost, pins } = arena;
     return {
       capacity,
       used,
       remaining: capacity - used,
-      peak: Math.max(region.peak, position, used),
-      unused,
-      stranded: region.stranded,
-      committed: region.committed,
-      resident: region.resident,
+      peak: Math.max(chunks.peak, innermost.position, used),
+      unused: chunks.above(innermost.position),
+      committed: hold.committed,
+      get resident(): number {
+        return arena.closed ? 0 : hold.resident;
+      },
       orphaned,
-      windows: region.windows,
-      scopes: depth,
+      windows: hold.windows,
+      scopes: innermost.depth,
       pins,
-      attached: region.attached,
+      attached: hold.holders,
     };
   }
 
   /**
-   * Releases the region; every view of it has length 0 from then on. Closing twice is fine.
+   * Gives the hold on the region up; every view of this allocator has length 0 from then on. The last one that goes releases
+   * the region. Closing twice is fine.
    *
    * @throws {PinnedError} A pinned promise is still using the memory.
-   * @throws {SharedError} This is the owner of a shared region, and others are attached.
    *
    * @example Where `using` does not fit
    * ```ts
@@ -524,21 +463,19 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * ```
    */
   close(): void {
-    const region = this.#region;
     if (this.#isReleased) return;
-    if (!arenaState(this).closed) {
-      if (this.#owner && region.shared && othersAttached(region)) throw sharedRefusal("close");
-      closeArena(this);
+    const arena = arenaOf(this);
+    if (!arena.closed) {
+      arena.checkPins(methods.close);
+      arena.close();
     }
     // Where the stack ends before this, it can be closed again.
-    if (this.#home !== null) {
-      const serves = this.#home.endLease();
-      this.#isReleased = true;
-      return this.#home.takeBack(serves);
+    if (this.#home !== null) this.#home.takeBack();
+    else {
+      this.#hold.release();
+      dropped.unregister(this.#hold);
     }
-    region.release();
     this.#isReleased = true;
-    dropped.unregister(region);
   }
 
   /** Closes the allocator: for `using`. */
@@ -548,7 +485,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
 
   /** Waits for pinned promises, then closes the allocator: for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await settlePins(this);
+    await arenaOf(this).settlePins();
     this.close();
   }
 
@@ -560,32 +497,26 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
       `committed: ${formatBytes(committed)}, capacity: ${formatBytes(capacity)} }`;
   }
 
-  static {
-    isCalledByUsers(this);
+  /**
+   * For `JSON.stringify`: what `stats()` tells.
+   *
+   * @example A line of a log
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = BumpAlloc.withSize(65536);
+   * scratch.alloc(100);
+   * assertEquals(JSON.parse(JSON.stringify(scratch)).used, 100);
+   * ```
+   */
+  toJSON(): BumpStats {
+    return this.stats();
   }
 }
 
-/** Whether others are known to hold the region: a program that gave the permission for FFI up must be able to close. */
-function othersAttached(region: Region): boolean {
-  try {
-    return region.attached > 1;
-  } catch (error) {
-    ignoreRevocation(error);
-    return false; // and `release` then leaves the region to them
-  }
-}
-
-/** Options after validation. */
-export interface Settings {
-  readonly capacity: number;
-  readonly window: number;
-  readonly retain: number;
-  readonly prefault: number;
-  readonly hugePages: boolean;
-  readonly zero: boolean;
-  readonly poison: boolean;
-  readonly transferable: boolean;
-}
+/** The public methods: errors have their words, and begin at their caller's line. */
+const methods = BumpAlloc.prototype;
 
 /** Validates options; defaults are filled in. */
 export function checkOptions(options: BumpAllocOptions): Settings {
@@ -601,11 +532,9 @@ export function checkOptions(options: BumpAllocOptions): Settings {
   checkFlag(poison, "make an allocator", "poison");
   checkFlag(transferable, "make an allocator", "transferable");
   if (!transferable && !canMarkUntransferable()) {
-    throw atCaller(
-      new Deno.errors.NotSupported(
-        `Cannot make an allocator with { transferable: false }: that needs Deno ${MARKS_SINCE} or newer, and this is ` +
-          Deno.version.deno,
-      ),
+    throw new Deno.errors.NotSupported(
+      `Cannot make an allocator with { transferable: false }: that needs Deno ${MARKS_SINCE} or newer, and this is ` +
+        Deno.version.deno,
     );
   }
   return {
@@ -622,26 +551,34 @@ export function checkOptions(options: BumpAllocOptions): Settings {
 
 /** Where a pool's lease goes back to. */
 export interface Home {
-  /** Ends all views of the lease's memory; whether that may serve another one. */
-  endLease(): boolean;
-  /** Has it again. `serves`: what `endLease` said. */
-  takeBack(serves: boolean): void;
+  /** Has the memory of the lease again. */
+  takeBack(): void;
 }
 
-/** A region that exists already, in place of options: never visible to users. */
-class Bound {
-  constructor(
-    readonly region: Region,
-    readonly settings: Settings,
-    readonly owner: boolean,
-    readonly home: Home | null,
-  ) {}
+/** A hold that exists already, in place of options: never visible to users. */
+class Made {
+  constructor(readonly hold: Hold, readonly retain: number, readonly home: Home | null) {}
+}
+
+/** A new region. */
+function make(options: BumpAllocOptions): Made {
+  const settings = checkOptions(options);
+  const hold = Hold.create(settings);
+  if (settings.prefault > 0) {
+    try {
+      hold.prefault(Math.min(settings.prefault, hold.capacity));
+    } catch (error) {
+      hold.release();
+      throw error;
+    }
+  }
+  return new Made(hold, settings.retain, null);
 }
 
 /** An allocator over a pool's region. */
-export function leaseAllocator(region: Region, settings: Settings, home: Home): BumpAlloc {
-  return new BumpAlloc(new Bound(region, settings, true, home) as BumpAllocOptions);
+export function leaseAllocator(hold: Hold, home: Home): BumpAlloc {
+  return new BumpAlloc(new Made(hold, Infinity, home) as BumpAllocOptions);
 }
 
-/** Regions whose allocator was collected without having been closed. */
-const dropped = new FinalizationRegistry<Region>((region) => region.abandon(() => {}));
+/** Holds whose allocator was collected without having been closed. */
+const dropped = new FinalizationRegistry<Hold>((hold) => hold.abandon());

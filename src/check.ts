@@ -1,50 +1,52 @@
-import { rangeError, typeError } from "./errors.ts";
+import { cannot, type What } from "./errors.ts";
 import { formatBytes } from "./format.ts";
 
 /** Throws unless `value` is a size: a safe integer from 0 on. `what` begins the message: "allocate". */
-export function checkSize(value: unknown, what: string, name = "size"): asserts value is number {
+export function checkSize(value: unknown, what: What, name = "size"): asserts value is number {
   if (typeof value !== "number") {
-    throw typeError(`Cannot ${what}: the ${name} must be a number, not ${describe(value)}`);
+    throw cannot(TypeError, what, `the ${name} must be a number, not ${describe(value)}`);
   }
   if (!Number.isSafeInteger(value) || value < 0) {
     const shown = Number.isSafeInteger(value) || !Number.isFinite(value) || value % 1 !== 0
       ? String(value)
       : formatBytes(value);
-    throw rangeError(`Cannot ${what}: the ${name} must be a safe integer from 0 on, not ${shown}`);
+    throw cannot(RangeError, what, `the ${name} must be a safe integer from 0 on, not ${shown}`);
   }
 }
 
 /** Throws unless `options` is an object. `what` begins the message: "make a pool"; `example` shows one. */
-export function checkObject(options: unknown, what: string, example: string): asserts options is object {
+export function checkObject(options: unknown, what: What, example: string): asserts options is object {
   if (options === null || typeof options !== "object") {
-    throw typeError(`Cannot ${what}: options must be an object, as in ${example}, not ${describe(options)}`);
+    throw cannot(TypeError, what, `options must be an object, as in ${example}, not ${describe(options)}`);
   }
 }
 
 /** Throws unless `value` is a flag. `what` begins the message: "make an allocator". */
-export function checkFlag(value: unknown, what: string, name: string): asserts value is boolean {
+export function checkFlag(value: unknown, what: What, name: string): asserts value is boolean {
   if (typeof value !== "boolean") {
-    throw typeError(`Cannot ${what}: ${name} must be true or false, not ${describe(value)}`);
+    throw cannot(TypeError, what, `${name} must be true or false, not ${describe(value)}`);
   }
 }
 
 /** Throws unless `align` is a power of two up to `capacity`. */
-export function checkAlign(align: unknown, capacity: number, what: string): asserts align is number {
+export function checkAlign(align: unknown, capacity: number, what: What): asserts align is number {
   if (typeof align !== "number") {
-    throw typeError(`Cannot ${what}: the alignment must be a number, not ${describe(align)}`);
+    throw cannot(TypeError, what, `the alignment must be a number, not ${describe(align)}`);
   }
   // A power of two has a base-2 logarithm that is an integer, exactly, over the whole safe range.
   if (!(align >= 1 && align <= capacity && Number.isInteger(Math.log2(align)) && Number.isInteger(align))) {
-    throw rangeError(
-      `Cannot ${what}: the alignment must be a power of two up to ${formatBytes(capacity)}, not ${align}`,
+    throw cannot(
+      RangeError,
+      what,
+      `the alignment must be a power of two up to ${formatBytes(capacity)}, not ${align}`,
     );
   }
 }
 
 /** Throws unless `view` is a typed array or a `DataView`. */
-export function checkView(view: unknown, what: string): asserts view is ArrayBufferView {
+export function checkView(view: unknown, what: What): asserts view is ArrayBufferView {
   if (!ArrayBuffer.isView(view)) {
-    throw typeError(`Cannot ${what}: a typed array or DataView is needed, not ${describe(view)}`);
+    throw cannot(TypeError, what, `a typed array or DataView is needed, not ${describe(view)}`);
   }
 }
 

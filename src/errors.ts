@@ -1,11 +1,12 @@
 /**
  * Every error that an allocator throws by itself. Wrong types are plain `TypeError`s, impossible
- * sizes and alignments plain `RangeError`s. Their stacks begin at the caller's line, which makes an error dear.
+ * sizes and alignments plain `RangeError`s.
  *
  * @module
  */
 
 import { formatBytes } from "./format.ts";
+import { BumpCode } from "./native/symbols.ts";
 
 /**
  * What an {@linkcode OutOfMemoryError} knows about the request that did not fit. All are bytes.
@@ -55,7 +56,7 @@ export class OutOfMemoryError extends RangeError {
   readonly capacity: number;
 
   /** Made by the allocator; `details` are in bytes. */
-  constructor(details: OutOfMemoryDetails) {
+  constructor(details: OutOfMemoryDetails, what: What = "allocate") {
     const { requested, align, used, capacity } = details;
     const aligned = align > 8 ? ` aligned to ${formatBytes(align)}` : "";
     const inPieces = requested <= capacity - used ? ", and no piece that is left is large enough" : "";
@@ -63,11 +64,15 @@ export class OutOfMemoryError extends RangeError {
       `Cannot allocate ${formatBytes(requested)}${aligned}: ` +
         `${formatBytes(used)} of ${formatBytes(capacity)} are used${inPieces}`,
     );
-    named(this, "OutOfMemoryError");
+    calledFrom(this, what);
     this.requested = requested;
     this.align = align;
     this.used = used;
     this.capacity = capacity;
+  }
+
+  static {
+    named(this);
   }
 }
 
@@ -89,8 +94,11 @@ export class ReserveError extends Error {
   /** Made by the allocator; `byteLength` is what was to be reserved. */
   constructor(byteLength: number, code: number) {
     super(`Cannot reserve ${formatBytes(byteLength)} of address space: ${describeSystemError(code)}`);
-    named(this, "ReserveError");
-    this.code = code;
+    this.code = systemCode(code);
+  }
+
+  static {
+    named(this);
   }
 }
 
@@ -117,8 +125,11 @@ export class CommitError extends Error {
   /** Made by the allocator; `what` says what was to be done. */
   constructor(what: string, code: number) {
     super(`Cannot ${what}: ${describeSystemError(code)}`);
-    named(this, "CommitError");
-    this.code = code;
+    this.code = systemCode(code);
+  }
+
+  static {
+    named(this);
   }
 }
 
@@ -137,9 +148,13 @@ export class CommitError extends Error {
  */
 export class ClosedError extends Error {
   /** Made by the allocator; `what` is what was to be done, `owner` what is closed. */
-  constructor(what: string, owner: string) {
-    super(`Cannot ${what}: the ${owner} is closed`);
-    named(this, "ClosedError");
+  constructor(what: What, owner: string, state = "is closed") {
+    super(`Cannot ${wordsOf(what)}: the ${owner} ${state}`);
+    calledFrom(this, what);
+  }
+
+  static {
+    named(this);
   }
 }
 
@@ -162,15 +177,19 @@ export class ClosedError extends Error {
  */
 export class DetachedError extends Error {
   /** Made by the allocator; `what` is what was to be done. */
-  constructor(what: string) {
+  constructor(what: What) {
     super(
-      `Cannot ${what}: a view's buffer was transferred away, and the memory around it went along. ` +
+      `Cannot ${wordsOf(what)}: a view's buffer was transferred away, and the memory around it went along. ` +
         "postMessage or structuredClone with a transfer list, ArrayBuffer.prototype.transfer, and " +
         "enqueue or read on a byte stream do that. Hand over a copy (view.slice()), or make the " +
         "allocator with { transferable: false }, and the transfer itself throws. reset() of the allocator, " +
         "or the end of the scope that the view was from, mends this",
     );
-    named(this, "DetachedError");
+    calledFrom(this, what);
+  }
+
+  static {
+    named(this);
   }
 }
 
@@ -189,9 +208,16 @@ export class DetachedError extends Error {
  */
 export class ScopeError extends Error {
   /** Made by the allocator; `what` is what was to be done. */
-  constructor(what: string) {
-    super(`Cannot ${what}: a scope that was opened from it is still open; use or end that scope first`);
-    named(this, "ScopeError");
+  constructor(what: What) {
+    super(
+      `Cannot ${wordsOf(what)}: a scope that was opened from it is still open; use or end that scope first. ` +
+        "reset() of the allocator ends all scopes; for work that overlaps, give each its own allocator (BumpPool)",
+    );
+    calledFrom(this, what);
+  }
+
+  static {
+    named(this);
   }
 }
 
@@ -210,12 +236,16 @@ export class ScopeError extends Error {
  */
 export class PinnedError extends Error {
   /** Made by the allocator; `what` is what was to be done. */
-  constructor(what: string, pins: number) {
+  constructor(what: What, pins: number) {
     super(
-      `Cannot ${what}: ${pins} pinned ${pins === 1 ? "promise is" : "promises are"} still using the ` +
+      `Cannot ${wordsOf(what)}: ${pins} pinned ${pins === 1 ? "promise is" : "promises are"} still using the ` +
         "memory; await them first, or use `await using`",
     );
-    named(this, "PinnedError");
+    calledFrom(this, what);
+  }
+
+  static {
+    named(this);
   }
 }
 
@@ -242,8 +272,11 @@ export class PoolFullError extends Error {
       `Cannot lease: all ${limit} allocators of the pool are in use; close leases sooner, raise \`limit\`, ` +
         "or let `use` wait for one",
     );
-    named(this, "PoolFullError");
     this.limit = limit;
+  }
+
+  static {
+    named(this);
   }
 }
 
@@ -265,107 +298,80 @@ export class SharedError extends Error {
   /** Made by the allocator. */
   constructor(message: string) {
     super(message);
-    named(this, "SharedError");
+  }
+
+  static {
+    named(this);
   }
 }
 
-// ---- where an error was made ---------------------------------------------------------------------
+/** What was to be done: words, as in "Cannot allocate: …", or the public method, which a stack then begins below. */
+// deno-lint-ignore no-explicit-any -- it is never called here
+export type What = string | ((...args: any) => unknown);
 
-/** A `TypeError` at the caller's line. */
-export function typeError(message: string): TypeError {
-  return atCaller(new TypeError(message));
+/** The words of a public method; one that is not listed goes by its name. */
+const WORDS: Readonly<Record<string, string>> = {
+  alloc: "allocate",
+  allocArray: "allocate",
+  allocArrayZeroed: "allocate",
+  allocView: "allocate",
+  allocViewZeroed: "allocate",
+  allocZeroed: "allocate",
+  tryAlloc: "allocate",
+  offset: "allocate",
+  realloc: "reallocate",
+  arrayFrom: "make an array",
+  viewArray: "view",
+  cstring: "make a C string",
+  cstring16: "make a wide C string",
+  cstringArray: "make C strings",
+  out: "make an out-parameter",
+  scope: "open a scope",
+  frame: "open a frame",
+  addressOf: "take the address",
+  pointerOf: "take the address",
+  offsetOf: "take the offset",
+  owns: "look up the owner",
+};
+
+function wordsOf(what: What): string {
+  return typeof what === "string" ? what : WORDS[what.name] ?? what.name;
 }
 
-/** A `RangeError` at the caller's line. */
-export function rangeError(message: string): RangeError {
-  return atCaller(new RangeError(message));
-}
-
-function named(error: Error, name: string): void {
-  error.name = name;
-  atCaller(error);
-}
-
-/**
- * Lets an error's stack begin at the line that called into this package, also where Deno reports an uncaught error, which
- * looks at the frames and not at the text. `Error.captureStackTrace` leaves out what lies above a function: so this
- * finds the outermost of the leading frames that are the package's own, and its function by name among those
- * that users call.
- */
-export function atCaller<E extends Error>(error: E): E {
-  const frames = framesBelow(atCaller);
-  const own = frames.findIndex(isOthers);
-  const name = frames[own - 1]?.getFunctionName(); // none when all are own, or the caller made the error
-  const entry = name && entries(name).find((entry) => framesBelow(entry).findIndex(isOthers) === 0);
-  if (entry) captureStackTrace(error, entry);
+/** Lets an error's stack begin with the caller of a public method, where that is at hand. */
+function calledFrom<E extends Error>(error: E, what: What): E {
+  if (typeof what === "function") Error.captureStackTrace(error, what);
   return error;
 }
 
-const { captureStackTrace } = Error;
-const PLAIN = { configurable: true, enumerable: true, writable: true };
-
-/** The folder of these modules, or the one file that they were bundled into. */
-const OWN = import.meta.url.replace(/\/src\/errors\.ts$/, "/src/");
-
-function isOthers(frame: Frame): boolean {
-  return !frame.getScriptNameOrSourceURL()?.startsWith(OWN);
+/** On the prototype, so that a stack begins with it and `console.log` shows no property. */
+function named(type: new (...args: never[]) => Error): void {
+  Object.defineProperty(type.prototype, "name", { value: type.name, configurable: true, writable: true });
 }
 
-/** A function that users call. */
-// deno-lint-ignore no-explicit-any -- it is never called here
-type Entry = (...args: any) => unknown;
-
-const entryClasses: object[] = [];
-
-/** Says that users call the methods of a class. */
-export function isCalledByUsers(type: { readonly prototype: object }): void {
-  entryClasses.push(type, type.prototype);
-}
-
-/** The functions of that name. */
-function entries(name: string): Entry[] {
-  return (entriesByName ??= Map.groupBy(
-    entryClasses
-      .flatMap((holder) => Reflect.ownKeys(holder).map((key) => Object.getOwnPropertyDescriptor(holder, key)!))
-      .flatMap(({ get, set, value }): Entry[] => [get, set, value]),
-    (entry) => entry?.name,
-  )).get(name) ?? [];
-}
-
-let entriesByName: Map<string, Entry[]> | undefined;
-
-/** Part of V8's `CallSite`. */
-interface Frame {
-  getFunctionName(): string | null;
-  getScriptNameOrSourceURL(): string | null;
-}
-
-/** The frames that called the topmost call of a function; none when it is not being called. */
-function framesBelow(entry: Entry): Frame[] {
-  const settings = Object.getOwnPropertyDescriptor(Error, "prepareStackTrace");
-  // An accessor would run a program's code in the midst of an allocation.
-  if (settings !== undefined && !settings.writable) return [];
-  const probe: { stack?: Frame[] } = {};
-  try {
-    const value = (_: unknown, frames: Frame[]) => frames;
-    Object.defineProperty(Error, "prepareStackTrace", { ...PLAIN, ...settings, value });
-    captureStackTrace(probe, entry);
-    const frames = probe.stack;
-    if (settings === undefined) delete (Error as { prepareStackTrace?: unknown }).prepareStackTrace;
-    else Object.defineProperty(Error, "prepareStackTrace", settings);
-    return Array.isArray(frames) ? frames : []; // none are taken when Error.stackTraceLimit is no number
-  } catch {
-    return []; // somebody froze Error
-  }
+/** An error of a built-in type: "Cannot allocate: the size must be a number". */
+export function cannot<E extends Error>(type: new (message: string) => E, what: What, why: string): E {
+  return calledFrom(new type(`Cannot ${wordsOf(what)}: ${why}`), what);
 }
 
 // ---- words ---------------------------------------------------------------------------------------
 
-/** The words for the codes that memory calls give; others are given as a number. */
-export function describeSystemError(code: number): string {
+/** The system's error number in a code of the C library: that comes as `SYSTEM - e`. */
+function systemCode(code: number): number {
+  return code === BumpCode.MAPPINGS ? 12 : code <= BumpCode.SYSTEM ? BumpCode.SYSTEM - code : code;
+}
+
+/** The words for a code of the C library. */
+export function describeSystemError(libraryCode: number): string {
+  if (libraryCode === BumpCode.MAPPINGS) return TOO_MANY_MAPPINGS;
+  const code = systemCode(libraryCode);
   const words = Deno.build.os === "windows" ? WINDOWS_ERRORS[code] : POSIX_ERRORS[code];
   return words === undefined ? `system error ${code}` : `${words} (system error ${code})`;
 }
+
+const TOO_MANY_MAPPINGS =
+  "this process has nearly as many memory mappings as the system allows (system error 12; Linux: vm.max_map_count, " +
+  "which `sysctl vm.max_map_count` tells and raises). Close allocators that are not needed any more, or use a BumpPool";
 
 const POSIX_ERRORS: Record<number, string> = {
   1: "not permitted",

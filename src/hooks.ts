@@ -1,6 +1,6 @@
-import { ClosedError, isCalledByUsers, rangeError, SharedError } from "./errors.ts";
+import { ClosedError, SharedError } from "./errors.ts";
+import type { Hold } from "./hold.ts";
 import { callbacks, nameProcessRegion, type ProcessCallbacks } from "./native/library.ts";
-import type { Region } from "./region.ts";
 
 /**
  * Allocator callbacks for native libraries, from {@linkcode BumpAlloc.hooks}: pointers to C functions and what they
@@ -8,8 +8,7 @@ import type { Region } from "./region.ts";
  *
  * **Lifetime.** A library must have finished with its object (a stream, a state, a parser) before the allocator is reset
  * or closed. It need not free the object: the memory comes back as a whole. Scopes do not touch it.
- * An allocator whose hooks were asked for is released by `close`, not when it is collected, because nobody knows
- * what native code still uses.
+ * The garbage collector does not see what native code uses: keep the allocator as long as the library works.
  *
  * **Blocks.** Addresses are multiples of 16. The last block grows, shrinks and is freed in place; freeing
  * another one does nothing. When the region is full the library gets NULL, and reports its own error. Blocks are
@@ -97,8 +96,8 @@ export interface BumpHooks {
   };
   /**
    * For libraries whose allocator is the whole process's: SQLite, libxml2, cJSON, curl. Asking for it names this allocator
-   * the process's own, for good: its region stays until the process ends, `reset` throws, and `close` ends its
-   * views only. Each Worker (on Windows: the process) has one such allocator.
+   * the process's own, for good: its region stays until the process ends, and `reset` and `close` leave the native blocks
+   * alone. Each Worker (on Windows: the process) has one such allocator.
    *
    * @throws {SharedError} Another allocator was named before, or this one is a pool's.
    */
@@ -121,16 +120,16 @@ export interface BumpHooks {
 }
 
 /** The hooks of one allocator; each family is made when it is first asked for. */
-export class RegionHooks implements BumpHooks {
+export class HoldHooks implements BumpHooks {
   readonly #owner: { readonly closed: boolean };
-  readonly #region: Region;
+  readonly #hold: Hold;
   /** Whether the region comes from a pool, and so goes back to it. */
   readonly #pooled: boolean;
   #process: ProcessCallbacks | undefined;
 
-  constructor(owner: { readonly closed: boolean }, region: Region, pooled: boolean) {
+  constructor(owner: { readonly closed: boolean }, hold: Hold, pooled: boolean) {
     this.#owner = owner;
-    this.#region = region;
+    this.#hold = hold;
     this.#pooled = pooled;
   }
 
@@ -172,9 +171,9 @@ export class RegionHooks implements BumpHooks {
 
   get expat(): BumpHooks["expat"] {
     this.#control();
-    const suite = this.#region.expatSuite();
+    const suite = this.#hold.expatSuite();
     if (suite === null) {
-      throw rangeError(
+      throw new RangeError(
         "Cannot give expat an allocator: 16 live regions have one, and there are no more; close one",
       );
     }
@@ -187,7 +186,6 @@ export class RegionHooks implements BumpHooks {
       throw new SharedError("Cannot name the process's own allocator: a pool's allocators are for one task each");
     }
     const named = this.#process ??= nameProcessRegion(control);
-    this.#region.isProcess = true;
     return {
       malloc: named.bump_process_malloc,
       calloc: named.bump_process_calloc,
@@ -202,11 +200,7 @@ export class RegionHooks implements BumpHooks {
   /** The `bump_t*`, while the allocator is open. */
   #control(): Deno.PointerObject {
     if (this.#owner.closed) throw new ClosedError("take the hooks", "allocator");
-    return this.#region.control;
-  }
-
-  static {
-    isCalledByUsers(this);
+    return this.#hold.control;
   }
 }
 

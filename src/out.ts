@@ -1,5 +1,5 @@
 import { describe } from "./check.ts";
-import { ClosedError, isCalledByUsers, typeError } from "./errors.ts";
+import { ClosedError } from "./errors.ts";
 
 /**
  * The types of an out-parameter, and what `value` then is.
@@ -116,7 +116,7 @@ function gone(what: string): ClosedError {
 }
 
 function wrongValue(needed: string, value: unknown): TypeError {
-  return typeError(`Cannot set the out-parameter: ${needed} is needed, not ${describe(value)}`);
+  return new TypeError(`Cannot set the out-parameter: ${needed} is needed, not ${describe(value)}`);
 }
 
 /** A class for each kind of array, so that reading `value` stays monomorphic. */
@@ -139,10 +139,6 @@ function outClass<V>(zero: V, type: new (buffer: ArrayBuffer, offset: number, le
       if (this.view.length === 0) throw gone("set");
       if (typeof value !== typeof zero) throw wrongValue(`a ${typeof zero}`, value);
       (this.view as unknown as Cell<V>)[0] = value;
-    }
-
-    static {
-      isCalledByUsers(this);
     }
   };
 }
@@ -177,10 +173,6 @@ class OutBool {
     if (typeof value !== "boolean") throw wrongValue("a boolean", value);
     this.#byte.value = value ? 1 : 0;
   }
-
-  static {
-    isCalledByUsers(this);
-  }
 }
 
 class OutPointer {
@@ -207,10 +199,6 @@ class OutPointer {
     }
     this.#address.value = address;
   }
-
-  static {
-    isCalledByUsers(this);
-  }
 }
 
 /** Bytes that every out-parameter takes: that of the largest type. */
@@ -220,7 +208,7 @@ export const OUT_SIZE = 8;
 export function checkOutType(type: unknown): asserts type is OutType {
   if (!TYPES.includes(type as OutType)) {
     const shown = typeof type === "string" ? `"${type}"` : describe(type);
-    throw typeError(`Cannot make an out-parameter: the type must be one of ${TYPES.join(", ")}, not ${shown}`);
+    throw new TypeError(`Cannot make an out-parameter: the type must be one of ${TYPES.join(", ")}, not ${shown}`);
   }
 }
 

@@ -1,6 +1,6 @@
 import { type BumpAlloc, type BumpAllocOptions, checkOptions } from "./bump_alloc.ts";
 import { checkObject, checkSize } from "./check.ts";
-import { isCalledByUsers, rangeError, typeError } from "./errors.ts";
+import { ClosedError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
 import { Slots } from "./slots.ts";
 
@@ -20,7 +20,7 @@ import { Slots } from "./slots.ts";
 export interface BumpPoolOptions extends Omit<BumpAllocOptions, "prefault"> {
   /** Address space of each lease, rounded up to whole pages; default 64 MiB. Costs no memory until it is used. */
   size?: number;
-  /** Most leases at once; default 1,024. `limit * size` bytes of address space are reserved at once. */
+  /** Most leases at once; default 10,000. Each allocator's address space is reserved when it is first needed. */
   limit?: number;
   /** What `use` does when `limit` leases are out: `"wait"` for one to come back (default), or `"throw"`. */
   whenFull?: "wait" | "throw";
@@ -66,11 +66,11 @@ export interface BumpPoolStats {
 }
 
 const DEFAULT_SIZE = 64 * 1024 * 1024;
-const DEFAULT_LIMIT = 1024;
+const DEFAULT_LIMIT = 10_000;
 const DEFAULT_RETAIN = 1024 * 1024;
 
 /**
- * Scratch memory for servers: an allocator of its own for each request in flight, all in one reservation.
+ * Scratch memory for servers: an allocator of its own for each request in flight.
  *
  * **Lifetime.** A lease is a {@linkcode BumpAlloc}. Closing it takes its memory back: every view of it has length 0 from
  * then on, and the object is dead (`ClosedError`), also while its memory is leased to someone else.
@@ -105,19 +105,15 @@ export class BumpPool implements Disposable {
   readonly #throws: boolean;
   readonly #retain: number;
 
-  /**
-   * Reserves address space for `limit` leases.
-   *
-   * @throws {ReserveError} The operating system refuses that much.
-   */
+  /** Makes an empty pool: an allocator is made when it is first needed. */
   constructor(options: BumpPoolOptions = {}) {
     checkObject(options, "make a pool", "{ limit: 100 }");
     const { size = DEFAULT_SIZE, retain = DEFAULT_RETAIN, limit = DEFAULT_LIMIT, whenFull = "wait" } = options;
     const settings = checkOptions({ ...options, size, retain });
     checkSize(limit, "make a pool", "limit");
-    if (limit === 0) throw rangeError("Cannot make a pool: the limit must be at least 1");
+    if (limit === 0) throw new RangeError("Cannot make a pool: the limit must be at least 1");
     if (whenFull !== "wait" && whenFull !== "throw") {
-      throw typeError('Cannot make a pool: whenFull must be "wait" or "throw"');
+      throw new TypeError('Cannot make a pool: whenFull must be "wait" or "throw"');
     }
     this.#slots = new Slots(settings, limit);
     this.#throws = whenFull === "throw";
@@ -168,10 +164,11 @@ export class BumpPool implements Disposable {
    * ```
    */
   async use<T>(fn: (scratch: BumpAlloc) => Promise<T> | T): Promise<T> {
-    if (typeof fn !== "function") throw typeError("Cannot use the pool: a function is needed");
+    if (typeof fn !== "function") throw new TypeError("Cannot use the pool: a function is needed");
     const slots = this.#slots;
     const wait = !this.#throws && !slots.closed && !slots.available;
     await using scratch = wait ? await slots.wait() : slots.lease();
+    if (scratch === null) throw new ClosedError("lease", "pool");
     return await fn(scratch);
   }
 
@@ -261,10 +258,6 @@ export class BumpPool implements Disposable {
     const { leased, idle, waiting, limit, idleResident } = this.stats();
     return `BumpPool { leased: ${leased}, idle: ${idle}, waiting: ${waiting}, limit: ${limit}, ` +
       `idleResident: ${formatBytes(idleResident)} }`;
-  }
-
-  static {
-    isCalledByUsers(this);
   }
 }
 

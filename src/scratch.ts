@@ -85,7 +85,7 @@ export interface Scratch {
   /** A copy of `source`: same type, same elements, own memory. */
   copy<T extends ArrayBufferView>(source: T): T;
   /** `view` with another length: in place when it is the last allocation or shrinks, else copied. */
-  realloc(view: Uint8Array, byteLength: number): Uint8Array<ArrayBuffer>;
+  realloc<T extends ArrayBufferView & { readonly length: number }>(array: T, length: number): T;
   /** Does nothing, as in every bump allocator. */
   free(view: ArrayBufferView): void;
   /** As `alloc`, without making a view: the offset from the region's address, in bytes. */

@@ -1,12 +1,7 @@
-import { type BumpAlloc, type Home, leaseAllocator, type Settings } from "./bump_alloc.ts";
-import { ClosedError, PoolFullError, rangeError } from "./errors.ts";
-import { formatBytes } from "./format.ts";
-import { type Place, Region } from "./region.ts";
-import { library } from "./native/library.ts";
+import { type BumpAlloc, type Home, leaseAllocator } from "./bump_alloc.ts";
+import { ClosedError, PoolFullError } from "./errors.ts";
+import { Hold, type Settings } from "./hold.ts";
 import type { BumpPoolStats } from "./pool.ts";
-
-/** Parts of a reservation start on such an offset when they are to have huge pages. */
-const HUGE_PAGE = 2 * 1024 * 1024;
 
 /** How slowly a pool forgets a burst: by this part at each return. */
 const FORGET_LEASES = 1 / 64;
@@ -14,87 +9,61 @@ const FORGET_LEASES = 1 / 64;
 /** How slowly a slot forgets how much one lease has used: by this part at each return. */
 const FORGET_BYTES = 1 / 8;
 
-/** One part of a pool's memory, which serves one lease after another. */
+/** A region that serves one lease after another. */
 class Slot implements Home {
-  readonly #slots: Slots;
-  place: Place;
-  region: Region;
-  /** What the latest lease used, in bytes. */
-  used = 0;
+  readonly slots: Slots;
+  readonly hold: Hold;
   /** What its leases use, in bytes: the highest, slowly forgotten. */
   need = 0;
 
-  constructor(slots: Slots) {
-    this.#slots = slots;
-    this.place = slots.nextPlace();
-    this.region = this.#carve();
+  constructor(slots: Slots, settings: Settings) {
+    this.slots = slots;
+    this.hold = Hold.create(settings);
   }
 
-  #carve(): Region {
-    return Region.carve(this.place, this.#slots.settings, () => this.place = this.#slots.movedPlace());
+  takeBack(): void {
+    this.slots.takeBack(this);
   }
 
-  endLease(): boolean {
-    this.used = this.region.peak;
-    if (!this.#slots.closed) {
-      try {
-        this.region.recycle();
-        return true;
-      } catch { /* the system refuses what is needed to use it again */ }
+  /** Makes the memory ready for the next lease; false when the system refuses what that needs. */
+  recycle(): boolean {
+    const { hold } = this;
+    this.need = Math.max(hold.chunks.peak, this.need - Math.ceil(this.need * FORGET_BYTES));
+    try {
+      hold.prepareEnd();
+    } catch (error) {
+      if (error instanceof RangeError) throw error; // the stack is full: the lease can be closed again
+      return false;
     }
-    this.region.release();
-    return false;
-  }
-
-  takeBack(serves: boolean): void {
-    this.#slots.takeBack(this, serves);
-  }
-
-  /** Its lease was collected: takes the memory back once its views are gone, too. */
-  abandon(): void {
-    this.#slots.lose();
-    const region = this.region;
-    region.abandon(() => {
-      if (!this.#slots.closed) {
-        try {
-          if (region.stolenEnd > 0) this.place = this.#slots.movedPlace();
-          this.region = this.#carve();
-        } catch {
-          // An error in a finalization callback would end the program.
-          return this.#slots.giveUp();
-        }
-      }
-      this.#slots.recovered(this);
-    });
+    hold.endAll();
+    return hold.renewControl();
   }
 
   /** Gives pages back when recent leases needed much less than what is resident. */
   cool(retain: number): void {
-    this.need = Math.max(this.used, this.need - Math.ceil(this.need * FORGET_BYTES));
     const enough = Math.max(this.need, retain);
-    if (this.region.high > 2 * enough) this.region.discard(enough);
+    if (this.hold.dirtyEnd > 2 * enough) this.hold.discard(enough);
+  }
+
+  /** Keeps only what an idle allocator retains. */
+  chill(retain: number): void {
+    if (this.hold.dirtyEnd > retain) this.hold.discard(retain);
+    this.need = Math.min(this.need, retain);
   }
 }
 
 /**
- * The memory of a pool: who has which part of the reservation, what stays resident, who waits. It never refers
- * to the `BumpPool`, so that it can be the value that a `FinalizationRegistry` holds for it.
+ * The memory of a pool: who has which region, what stays resident, who waits. It never refers to the `BumpPool`, so that it
+ * can be the value that a `FinalizationRegistry` holds for it.
  */
 export class Slots {
-  readonly settings: Settings;
+  readonly #settings: Settings;
   readonly #limit: number;
-  readonly #retain: number;
-  readonly #reservations: Region[] = [];
-  /** Offset in the last reservation where the next slot may go. */
-  #next = Infinity;
-  #stride = 0;
-  /** Slots that exist, whoever has them. */
-  #count = 0;
   /** Last in, first out: the ones at the beginning are used last, and are the first to be cold. */
   readonly #idle: Slot[] = [];
   /** So many idle ones, from the beginning, keep only what they shall retain. */
   #cold = 0;
-  readonly #waiting: PromiseWithResolvers<BumpAlloc>[] = [];
+  readonly #waiting: ((lease: BumpAlloc | null) => void)[] = [];
   #leased = 0;
   #peak = 0;
   #leases = 0;
@@ -102,49 +71,13 @@ export class Slots {
   #moved = 0;
   /** How many leases there are at once: the highest count, slowly forgotten. */
   #demand = 0;
+  /** Bytes of each region. */
+  #capacity = 0;
   closed = false;
 
   constructor(settings: Settings, limit: number) {
-    const page = library().bump_page_size();
-    const capacity = Math.ceil(settings.capacity / page) * page;
-    // What retains bytes is the pool: a lease keeps all that it touches until it comes back.
-    this.settings = { ...settings, capacity, retain: Infinity };
-    this.#retain = settings.retain;
+    this.#settings = settings;
     this.#limit = limit;
-    const unit = settings.hugePages ? HUGE_PAGE : page;
-    // A page between two slots is never accessible: a native overrun faults.
-    this.#stride = Math.ceil((capacity + page) / unit) * unit;
-    if (limit * this.#stride > Number.MAX_SAFE_INTEGER) {
-      throw rangeError(
-        `Cannot make a pool: ${limit} allocators of ${formatBytes(capacity)} are more than addresses reach`,
-      );
-    }
-    this.#reserve(limit);
-  }
-
-  // ---- places ----------------------------------------------------------------------------------
-
-  #reserve(slots: number): void {
-    this.#reservations.push(Region.create({ ...this.settings, capacity: slots * this.#stride }));
-    this.#next = 0;
-  }
-
-  nextPlace(): Place {
-    // Only places that transfers have taken make a further reservation necessary. Of a closed pool the last one may be
-    // released, and its control block another region's by now.
-    if (this.closed) this.#reserve(1);
-    else if (this.#next + this.#stride > this.#reservations.at(-1)!.capacity) {
-      this.#reserve(Math.ceil(this.#limit / 16));
-    }
-    const place = { parent: this.#reservations.at(-1)!, offset: this.#next };
-    this.#next += this.#stride;
-    return place;
-  }
-
-  /** A place instead of one whose memory went away with a transferred window. */
-  movedPlace(): Place {
-    this.#moved++;
-    return this.nextPlace();
   }
 
   // ---- leases ----------------------------------------------------------------------------------
@@ -158,77 +91,64 @@ export class Slots {
     if (leased > this.#peak) this.#peak = leased;
     if (leased > this.#demand) this.#demand = leased;
     this.#leases++;
-    const lease = leaseAllocator(slot.region, this.settings, slot);
+    const lease = leaseAllocator(slot.hold, slot);
     lostLeases.register(lease, slot, slot);
     return lease;
   }
 
   #grow(): Slot {
-    if (this.#count >= this.#limit) throw new PoolFullError(this.#limit);
-    const slot = new Slot(this);
-    this.#count++;
+    if (this.#leased >= this.#limit) throw new PoolFullError(this.#limit);
+    const slot = new Slot(this, this.#settings);
+    this.#capacity = slot.hold.capacity;
     return slot;
   }
 
   /** Whether `lease` would not throw. */
   get available(): boolean {
-    return this.#idle.length > 0 || this.#count < this.#limit;
+    return this.#idle.length > 0 || this.#leased < this.#limit;
   }
 
-  /** As `lease`, when one comes back. */
-  wait(): Promise<BumpAlloc> {
-    const waiter = Promise.withResolvers<BumpAlloc>();
-    this.#waiting.push(waiter);
-    return waiter.promise;
+  /** As `lease`, when one comes back; null when the pool is closed before. */
+  wait(): Promise<BumpAlloc | null> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  takeBack(slot: Slot, serves: boolean): void {
-    // Where the stack ends up to here, the lease is a lost one: the slot comes back when it is collected.
+  /** Where the stack ends in the midst of this the lease can be closed again. */
+  takeBack(slot: Slot): void {
+    const { hold } = slot;
+    const { address } = hold;
+    const serves = !this.closed && slot.recycle();
+    if (!serves) hold.release();
+    else {
+      try {
+        slot.cool(this.#settings.retain);
+      } catch { /* the system takes no pages back now: they stay resident, and are offered again at later returns */ }
+    }
     lostLeases.unregister(slot);
     this.#leased--;
-    if (this.closed) return this.#releaseReservations();
-    if (!serves) return this.giveUp();
-    this.#idle.push(slot);
-    try {
-      slot.cool(this.#retain);
-      this.#coolIdle();
-    } catch {
-      // The system takes no pages back now: they stay resident, and are offered again at later returns.
-    }
+    if (hold.address !== address) this.#moved++;
+    if (serves) this.#idle.push(slot);
+    this.#coolIdle();
     this.#wake();
   }
 
-  /** The system refuses what is needed to use a slot's memory again: another one is made when one is needed. */
-  giveUp(): void {
-    this.#count--;
-    this.#wake();
-  }
-
-  /** A lease was collected that nobody had closed. */
-  lose(): void {
+  /** A lease was collected that nobody had closed: its memory goes when its views have been collected, too. */
+  lose(slot: Slot): void {
     this.#leased--;
     this.#lost++;
-  }
-
-  /** The memory of a lost lease can be used again. */
-  recovered(slot: Slot): void {
-    if (this.closed) {
-      this.#releaseReservations();
-      return;
-    }
-    this.#idle.unshift(slot);
-    this.#cold++;
+    slot.hold.abandon();
     this.#wake();
   }
 
   #wake(): void {
-    if (this.#waiting.length === 0 || !this.available) return;
-    const waiter = this.#waiting.shift()!;
+    if (this.closed || this.#waiting.length === 0 || !this.available) return;
+    let lease: BumpAlloc;
     try {
-      waiter.resolve(this.lease());
-    } catch (error) {
-      waiter.reject(error);
+      lease = this.lease();
+    } catch {
+      return; // the system refuses a region now: the next lease that comes back wakes somebody
     }
+    this.#waiting.shift()!(lease);
   }
 
   // ---- resident memory -------------------------------------------------------------------------
@@ -237,13 +157,14 @@ export class Slots {
   #coolIdle(): void {
     this.#demand = Math.max(this.#leased, this.#demand - this.#demand * FORGET_LEASES);
     const warm = this.#idle.length - this.#cold;
-    if (warm > Math.ceil(this.#demand) - this.#leased + 1) this.#chill(this.#retain);
+    if (warm <= Math.ceil(this.#demand) - this.#leased + 1) return;
+    try {
+      this.#chill(this.#settings.retain);
+    } catch { /* as above */ }
   }
 
   #chill(retain: number): void {
-    const slot = this.#idle[this.#cold];
-    if (slot.region.high > retain) slot.region.discard(retain);
-    slot.need = Math.min(slot.need, retain);
+    this.#idle[this.#cold].chill(retain);
     this.#cold++;
   }
 
@@ -256,17 +177,18 @@ export class Slots {
   // ---- statistics ------------------------------------------------------------------------------
 
   stats(): BumpPoolStats {
+    const idle = this.#idle;
     return {
       limit: this.#limit,
       leased: this.#leased,
-      idle: this.#idle.length,
+      idle: idle.length,
       waiting: this.#waiting.length,
       peak: this.#peak,
       leases: this.#leases,
       lost: this.#lost,
       moved: this.#moved,
-      reserved: this.closed ? 0 : this.#reservations.reduce((sum, region) => sum + region.capacity, 0),
-      idleResident: this.#idle.reduce((sum, { region }) => sum + region.resident, 0),
+      reserved: (this.#leased + idle.length) * this.#capacity,
+      idleResident: idle.reduce((sum, { hold }) => sum + hold.resident, 0),
     };
   }
 
@@ -274,18 +196,14 @@ export class Slots {
 
   /** Releases what is idle now, and what is leased when it comes back. */
   close(): void {
-    if (this.closed) return;
     this.closed = true;
-    for (const { region } of this.#idle.splice(0)) region.release();
-    for (const { reject } of this.#waiting.splice(0)) reject(new ClosedError("lease", "pool"));
-    this.#releaseReservations();
-  }
-
-  /** The parts that are still leased hold on to their reservation. */
-  #releaseReservations(): void {
-    for (const region of this.#reservations) region.release();
+    for (let slot = this.#idle.at(-1); slot !== undefined; slot = this.#idle.at(-1)) {
+      slot.hold.release();
+      this.#idle.pop();
+    }
+    for (const resolve of this.#waiting.splice(0)) resolve(null);
   }
 }
 
 /** Leases that are collected without having been closed. */
-const lostLeases = new FinalizationRegistry<Slot>((slot) => slot.abandon());
+const lostLeases = new FinalizationRegistry<Slot>((slot) => slot.slots.lose(slot));

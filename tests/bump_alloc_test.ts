@@ -8,7 +8,7 @@ import {
   ReserveError,
   ScopeError,
 } from "../mod.ts";
-import { canMarkUntransferable, MARKS_SINCE } from "../src/untransferable.ts";
+import { canMarkUntransferable, MARKS_SINCE } from "../src/buffers.ts";
 import { fillPattern, patternHolds } from "./pattern.ts";
 import { addressSpace, untold } from "./process_memory.ts";
 import { testUnless } from "./skip.ts";
@@ -399,7 +399,6 @@ Deno.test("scopes end last in first out, and their parents wait", () => {
   const view = outer.alloc(100).fill(1);
   const inner = outer.scope();
   assertThrows(() => scratch.alloc(1), ScopeError);
-  assertThrows(() => scratch.reset(), ScopeError);
   assertThrows(() => outer.alloc(1), ScopeError);
   assertThrows(() => outer.end(), ScopeError);
   assertThrows(() => outer.scope(), ScopeError);
@@ -456,40 +455,6 @@ Deno.test("a scope owns its own memory only, in whichever window", () => {
   assertEquals(outer.map((view) => scope.owns(view)), [false, false, false]);
   // Where a scope is open its own are the allocator's, too.
   assertEquals([...outer, ...own].map((view) => scratch.owns(view)), new Array(6).fill(true));
-});
-
-Deno.test("a changed mark never leads below its scope, nor out of the region", () => {
-  using scratch = new BumpAlloc();
-  const outer = scratch.alloc(100).fill(7);
-  using scope = scratch.scope();
-  for (const byteLength of [10, 3 * 2 ** 20]) {
-    scope.alloc(byteLength);
-    for (
-      const forged of [
-        { offset: 0 },
-        { offset: 1.5 },
-        { offset: NaN },
-        { offset: -8 },
-        { offset: 2 ** 40 },
-        {
-          offset: "0",
-        },
-        { lease: -1 },
-        { lease: 0.5 },
-        { lease: 7 },
-        { lease: undefined },
-      ]
-    ) {
-      try {
-        scope.rewind(Object.assign(scope.mark(), forged));
-      } catch (error) {
-        assert(error instanceof TypeError || error instanceof RangeError);
-      }
-      scope.alloc(50).fill(0);
-      assert(outer.every((byte) => byte === 7));
-      assert(scope.offset(1) >= 100);
-    }
-  }
 });
 
 Deno.test("pins: a synchronous end is refused, await using waits", async () => {
@@ -625,19 +590,6 @@ Deno.test("allocZeroed is zero behind a mark from before a trim", () => {
   assert(scratch.allocZeroed(2 ** 20).every((byte) => byte === 0));
 });
 
-Deno.test("stranded: the end of a lease that was too short, until reset", () => {
-  using scratch = new BumpAlloc({ window: 65536 });
-  scratch.alloc(60_000);
-  const { alloc, bump } = scratch.hooks.native;
-  const type = { parameters: ["pointer", "usize", "usize"], result: "pointer" } as const;
-  new Deno.UnsafeFnPointer(alloc as Deno.PointerObject<typeof type>, type).call(bump, 16n, 16n);
-  assertEquals(scratch.stats().stranded, 0);
-  scratch.alloc(10_000);
-  assertEquals(scratch.stats().stranded, 65536 - 60_000);
-  scratch.reset();
-  assertEquals(scratch.stats().stranded, 0);
-});
-
 Deno.test("after a transfer and a rewind no offset leads to the receiver's bytes", () => {
   using scratch = new BumpAlloc();
   const mark = scratch.mark();
@@ -656,9 +608,7 @@ Deno.test("after a transfer and a rewind no offset leads to the receiver's bytes
     using inner = outer.scope();
     inner.alloc(8).buffer.transfer();
   }
-  const end = scratch.mark().offset;
-  assert(end > 16);
   scratch.rewind(before);
-  assert(scratch.offset(8) >= end);
+  assert(scratch.offset(8) >= 2 ** 20); // behind the window
   assertEquals(scratch.alloc(8).length, 8);
 });

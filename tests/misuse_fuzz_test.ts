@@ -21,7 +21,7 @@ import {
   SharedError,
 } from "../mod.ts";
 import { ABI } from "../src/native/symbols.ts";
-import { canMarkUntransferable } from "../src/untransferable.ts";
+import { canMarkUntransferable } from "../src/buffers.ts";
 
 const ERRORS = [
   TypeError,

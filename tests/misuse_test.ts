@@ -5,12 +5,12 @@ import {
   BumpPool,
   BumpScope,
   ClosedError,
+  DetachedError,
   OutOfMemoryError,
   PinnedError,
-  ScopeError,
   ScratchArena,
 } from "../mod.ts";
-import { canMarkUntransferable, MARKS_SINCE } from "../src/untransferable.ts";
+import { canMarkUntransferable, MARKS_SINCE } from "../src/buffers.ts";
 import { LOADING } from "./permissions.ts";
 import { addressSpace, untold } from "./process_memory.ts";
 import { testSince, testUnless } from "./skip.ts";
@@ -146,27 +146,6 @@ Deno.test("a class whose constructor allocates or throws, or lies about its elem
     assertThrows(() => scratch.allocArray(type as never, 10), TypeError, "typed array constructor");
   }
   assertEquals(scratch.used, used);
-});
-
-Deno.test("marks that were tampered with and views that lie lead below nothing", () => {
-  using scratch = new BumpAlloc();
-  const live = scratch.alloc(64).fill(1);
-  const tamper = (arena: Pick<BumpAlloc, "mark" | "rewind">, offset: unknown, lease: unknown = 0) =>
-    arena.rewind(Object.assign(arena.mark(), { offset, lease }));
-  using scope = scratch.scope();
-  scope.alloc(2 ** 21);
-  for (const wrong of [NaN, 1.5, "4", undefined]) {
-    assertThrows(() => tamper(scope, wrong), TypeError);
-    assertThrows(() => tamper(scope, 64, wrong ?? null), TypeError);
-  }
-  assertThrows(() => tamper(scope, 64, -1), TypeError);
-  tamper(scope, -5);
-  scope.alloc(64).fill(2);
-  const last = scope.alloc(8);
-  const whole = new Uint8Array(last.buffer, 0, last.byteOffset + 8);
-  scope.realloc(whole, 0);
-  scope.alloc(64).fill(3);
-  assert(live.every((byte) => byte === 1));
 });
 
 Deno.test("texts that change while they are written still end with NULL", () => {
@@ -325,6 +304,8 @@ Deno.test("an empty block of an allocator that has no byte of a full region is i
   const handle = scratch.share();
   using attached = BumpAlloc.attach(handle);
   attached.alloc(0).buffer.transfer();
+  assertThrows(() => attached.alloc(0), DetachedError);
+  attached.reset();
   assertEquals(attached.alloc(0).length, 0);
   using scope = attached.scope();
   assertEquals(scope.alloc(0).length, 0);
@@ -352,7 +333,7 @@ Deno.test("copy and realloc see a view's bytes, not what it says of itself", () 
   assertEquals([...scratch.realloc(last, 2 ** 21).subarray(0, 16)], new Array(16).fill(2));
   scratch.alloc(64).fill(3);
   assert(live.every((byte) => byte === 1));
-  assertThrows(() => scratch.realloc(Object.create(Uint8Array.prototype), 8), TypeError, "must be a Uint8Array");
+  assertThrows(() => scratch.realloc(Object.create(Uint8Array.prototype), 8), TypeError, "a typed array is needed");
 });
 
 Deno.test("copy refuses a source whose buffer was transferred away", () => {
@@ -360,7 +341,9 @@ Deno.test("copy refuses a source whose buffer was transferred away", () => {
   const buffer = new ArrayBuffer(8);
   const views = [new Uint8Array(buffer), new Float64Array(buffer), new DataView(buffer)];
   buffer.transfer();
-  for (const view of views) assertThrows(() => scratch.copy(view), TypeError, "Cannot copy: the buffer of the source");
+  for (const view of views) {
+    assertThrows(() => scratch.copy(view), TypeError, "Cannot copy: the view's buffer was transferred away");
+  }
   assertEquals(scratch.used, 0);
 });
 
@@ -382,17 +365,6 @@ Deno.test("flags are true or false, and messages name the unit only where there 
   );
 });
 
-Deno.test("a pool that no address space can hold is a RangeError", () => {
-  for (
-    const [limit, size] of [[2 ** 40, 2 ** 20], [2, 2 ** 53 - 1], [1, 2 ** 53 - 1], [2 ** 53 - 1, 2 ** 53 - 1], [
-      2 ** 53 - 1,
-      1,
-    ]]
-  ) {
-    assertThrows(() => new BumpPool({ limit, size }), RangeError, `Cannot make a pool: ${limit} allocators of`);
-  }
-});
-
 Deno.test("what is no number, and what is no allocator, is a TypeError that says so", () => {
   using scratch = new BumpAlloc();
   scratch.alloc(8);
@@ -410,28 +382,7 @@ Deno.test("what is no number, and what is no allocator, is a TypeError that says
     assertThrows(() => scratch.view(wrong, 1), TypeError, "Cannot view: the offset must be a number");
     assertThrows(() => scratch.view(0, wrong), TypeError, "Cannot view: the size must be a number");
   }
-  const view = scratch.alloc(8);
-  for (const wrong of [{}, undefined, Object.create(BumpAlloc.prototype)]) {
-    const calls: [string, () => unknown][] = [
-      ["allocate", () => scratch.alloc.call(wrong, 8)],
-      ["allocate", () => scratch.alloc.call(wrong, 8, 0)], // as map(scratch.alloc) calls it
-      ["allocate", () => scratch.offset.call(wrong, 8)],
-      ["allocate", () => scratch.offset.call(wrong, 8, 0)],
-      ["allocate", () => scratch.allocZeroed.call(wrong, 8)],
-      ["allocate", () => scratch.tryAlloc.call(wrong, 8)],
-      ["allocate", () => scratch.allocView.call(wrong, 8)],
-      ["allocate", () => scratch.allocArray.call(wrong, Int8Array, 8)],
-      ["copy", () => scratch.copy.call(wrong, view)],
-      ["reallocate", () => scratch.realloc.call(wrong, view, 8)],
-      ["take the address", () => scratch.addressOf.call(wrong, view)],
-      ["take the address", () => scratch.pointerOf.call(wrong, view)],
-      ["make a C string", () => scratch.cstring.call(wrong, "text")],
-      ["make C strings", () => scratch.cstringArray.call(wrong, ["text"])],
-      ["make an out-parameter", () => scratch.out.call(wrong, "i32")],
-    ];
-    for (const [what, call] of calls) assertThrows(call, TypeError, `Cannot ${what}: this is no allocator or scope`);
-  }
-  assertEquals(scratch.used, 16);
+  assertEquals(scratch.used, 8);
 });
 
 Deno.test("only a view has an address", () => {
@@ -525,70 +476,6 @@ Deno.test("a forged mark does not lead from a lease into others' bytes", () => {
   scratch.rewind(Object.assign(scratch.mark(), { lease: 0, offset: 65536 + 40_000 }));
   scratch.rewind(Object.assign(scratch.mark(), { lease: 0, offset: 60_000 }));
   assert(own.every((byte) => byte === 1) && others.every((byte) => byte === 2));
-});
-
-Deno.test("a mark's offset that takes memory back while it is read does not lead above the cursor", () => {
-  using scratch = new BumpAlloc();
-  const large = scratch.alloc(2 ** 25);
-  const mark = scratch.mark();
-  Object.defineProperty(mark, "offset", {
-    value: {
-      valueOf() {
-        large.buffer.transfer();
-        scratch.reset(); // to fresh addresses, where little is committed
-        scratch.alloc(8);
-        return 2 ** 24;
-      },
-    },
-  });
-  assertThrows(() => scratch.rewind(mark), TypeError, "the mark is not one of this allocator");
-  using _scope = scratch.scope();
-  assertThrows(() => scratch.view(2 ** 23, 8), RangeError, "only offsets below 8 are allocated");
-});
-
-Deno.test("getters of the program's own on a window allocate nothing twice", () => {
-  const uses: Record<string, (scratch: BumpAlloc) => Uint8Array> = {
-    allocArray: (scratch) => scratch.allocArray(Uint8Array, 64),
-    allocZeroed: (scratch) => scratch.allocZeroed(64),
-    aligned: (scratch) => scratch.alloc(64, 8192),
-    out: (scratch) => {
-      const { buffer, byteOffset } = scratch.out("u64").view;
-      return new Uint8Array(buffer, byteOffset, 8);
-    },
-    offset: (scratch) => scratch.view(scratch.offset(64), 64),
-    realloc: (scratch) => scratch.realloc(scratch.alloc(8), 64),
-  };
-  for (const [use, run] of Object.entries(uses)) {
-    for (const [name, value] of [["detached", false], ["byteLength", 2 ** 20]] as const) {
-      using scratch = new BumpAlloc();
-      const between: Uint8Array[] = [];
-      let busy = false;
-      const get = () => {
-        if (!busy) {
-          busy = true;
-          between.push(scratch.alloc(64).fill(1));
-          busy = false;
-        }
-        return value;
-      };
-      Object.defineProperty(scratch.alloc(8).buffer, name, { get });
-      const block = run(scratch).fill(2);
-      assert(between.every((view) => view.every((byte) => byte === 1)), `${use}, ${name}`);
-      assert(block.length > 0 && block.every((byte) => byte === 2), `${use}, ${name}`);
-    }
-  }
-  using scratch = new BumpAlloc();
-  let open = true;
-  Object.defineProperty(scratch.alloc(8).buffer, "detached", {
-    get() {
-      if (open) {
-        open = false;
-        scratch.scope();
-      }
-      return false;
-    },
-  });
-  assertThrows(() => scratch.scope(), ScopeError);
 });
 
 Deno.test("a text that allocates when it is read, beside one that is none, keeps what it got", () => {
@@ -710,10 +597,14 @@ testUnless(
   async () => {
     const before = addressSpace();
     const drop = () => new BumpAlloc().scope().scope().alloc(8).length;
-    for (let i = 0; i < 20; i++) drop();
-    const left = () => addressSpace() - before;
-    await untilCollected(() => left() <= 5 * 2 ** 30);
-    assert(left() <= 5 * 2 ** 30, `${left()} bytes of addresses are left`);
+    for (let i = 0; i < 60; i++) drop();
+    // A few retired regions wait for the next one of their size; the others go when they have waited for a second.
+    const left = () => {
+      BumpAlloc.withSize(65536).close();
+      return addressSpace() - before;
+    };
+    await untilCollected(() => left() <= 20 * 2 ** 30);
+    assert(left() <= 20 * 2 ** 30, `${left()} bytes of addresses are left`);
   },
 );
 

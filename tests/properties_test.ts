@@ -1,6 +1,14 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { BumpAlloc, type BumpAllocOptions, type Mark, OutOfMemoryError, ScopeError, type Scratch } from "../mod.ts";
+import {
+  BumpAlloc,
+  type BumpAllocOptions,
+  ClosedError,
+  type Mark,
+  OutOfMemoryError,
+  ScopeError,
+  type Scratch,
+} from "../mod.ts";
 import { fillPattern, patternHolds } from "./pattern.ts";
 import { times } from "./times.ts";
 
@@ -161,8 +169,11 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     model.level.blocks = model.level.blocks.filter((block) => block.start + block.view.length <= end);
   }),
   fc.constant<Step>((model) => {
-    if (model.levels.length > 1) return assertThrows(() => model.scratch.reset(), ScopeError) as unknown as void;
     model.scratch.reset({ retain: 65536 });
+    for (const { arena, blocks } of model.levels.splice(1)) {
+      assertThrows(() => arena.alloc(1), ClosedError);
+      model.drop(blocks, true);
+    }
     model.drop(model.level.blocks.splice(0), true);
     model.marks = [];
     assertEquals(model.scratch.used, 0);

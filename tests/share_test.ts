@@ -145,24 +145,6 @@ Deno.test("one block is handed over and back a thousand times: a flag in the reg
   await untilAttached(owner, 1);
 });
 
-Deno.test("close, reset and trim are refused while others are attached, and change nothing", async () => {
-  const owner = new BumpAlloc();
-  const view = owner.alloc(100);
-  const peer = new Peer();
-  await peer.ask({ kind: "attach", handle: owner.share() });
-  assertThrows(() => owner.close(), SharedError);
-  assertThrows(() => owner.reset(), SharedError);
-  assertThrows(() => owner.trim(), SharedError);
-  assertEquals(view.length, 100);
-  assertEquals(owner.closed, false);
-  assertEquals(await peer.ask<string[]>({ kind: "refused" }), ["SharedError", "SharedError"]);
-  await peer.ask({ kind: "close" });
-  owner.reset();
-  assertEquals(view.length, 0);
-  owner.close();
-  peer.worker.terminate();
-});
-
 Deno.test("a forged or stale handle is refused", () => {
   const owner = new BumpAlloc();
   const handle = owner.share();
@@ -227,31 +209,6 @@ Deno.test("what an attached allocator leaves unused comes back or is reported", 
   other.close();
   // Nobody took more in between: the rest of the lease is back.
   assertEquals(owner.used, 100);
-});
-
-Deno.test("what an allocator leaves of its leases is bounded, and reported to all", async () => {
-  using owner = BumpAlloc.withSize(2 ** 26);
-  const handle = owner.share();
-  const first = BumpAlloc.attach(handle);
-  first.alloc(100);
-  owner.alloc(8); // so that the rest of the lease cannot come back
-  const { unused } = first.stats();
-  assert(unused > 0 && unused <= 65536);
-  first.close();
-  assertEquals(owner.stats().stranded, unused);
-
-  // With its Worker, without close: nobody knows how much of the lease was used.
-  const peer = new Peer();
-  await peer.ask({ kind: "attach", handle });
-  await peer.ask({ kind: "alloc", byteLength: 100, value: 1 });
-  owner.alloc(2 ** 20);
-  const before = owner.stats().stranded;
-  peer.worker.terminate();
-  await untilAttached(owner, 1);
-  const left = owner.stats().stranded - before;
-  assert(left > 0 && left <= 2 ** 20, `${left} bytes`);
-  owner.reset();
-  assertEquals([owner.used, owner.stats().stranded], [0, 0]);
 });
 
 Deno.test("leases grow with use up to a window, and a large request gets its own", () => {
@@ -362,4 +319,46 @@ Deno.test("random handles are refused: numbers, addresses of every sort, freed r
   for (const old of dead) assertThrows(() => BumpAlloc.attach(old), SharedError);
   assertEquals(refused, count);
   assertEquals(owner.stats().attached, 1);
+});
+
+Deno.test("everyone is equal on a shared region: reset takes back one's own, and the last hold keeps it alive", async () => {
+  const first = new BumpAlloc();
+  const kept = first.alloc(100);
+  const peer = new Peer();
+  await peer.ask({ kind: "attach", handle: first.share() });
+  const offset = await peer.ask<number>({ kind: "alloc", byteLength: 1000, value: 9 });
+  const theirs = first.view(offset, 1000);
+  const own = first.alloc(5000);
+  first.trim();
+  assertEquals(kept.length, 100);
+  first.reset();
+  assertEquals([kept.length, own.length, theirs.length], [0, 0, 0]);
+  // The other one's bytes are as they were, and not handed out.
+  for (let i = 0; i < 100; i++) first.alloc(4000).fill(1);
+  assert(first.view(offset, 1000).every((byte) => byte === 9));
+  first.reset();
+  const other = BumpAlloc.attach(first.share());
+  first.close();
+  assert(other.view(offset, 1000).every((byte) => byte === 9));
+  // The sole holder's reset takes the whole region.
+  peer.worker.terminate();
+  await untilAttached(other, 1);
+  other.reset();
+  assertEquals(other.used, 0);
+  other.alloc(other.remaining);
+  other.close();
+});
+
+Deno.test("a Worker's loop of job, answer and reset takes no more of the region", async () => {
+  using owner = new BumpAlloc();
+  const peer = new Peer();
+  await peer.ask({ kind: "attach", handle: owner.share() });
+  const offsets = new Set<number>();
+  for (let i = 0; i < 50; i++) {
+    offsets.add(await peer.ask<number>({ kind: "alloc", byteLength: 10_000, value: i }));
+    await peer.ask({ kind: "reset" });
+  }
+  assertEquals(offsets.size, 1);
+  peer.worker.terminate();
+  await untilAttached(owner, 1);
 });

@@ -30,12 +30,16 @@ build offset test_offset.c
 $run "$out/offset"
 build bump test_bump.c $library
 $run "$out/bump"
+build life test_life.c $library
+$run "$out/life"
 build threads test_threads.c $library
 $run "$out/threads"
 build stress test_stress.c stress.c $library
 $run "$out/stress"
 build unload test_unload.c
 $run "$out/unload" "$out/libbump.so"
+build thread_end test_thread_end.c
+$run "$out/thread_end" "$out/libbump.so"
 build_hooks
 $run "$out/hooks" "$out/libbump.so"
 
@@ -47,6 +51,8 @@ build offset $asan test_offset.c
 "$out/offset"
 build bump $asan test_bump.c $library
 ASAN_OPTIONS=allow_user_segv_handler=1 "$out/bump"
+build life $asan test_life.c $library
+ASAN_OPTIONS=allow_user_segv_handler=1 "$out/life"
 build threads $asan test_threads.c $library
 "$out/threads"
 build_hooks $asan

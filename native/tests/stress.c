@@ -1,5 +1,5 @@
 /* stress.c - threads that allocate from a region beside Workers: loaded by tests/share_stress_test.ts, and run under
- * TSan by run.sh with threads that lease as Workers do. */
+ * TSan by run.sh with threads that take chunks as Workers do. */
 #include "stress.h"
 
 #include <pthread.h>

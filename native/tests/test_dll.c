@@ -11,13 +11,16 @@ typedef struct {
   HMODULE library;
   __typeof__(bump_create) *create;
   __typeof__(bump_share) *share;
+  __typeof__(bump_token) *token;
   __typeof__(bump_attach) *attach;
+  __typeof__(bump_hold) *hold;
   __typeof__(bump_close) *close;
-  __typeof__(bump_settle) *settle;
-  __typeof__(bump_lease) *lease;
+  __typeof__(bump_keep) *keep;
+  __typeof__(bump_take) *take;
   __typeof__(bump_alloc) *alloc;
+  __typeof__(bump_reset) *reset;
   __typeof__(bump_base) *base;
-  __typeof__(bump_attached) *attached;
+  __typeof__(bump_holders) *holders;
   __typeof__(bump_process_bind) *process_bind;
   __typeof__(bump_process_malloc) *process_malloc;
 } library_t;
@@ -29,8 +32,8 @@ static void load(void) {
   in.library = LoadLibraryA(path);
   if (in.library == NULL) fprintf(stderr, "cannot load %s: %lu\n", path, GetLastError()), exit(1);
 #define FIND(name) in.name = (__typeof__(in.name))(void *)GetProcAddress(in.library, "bump_" #name)
-  FIND(create), FIND(share), FIND(attach), FIND(close), FIND(settle), FIND(lease), FIND(alloc), FIND(base);
-  FIND(attached), FIND(process_bind), FIND(process_malloc);
+  FIND(create), FIND(share), FIND(token), FIND(attach), FIND(hold), FIND(close), FIND(keep), FIND(take), FIND(alloc);
+  FIND(reset), FIND(base), FIND(holders), FIND(process_bind), FIND(process_malloc);
 }
 
 static int all_are(const unsigned char *bytes, size_t count, unsigned char value) {
@@ -38,10 +41,10 @@ static int all_are(const unsigned char *bytes, size_t count, unsigned char value
   return 1;
 }
 
-static unsigned char *lease(bump_t *bump, size_t size, unsigned char fill) {
-  bump_lease_t lease;
-  CHECK(in.lease(bump, (double)size, (double)size, 8, &lease) == BUMP_OK);
-  unsigned char *at = (unsigned char *)in.base(bump) + (size_t)lease.start;
+static unsigned char *take(bump_t *bump, size_t size, unsigned char fill) {
+  bump_chunk_t chunk;
+  CHECK(in.take(bump, (double)size, (double)size, 8, &chunk) == BUMP_OK);
+  unsigned char *at = (unsigned char *)in.base(bump) + (size_t)chunk.start;
   memset(at, fill, size);
   return at;
 }
@@ -54,56 +57,70 @@ static void *elsewhere(void *(*work)(void *), void *argument) {
   return result;
 }
 
+static int committed(const void *address) { return memory_at(address).State == MEM_COMMIT; }
+
 /* ---- threads ------------------------------------------------------------ */
 
-static void *make_settled(void *settled) {
-  int32_t error;
-  bump_t *bump = in.create(64 * MIB, 0, &error);
-  unsigned char *block = lease(bump, MIB, 1);
-  if (settled != NULL) in.settle(bump);
-  return block;
+static void *make_and_end(void *unused) {
+  (void)unused;
+  return take(in.create(64 * MIB, 0, NULL), MIB, 1);
 }
 
-/* What a thread made goes with it, unless a window of it may have been transferred: that then reads as zero. */
+/* What a thread held goes with it, but what a window of it may show stays accessible: nobody knows which were transferred. */
 static void ends_with_its_thread(void) {
-  int32_t error;
-  bump_t *own = in.create(MIB, 0, &error);
-  unsigned char *mine = lease(own, 4096, 5);
-  CHECK(!reserved(elsewhere(make_settled, &in)));
-  unsigned char *kept = elsewhere(make_settled, NULL);
-  CHECK(all_are(kept, MIB, 0) && memory_at(kept + MIB).State != MEM_COMMIT);
-  CHECK(all_are(mine, 4096, 5) && in.attached(own) == 1); /* other threads' stays */
-  munmap(kept, MIB);
-  CHECK(in.close(own, 0) == BUMP_OK);
+  bump_t *own = in.create(MIB, 0, NULL);
+  unsigned char *mine = take(own, 4096, 5);
+  unsigned char *left = elsewhere(make_and_end, NULL);
+  CHECK(committed(left) && committed(left + MIB - 1) && !committed(left + MIB));
+  memset(left, 2, MIB);
+  bump_t *next = in.create(64 * MIB, 0, NULL);
+  CHECK(in.base(next) != left && in.close(next) == BUMP_OK); /* and is not used again */
+  CHECK(all_are(mine, 4096, 5) && in.holders(own) == 1); /* other threads' stays */
+  CHECK(in.close(own) == BUMP_OK);
 }
 
-typedef struct { double address, key; } shared_t;
+typedef struct { double token, key; } shared_t;
 
 static void *attach_and_end(void *handle) {
-  int32_t error;
-  bump_t *bump = in.attach(((shared_t *)handle)->address, ((shared_t *)handle)->key, &error);
-  if (bump != NULL) memset(in.alloc(bump, 100, 8), 7, 100);
+  bump_t *bump = in.attach(((shared_t *)handle)->token, ((shared_t *)handle)->key, NULL);
+  if (bump != NULL) memset(in.alloc(in.hold(bump, NULL), 100, 8), 7, 100);
   return bump;
 }
 
 static void *share_and_end(void *handle) {
-  int32_t error;
-  bump_t *bump = in.create(MIB, 0, &error);
-  *(shared_t *)handle = (shared_t){(double)(uintptr_t)bump, in.share(bump)};
-  lease(bump, 4096, 9);
-  CHECK(in.attach(((shared_t *)handle)->address, ((shared_t *)handle)->key, &error) == bump);
+  bump_t *bump = in.create(MIB, 0, NULL);
+  *(shared_t *)handle = (shared_t){in.token(bump), in.share(bump)};
+  take(bump, 4096, 9);
+  CHECK(in.attach(((shared_t *)handle)->token, ((shared_t *)handle)->key, NULL) != NULL);
   return bump;
 }
 
 static void drops_what_it_attached(void) {
-  int32_t error;
-  bump_t *bump = in.create(MIB, 0, &error);
-  shared_t handle = {(double)(uintptr_t)bump, in.share(bump)};
-  for (int i = 0; i < 100; i++) CHECK(elsewhere(attach_and_end, &handle) == bump && in.attached(bump) == 1);
-  CHECK(in.close(bump, 0) == BUMP_OK && elsewhere(attach_and_end, &handle) == NULL);
-  /* both of its references went with the thread */
+  bump_region_t region;
+  bump_t *bump = in.create(MIB, 0, NULL);
+  shared_t handle = {in.token(bump), in.share(bump)};
+  for (int i = 0; i < 100; i++) CHECK(elsewhere(attach_and_end, &handle) != NULL && in.holders(bump) == 1);
+  CHECK(in.close(bump) == BUMP_OK && elsewhere(attach_and_end, &handle) == NULL);
+  /* both of its holds went with the thread */
   CHECK(elsewhere(share_and_end, &handle) != NULL);
-  CHECK(in.attach(handle.address, handle.key, &error) == NULL && error == BUMP_STALE);
+  CHECK(in.attach(handle.token, handle.key, &region) == NULL && region.error == BUMP_STALE);
+}
+
+/* A region that moves in its mapping, and is closed: a part of what was reserved cannot be released here. */
+static void keeps_what_is_kept(void) {
+  enum { TIMES = 100 };
+  static unsigned char *kept[TIMES];
+  bump_region_t region;
+  bump_t *bump = in.create(MIB, 0, NULL);
+  for (int i = 0; i < TIMES; i++) {
+    kept[i] = take(bump, 65536, (unsigned char)i);
+    CHECK(in.keep(bump, 0, 65536) == BUMP_OK && in.reset(bump, 0, &region) == BUMP_MOVED);
+    unsigned char *whole = take(bump, MIB, 0xff);
+    CHECK(!committed(whole + MIB) && in.reset(bump, 0, NULL) == BUMP_OK);
+  }
+  CHECK(in.close(bump) == BUMP_OK);
+  for (int i = 0; i < 1100; i++) CHECK(in.close(in.create(4096, 0, NULL)) == BUMP_OK);
+  for (int i = 0; i < TIMES; i++) CHECK(all_are(kept[i], 65536, (unsigned char)i));
 }
 
 /* ---- unloading ---------------------------------------------------------- */
@@ -111,33 +128,37 @@ static void drops_what_it_attached(void) {
 static void leaves_nothing(void) {
   long size = 0;
   for (int i = 0; i < 120; i++) {
-    int32_t error;
     if (i == 20) size = mapped_kib();
     load();
-    bump_t *bump = in.create(64 * MIB, 0, &error);
-    unsigned char *block = lease(bump, MIB, 1);
-    in.settle(bump);
-    if (i % 2 == 0) elsewhere(make_settled, &in);
-    CHECK(FreeLibrary(in.library) && !reserved(block) && GetModuleHandleA(path) == NULL);
+    unsigned char *blocks[3];
+    for (int k = 0; k < 3; k++) {
+      bump_t *bump = in.create(64 * MIB, 0, NULL);
+      blocks[k] = in.base(bump); /* nothing of it was committed, so nobody sees it */
+      if (k > 0) CHECK(in.close(bump) == BUMP_OK);
+    }
+    CHECK(FreeLibrary(in.library) && GetModuleHandleA(path) == NULL);
+    for (int k = 0; k < 3; k++) CHECK(!reserved(blocks[k]));
   }
   CHECK(mapped_kib() - size <= 1024);
 }
 
 static void keeps_what_windows_may_see(void) {
-  int32_t error;
   load();
-  unsigned char *block = lease(in.create(64 * MIB, 0, &error), MIB, 1);
-  FreeLibrary(in.library);
-  CHECK(all_are(block, MIB, 0) && memory_at(block + MIB).State != MEM_COMMIT);
+  unsigned char *block = take(in.create(64 * MIB, 0, NULL), MIB, 1);
+  bump_t *bump = in.create(64 * MIB, 0, NULL);
+  unsigned char *late = take(bump, MIB, 1);
+  CHECK(in.close(bump) == BUMP_OK && FreeLibrary(in.library));
+  CHECK(committed(block) && !committed(block + MIB) && committed(late + MIB - 1) && !committed(late + MIB));
   memset(block, 1, MIB);
+  memset(late, 1, MIB);
   munmap(block, MIB);
+  munmap(late, MIB);
 }
 
 /* The process's own callbacks stay, and with them the library, also when the thread that named the region has ended. */
 static void *name_and_end(void *unused) {
   (void)unused;
-  int32_t error;
-  bump_t *bump = in.create(64 * MIB, 0, &error);
+  bump_t *bump = in.create(64 * MIB, 0, NULL);
   return in.process_bind(bump) == BUMP_OK ? memset(in.process_malloc(1000), 42, 1000) : NULL;
 }
 
@@ -155,7 +176,7 @@ static void stays_for_the_process(void) {
 
 static void *work_for_ever(void *unused) {
   (void)unused;
-  for (int32_t error;;) in.close(in.create(MIB, 0, &error), 0);
+  for (;;) in.close(in.create(MIB, 0, NULL));
   return NULL;
 }
 
@@ -164,6 +185,7 @@ int main(int count, char **arguments) {
   load();
   ends_with_its_thread();
   drops_what_it_attached();
+  keeps_what_is_kept();
   FreeLibrary(in.library);
   leaves_nothing();
   keeps_what_windows_may_see();

@@ -21,10 +21,10 @@ static worker_t workers[THREADS];
 
 static unsigned char *take(worker_t *me, size_t size, size_t align) {
   if (rand_r(&me->seed) % 2 == 0) return bump_alloc(me->bump, size, align);
-  bump_lease_t lease;
-  if (bump_lease(me->bump, (double)size, (double)size, (double)align, &lease) != BUMP_OK) return NULL;
-  unsigned char *at = (unsigned char *)bump_base(me->bump) + (size_t)lease.start;
-  for (size_t i = (size_t)(lease.fresh_from - lease.start); i < size; i++) if (at[i] != 0) CHECK(!"fresh bytes are zero");
+  bump_chunk_t chunk;
+  if (bump_take(me->bump, (double)size, (double)size, (double)align, &chunk) != BUMP_OK) return NULL;
+  unsigned char *at = (unsigned char *)bump_base(me->bump) + (size_t)chunk.start;
+  for (size_t i = (size_t)(chunk.fresh_from - chunk.start); i < size; i++) if (at[i] != 0) CHECK(!"fresh bytes are zero");
   return at;
 }
 
@@ -32,7 +32,7 @@ static unsigned char *take(worker_t *me, size_t size, size_t align) {
 static int give_back(worker_t *me, unsigned char *block, size_t size) {
   if (rand_r(&me->seed) % 4 != 0) return 0;
   const double from = (double)(block - (unsigned char *)bump_base(me->bump));
-  return bump_unlease(me->bump, from, from + (double)size) == 1;
+  return bump_give(me->bump, from, from + (double)size) == 1;
 }
 
 static void *work(void *argument) {
@@ -51,8 +51,7 @@ static void *work(void *argument) {
 }
 
 static void fill_together(void) {
-  int32_t error;
-  bump_t *bump = bump_create(REGION, 0, &error);
+  bump_t *bump = bump_create(REGION, 0, NULL);
   pthread_t threads[THREADS];
   for (int round = 0; round < ROUNDS; round++) {
     for (int i = 0; i < THREADS; i++) {
@@ -71,30 +70,31 @@ static void fill_together(void) {
       }
     }
     CHECK(bytes > REGION / 2 && bump_cursor(bump) <= REGION);
-    CHECK(bump_reset(bump, 0) == BUMP_OK);
+    CHECK(bump_reset(bump, 0, NULL) == BUMP_OK);
   }
-  CHECK(bump_close(bump, 0) == BUMP_OK);
+  CHECK(bump_close(bump) == BUMP_OK);
 }
 
-/* What a share() sends to other Workers. Address and key of different lives may be mixed: that too is stale. */
-static _Atomic double shared_address, shared_key;
+/* What a share() sends to other Workers. Token and key of different lives may be mixed: that too is stale. */
+static _Atomic double shared_token, shared_key;
 static atomic_int over;
 static atomic_ulong attached;
 
 static void *attach_and_close(void *unused) {
   (void)unused;
   while (!over) {
-    int32_t error = 0;
-    bump_t *bump = bump_attach(shared_address, shared_key, &error);
+    bump_region_t region = {0, 0, 0};
+    bump_t *bump = bump_attach(shared_token, shared_key, &region);
     if (bump == NULL) {
-      if (error != BUMP_STALE) CHECK(!"stale, or attached");
+      if (region.error != BUMP_STALE) CHECK(!"stale, or attached");
       continue;
     }
     attached++;
+    bump_t *more = bump_hold(bump, NULL);
     unsigned char *block = bump_alloc(bump, 64, 8);
-    if (block == NULL || bump_attached(bump) < 1) CHECK(!"what is attached lives");
+    if (block == NULL || more == NULL || bump_holders(bump) < 2) CHECK(!"what is attached lives");
     else memset(block, 1, 64);
-    if (bump_close(bump, 0) != BUMP_OK) CHECK(!"an attached reference closes once");
+    if (bump_close(bump) != BUMP_OK || bump_close(more) != BUMP_OK) CHECK(!"a hold closes once");
   }
   return NULL;
 }
@@ -102,25 +102,63 @@ static void *attach_and_close(void *unused) {
 static void attach_while_closing(void) {
   pthread_t threads[THREADS - 1];
   for (int i = 0; i < THREADS - 1; i++) pthread_create(&threads[i], NULL, attach_and_close, NULL);
-  unsigned long renewed = 0;
+  unsigned long moved = 0;
   for (int i = 0; i < LIVES; i++) {
-    int32_t error;
-    bump_t *bump = bump_create(1 << 20, 0, &error);
+    bump_t *bump = bump_create(1 << 20, 0, NULL);
     shared_key = bump_share(bump);
-    shared_address = (double)(uintptr_t)bump;
+    shared_token = bump_token(bump);
     if (i % 8 == 0) sched_yield();
-    renewed += bump_renew(bump, 0) == BUMP_OK;
-    CHECK(bump_alloc(bump, 64, 8) != NULL);
-    CHECK(bump_close(bump, 0) == BUMP_OK);
+    unsigned char *kept = bump_alloc(bump, 64, 8);
+    CHECK(kept != NULL);
+    memset(kept, 7, 64);
+    /* Nobody attaches while it moves, so nobody writes at the old addresses afterwards. */
+    const double from = (double)(kept - (unsigned char *)bump_base(bump));
+    CHECK(bump_keep(bump, from, from + 64) == BUMP_OK);
+    const int32_t code = bump_reset(bump, 0, NULL);
+    moved += code == BUMP_MOVED;
+    CHECK(code == BUMP_MOVED || code == BUMP_SHARED);
+    unsigned char *block = bump_alloc(bump, 64, 8);
+    CHECK(block != NULL && block != kept);
+    memset(block, 8, 64);
+    for (int k = 0; k < 64; k++) CHECK(kept[k] == 7);
+    CHECK(bump_close(bump) == BUMP_OK);
   }
   over = 1;
   for (int i = 0; i < THREADS - 1; i++) pthread_join(threads[i], NULL);
   CHECK(attached > 0);
-  CHECK(renewed > 0);
+  CHECK(moved > 0);
+}
+
+/* One instance, as all Workers on Windows have it: regions that several threads make, retire and use again. */
+static void *make_and_close(void *seed) {
+  unsigned state = (unsigned)(size_t)seed;
+  bump_t *bumps[8] = {NULL};
+  for (int i = 0; i < 4 * LIVES; i++) {
+    bump_t **bump = &bumps[rand_r(&state) % 8];
+    if (*bump != NULL) {
+      const unsigned char *base = bump_base(*bump);
+      if (base[0] != (unsigned char)(size_t)seed || base[999] != base[0]) CHECK(!"a region is one thread's");
+      if (bump_close(*bump) != BUMP_OK) CHECK(!"closes");
+    }
+    *bump = bump_create(4096 << rand_r(&state) % 3, 0, NULL);
+    bump_chunk_t chunk;
+    if (*bump == NULL || bump_take(*bump, 1000, 1000, 1, &chunk) != BUMP_OK || chunk.start != 0) CHECK(!"makes");
+    else memset(bump_base(*bump), (int)(size_t)seed, 1000);
+  }
+  for (int i = 0; i < 8; i++) if (bumps[i] != NULL && bump_close(bumps[i]) != BUMP_OK) CHECK(!"closes at the end");
+  return NULL;
+}
+
+static void make_beside_each_other(void) {
+  pthread_t threads[THREADS];
+  for (size_t i = 0; i < THREADS; i++) pthread_create(&threads[i], NULL, make_and_close, (void *)(i + 1));
+  for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+  CHECK(attached > 0);
 }
 
 int main(void) {
   fill_together();
   attach_while_closing();
+  make_beside_each_other();
   return conclude("threads");
 }

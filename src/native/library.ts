@@ -1,5 +1,5 @@
 import { loadLibrary } from "./load.ts";
-import { atCaller, SharedError } from "../errors.ts";
+import { SharedError } from "../errors.ts";
 import { ABI, BumpCode, callbackNames, processSymbols, symbols } from "./symbols.ts";
 
 /** The functions of the C library. */
@@ -20,7 +20,7 @@ type Name = keyof typeof symbols;
  * function that it binds, about 0.4 ms each; the others are bound by their address when they are first called, which
  * asks for the permission at each call.
  */
-const EAGER: readonly Name[] = ["bump_close", "bump_lease", "bump_cursor", "bump_reset", "bump_pointer"];
+const EAGER: readonly Name[] = ["bump_close", "bump_take", "bump_cursor", "bump_reset", "bump_pointer", "bump_create"];
 
 let loaded: { functions: BumpLibrary; callbacks: Callbacks } | undefined;
 
@@ -48,12 +48,10 @@ function open(): NonNullable<typeof loaded> {
   const { bump_abi } = functions as BumpLibrary;
   const abi = bump_abi();
   if (abi !== ABI) {
-    throw atCaller(
-      new Error(
-        `Cannot use the native library: it has interface ${abi}, and this module needs ${ABI}; ` +
-          "rebuild the file that BUMP_ALLOC_LIB names, or unset it",
-      ),
-    );
+    throw (new Error(
+      `Cannot use the native library: it has interface ${abi}, and this module needs ${ABI}; ` +
+        "rebuild the file that BUMP_ALLOC_LIB names, or unset it",
+    ));
   }
   return { functions: functions as BumpLibrary, callbacks: bound as Callbacks };
 }
@@ -79,9 +77,7 @@ function openProcessLibrary(control: Deno.PointerObject): ProcessCallbacks {
   const code = bump_process_bind(control);
   if (code === BumpCode.SHARED) throw anotherIsNamed();
   if (code !== BumpCode.OK) {
-    throw atCaller(
-      new Error(`Cannot name the process's own allocator: the library cannot be kept loaded (error ${code})`),
-    );
+    throw (new Error(`Cannot name the process's own allocator: the library cannot be kept loaded (error ${code})`));
   }
   return callbacks as ProcessCallbacks;
 }

@@ -1,4 +1,3 @@
-import { atCaller } from "../errors.ts";
 import { extractToFile, extractToStableFile, type LoadableFile } from "./extract.ts";
 import { memoryFile } from "./memory_file.ts";
 import { platform, prebuilt } from "./prebuilt.ts";
@@ -36,15 +35,13 @@ export function loadLibrary<T extends Deno.ForeignLibraryInterface>(
       file.remove(false);
     }
   }
-  throw atCaller(loadFailure(override, failures));
+  throw (loadFailure(override, failures));
 }
 
 /** Says what an older Deno would say with an error about something else. */
 function requireDeno2(): void {
   if (Deno.errors.NotCapable !== undefined) return;
-  throw atCaller(
-    new Error(`Cannot load the native library: it needs Deno 2.0.0 or newer, and this is ${Deno.version.deno}`),
-  );
+  throw (new Error(`Cannot load the native library: it needs Deno 2.0.0 or newer, and this is ${Deno.version.deno}`));
 }
 
 /** How the bytes can become something that the system loads, best first. */
@@ -63,12 +60,10 @@ function requestFfi(): void {
     Deno.permissions.requestSync({ name: "ffi" });
   }
   if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") {
-    throw atCaller(
-      new Deno.errors.NotCapable(
-        'Requires ffi access, run again with the --allow-ffi flag. A scoped grant ("--allow-ffi=<path>") is ' +
-          "not enough: Deno refuses raw pointers then",
-      ),
-    );
+    throw (new Deno.errors.NotCapable(
+      'Requires ffi access, run again with the --allow-ffi flag. A scoped grant ("--allow-ffi=<path>") is ' +
+        "not enough: Deno refuses raw pointers then",
+    ));
   }
 }
 
@@ -83,10 +78,10 @@ function readOverride(path: string): Uint8Array<ArrayBuffer> {
   try {
     bytes = Deno.readFileSync(path);
   } catch (cause) {
-    if (cause instanceof Deno.errors.NotCapable) throw atCaller(cause);
-    throw atCaller(new Error(`Cannot load ${path}, which ${OVERRIDE} names: correct or unset the variable`, { cause }));
+    if (cause instanceof Deno.errors.NotCapable) throw cause;
+    throw (new Error(`Cannot load ${path}, which ${OVERRIDE} names: correct or unset the variable`, { cause }));
   }
-  if (isCutOff(bytes)) throw atCaller(new Error(`Cannot load ${path}, which ${OVERRIDE} names: its end is missing`));
+  if (isCutOff(bytes)) throw (new Error(`Cannot load ${path}, which ${OVERRIDE} names: its end is missing`));
   return bytes;
 }
 
@@ -110,12 +105,10 @@ function prebuiltBytes(): Uint8Array<ArrayBuffer> {
   if (prebuilt !== null) return prebuilt.bytes();
   const own = ownBuild();
   if (own !== null) return own;
-  throw atCaller(
-    new Error(
-      `Cannot load the native library: there is none for ${platform}. Build one from native/ with ` +
-        `\`deno task build:host\`, and set ${OVERRIDE} to its path`,
-    ),
-  );
+  throw (new Error(
+    `Cannot load the native library: there is none for ${platform}. Build one from native/ with ` +
+      `\`deno task build:host\`, and set ${OVERRIDE} to its path`,
+  ));
 }
 
 /** What `deno task build:host` made in this checkout, for a platform without a prebuilt library. */

@@ -1,28 +1,34 @@
-/** The prebuilt library under musl, which Alpine has: loaded and used by a C program of musl's own compiler. */
-import { assertEquals } from "@std/assert";
+/** The prebuilt library under musl, which Alpine has: in C programs of musl's own compiler. */
+import { assertEquals, assertMatch } from "@std/assert";
+import { fileURLToPath } from "node:url";
 import { platform, prebuilt } from "../../src/native/prebuilt.ts";
 import { missing, testUnless } from "../skip.ts";
 
 const noMusl = platform === "linux_x86_64" ? missing("musl-gcc") : "it is for Linux x64";
 
-testUnless(noMusl, "the prebuilt library loads and allocates under musl", async () => {
+/** What the program prints that is compiled of this file and given the library. */
+async function outputOf(source: string): Promise<string> {
   const folder = await Deno.makeTempDir();
   try {
     await Deno.writeFile(`${folder}/bump.so`, prebuilt!.bytes());
-    const source = new URL("test_musl.c", import.meta.url);
-    const run = async (command: string, args: string[]) => {
+    const run = async (command: string, ...args: string[]) => {
       const { success, stdout, stderr } = await new Deno.Command(command, { args }).output();
       const text = new TextDecoder();
-      return { success, out: text.decode(stdout), error: text.decode(stderr) };
+      assertEquals({ success, error: text.decode(stderr) }, { success: true, error: "" });
+      return text.decode(stdout);
     };
-    const program = `${folder}/test`;
-    assertEquals(await run("musl-gcc", ["-Wall", "-Werror", "-o", program, decodeURIComponent(source.pathname)]), {
-      success: true,
-      out: "",
-      error: "",
-    });
-    assertEquals(await run(program, [`${folder}/bump.so`]), { success: true, out: "all passed\n", error: "" });
+    const flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-pthread", "-Wall", "-Werror"];
+    await run("musl-gcc", ...flags, "-o", `${folder}/test`, fileURLToPath(new URL(source, import.meta.url)));
+    return await run(`${folder}/test`, `${folder}/bump.so`);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+}
+
+testUnless(noMusl, "the prebuilt library loads and allocates under musl", async () => {
+  assertEquals(await outputOf("test_musl.c"), "all passed\n");
+});
+
+testUnless(noMusl, "under musl, which unloads no library, a thread's end drops what it held", async () => {
+  assertMatch(await outputOf("../../native/tests/test_thread_end.c"), /^thread_end +\d+ checks, 0 failed\n$/);
 });

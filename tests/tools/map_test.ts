@@ -31,16 +31,16 @@ function watchedTest(name: string, fn: () => void): void {
   });
 }
 
-testSince("2.4.0", "all tests share one realm", "what was not watched shows as bytes, leases and pages only", () => {
+testSince("2.4.0", "all tests share one realm", "what was not watched shows as bytes, chunks and pages only", () => {
   using scratch = new BumpAlloc();
   scratch.alloc(3000).fill(1);
   const svg = renderMap(scratch);
   assertStringIncludes(texts(svg)[0], "2.93 KiB used of 1 GiB");
   assertStringIncludes(texts(svg)[1], "0 allocations");
-  assert(drawn(svg, "leased") >= 3000);
+  assert(drawn(svg, "taken") >= 3000);
 });
 
-watchedTest("used bytes, padding, leases, and what is committed", () => {
+watchedTest("used bytes, padding, chunks, and what is committed", () => {
   using scratch = new BumpAlloc();
   scratch.alloc(10);
   scratch.alloc(1000, 512);
@@ -49,7 +49,7 @@ watchedTest("used bytes, padding, leases, and what is committed", () => {
   const svg = renderMap(scratch);
   assertEquals(drawn(svg, "used"), 10 + 1000 + 8);
   assertEquals(drawn(svg, "padding"), 502);
-  assertEquals(drawn(svg, "leased"), committed);
+  assertEquals(drawn(svg, "taken"), committed);
   assertStringIncludes(texts(svg)[1], "3 allocations · 502 B padding · 1 MiB committed");
 });
 

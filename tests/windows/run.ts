@@ -111,6 +111,7 @@ async function testC(quick: boolean): Promise<void> {
   const tests: Record<string, string[]> = {
     ...(quick ? {} : { offset: ["test_offset.c"] }), // arithmetic, which is the same everywhere
     bump: ["test_bump.c", "../library.c"],
+    life: ["test_life.c", "../library.c"],
     threads: ["test_threads.c", "../library.c"],
     stress: ["test_stress.c", "stress.c", "../library.c"],
     hooks: ["test_hooks.c", "../library.c"],

@@ -6,7 +6,7 @@ export type ShareRequest =
   | { kind: "attach"; handle: BumpHandle }
   | { kind: "alloc"; byteLength: number; value: number }
   | { kind: "read"; offset: number; byteLength: number }
-  | { kind: "refused" }
+  | { kind: "reset" }
   | { kind: "own"; byteLength: number }
   | { kind: "close" }
   | { kind: "throw" };
@@ -25,15 +25,8 @@ function answer(request: ShareRequest): unknown {
     }
     case "read":
       return [...new Set(allocator!.view(request.offset, request.byteLength))];
-    case "refused":
-      return [() => allocator!.reset(), () => allocator!.trim()].map((call) => {
-        try {
-          call();
-          return "allowed";
-        } catch (error) {
-          return (error as Error).name;
-        }
-      });
+    case "reset":
+      return allocator!.reset();
     case "own": {
       // A region that this Worker owns and shares.
       allocator = new BumpAlloc();

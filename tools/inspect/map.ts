@@ -1,7 +1,7 @@
 /** Draws a region as an SVG map. */
 
 import { formatBytes } from "../../src/format.ts";
-import type { ScratchArena } from "../../src/arena.ts";
+import type { ScratchArena } from "../../src/scratch_arena.ts";
 import { type Range, type Snapshot, snapshot } from "./record.ts";
 
 const COLUMNS = 128;
@@ -19,11 +19,11 @@ const LONGEST_NAME = 64;
 const STYLE = `
   svg { font: 13px system-ui, sans-serif; } .title { font-size: 16px; font-weight: 600; }
   text { fill: #222; } .soft { fill: #555; } .back { fill: #fff; }
-  .used { fill: #0072b2; } .padding { fill: url(#hatch); } .leased { fill: #b0bec5; }
+  .used { fill: #0072b2; } .padding { fill: url(#hatch); } .taken { fill: #b0bec5; }
   .committed { fill: #eceff1; } .resident { fill: #009e73; } .scope { fill: #d55e00; stroke: #d55e00; stroke-width: 2; }
   @media (prefers-color-scheme: dark) {
     text { fill: #eceff1; } .soft { fill: #b0bec5; } .back { fill: #15191c; }
-    .used { fill: #56b4e9; } .leased { fill: #546e7a; } .committed { fill: #2b363c; }
+    .used { fill: #56b4e9; } .taken { fill: #546e7a; } .committed { fill: #2b363c; }
   }`;
 
 /** The state of an allocator now, as an SVG. Blocks and scopes show when the recorder watched them. */
@@ -51,14 +51,14 @@ ${parts.join("\n")}
 }
 
 function drawRegion(state: Snapshot, top: number): { svg: string; height: number } {
-  const { capacity, used, committed, blocks, padding, leases, scopes, resident, pageSize } = state;
+  const { capacity, used, committed, blocks, padding, chunks, scopes, resident, pageSize } = state;
   let cellBytes = pageSize;
   while (committed / cellBytes > COLUMNS * ROWS) cellBytes *= 2;
   const cells = Math.max(1, Math.ceil(committed / cellBytes));
   const bytesIn = (ranges: readonly Range[]) => spread(ranges, cells, cellBytes);
   const usedIn = bytesIn(blocks);
   const paddingIn = bytesIn(padding);
-  const leasedIn = bytesIn(leases);
+  const chunkIn = bytesIn(chunks);
   const residentIn = resident === null ? null : spread(runs(resident, pageSize), cells, cellBytes);
   const lines = Math.min(scopes.length, SCOPES);
   const lineHeight = 16;
@@ -110,7 +110,7 @@ function drawRegion(state: Snapshot, top: number): { svg: string; height: number
     }
     const barTop = y + 3 * lines + 2;
     out.push(`<rect class="committed" x="${MARGIN}" y="${barTop}" width="${rowCells * CELL}" height="${BAR}"/>`);
-    out.push(...bars("leased", leasedIn, null, first, rowCells, cellBytes, barTop, BAR));
+    out.push(...bars("taken", chunkIn, null, first, rowCells, cellBytes, barTop, BAR));
     out.push(...bars("used", usedIn, null, first, rowCells, cellBytes, barTop, BAR));
     out.push(...bars("padding", paddingIn, usedIn, first, rowCells, cellBytes, barTop, BAR));
     if (residentIn) out.push(...bars("resident", residentIn, null, first, rowCells, cellBytes, barTop + BAR + 1, 4));
@@ -122,7 +122,7 @@ function drawRegion(state: Snapshot, top: number): { svg: string; height: number
 const LEGEND = [
   ["used", "used"],
   ["padding", "padding"],
-  ["leased", "leased, not used"],
+  ["taken", "taken, not used"],
   ["committed", "committed"],
   ["resident", "in RAM"],
   ["scope", "scopes, outermost above"],

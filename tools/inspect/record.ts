@@ -6,9 +6,9 @@
  * @module
  */
 
-import { arenaState, BumpScope, ScratchArena } from "../../src/arena.ts";
 import { BumpAlloc } from "../../src/bump_alloc.ts";
-import type { Region } from "../../src/region.ts";
+import type { Hold } from "../../src/hold.ts";
+import { arenaOf, BumpScope, ScratchArena } from "../../src/scratch_arena.ts";
 import { PAGE_SIZE, residentPages } from "./pages.ts";
 
 /** A run of bytes; offsets from the region's first one. */
@@ -28,10 +28,10 @@ export interface Snapshot {
   readonly capacity: number;
   readonly used: number;
   readonly committed: number;
-  /** Allocations in the order of their addresses; what lies between two of one lease is padding. */
+  /** Allocations in the order of their addresses; what lies between two of one chunk is padding. */
   readonly blocks: readonly Range[];
   readonly padding: readonly Range[];
-  readonly leases: readonly Range[];
+  readonly chunks: readonly Range[];
   /** Outermost first. */
   readonly scopes: readonly ScopeRange[];
   /** For each page from offset 0 whether it is in RAM; null where the system does not tell. */
@@ -45,36 +45,36 @@ interface Entry {
   peak: Snapshot | null;
 }
 
-const entries = new Map<Region, Entry>();
+const entries = new Map<Hold, Entry>();
 
-function entryOf(region: Region): Entry {
-  let entry = entries.get(region);
-  if (entry === undefined) entries.set(region, entry = { blocks: [], scopes: [], peak: null });
+function entryOf(hold: Hold): Entry {
+  let entry = entries.get(hold);
+  if (entry === undefined) entries.set(hold, entry = { blocks: [], scopes: [], peak: null });
   return entry;
 }
 
 /** The state of an allocator now. */
 export function snapshot(allocator: ScratchArena): Snapshot {
-  const { region, used, position } = arenaState(allocator);
-  const { blocks, scopes } = entryOf(region);
-  const leases = region.leases.map(({ start, end }) => ({ start, end }));
+  const { hold, used, innermost: { position } } = arenaOf(allocator);
+  const { blocks, scopes } = entryOf(hold);
+  const chunks = hold.chunks.list.map(({ start, end }) => ({ start, end }));
   const padding: Range[] = [];
-  let lease = 0;
-  let last = leases[0]?.start ?? 0;
+  let chunk = 0;
+  let last = chunks[0]?.start ?? 0;
   for (const { start, end } of blocks) {
-    while (lease < leases.length - 1 && start >= leases[lease].end) last = leases[++lease].start;
+    while (chunk < chunks.length - 1 && start >= chunks[chunk].end) last = chunks[++chunk].start;
     if (start > last) padding.push({ start: last, end: start });
     last = Math.max(last, end);
   }
   return {
-    capacity: region.capacity,
+    capacity: hold.capacity,
     used,
-    committed: region.committed,
+    committed: hold.committed,
     blocks: blocks.slice(),
     padding,
-    leases,
+    chunks,
     scopes: scopes.map(({ name, start }) => ({ name, start, end: position })),
-    resident: residentPages(region.address, region.committed),
+    resident: residentPages(hold.address, hold.committed),
     pageSize: PAGE_SIZE,
   };
 }
@@ -95,7 +95,7 @@ export function peaks(): Snapshot[] {
 
 function note(arena: ScratchArena, start: number, byteLength: number): void {
   if (byteLength === 0) return;
-  const { blocks } = entryOf(arenaState(arena).region);
+  const { blocks } = entryOf(arenaOf(arena).hold);
   const last = blocks.at(-1);
   // Further back lies only what a realloc left where it was.
   if (last !== undefined && start < last.start) return;
@@ -105,27 +105,27 @@ function note(arena: ScratchArena, start: number, byteLength: number): void {
 
 function noteView(arena: ScratchArena, view: ArrayBufferView | null): void {
   if (view === null || view.byteLength === 0) return;
-  note(arena, Number(arena.addressOf(view)) - arenaState(arena).region.address, view.byteLength);
+  note(arena, Number(arena.addressOf(view)) - arenaOf(arena).hold.address, view.byteLength);
 }
 
 /** Memory is about to be taken back: used bytes only grow in between, so that no peak is missed. */
 function beforeRelease(arena: ScratchArena): void {
-  const { closed, region, used } = arenaState(arena);
+  const { closed, hold, used } = arenaOf(arena);
   if (closed) return;
-  const entry = entryOf(region);
+  const entry = entryOf(hold);
   if (used > (entry.peak?.used ?? 0)) entry.peak = snapshot(arena);
 }
 
-function forget(region: Region, from: number): void {
-  const { blocks } = entryOf(region);
+function forget(hold: Hold, from: number): void {
+  const { blocks } = entryOf(hold);
   while (blocks.length > 0 && blocks[blocks.length - 1].start >= from) blocks.pop();
 }
 
-function afterEnd(scope: BumpScope, region: Region): void {
-  const { scopes } = entryOf(region);
+function afterEnd(scope: BumpScope, hold: Hold): void {
+  const { scopes } = entryOf(hold);
   const index = scopes.findIndex((entry) => entry.scope === scope);
   if (index < 0) return;
-  forget(region, scopes[index].start);
+  forget(hold, scopes[index].start);
   scopes.length = index;
 }
 
@@ -169,9 +169,9 @@ export function watch(): void {
     function (this: ScratchArena, texts: string[]) {
       const array = original.call(this, texts) as BigUint64Array<ArrayBuffer>;
       noteView(this, array);
-      const { region } = arenaState(this);
+      const { hold } = arenaOf(this);
       texts.forEach((text, i) => {
-        note(this, Number(array[i]) - region.address, new TextEncoder().encode(text).length + 1);
+        note(this, Number(array[i]) - hold.address, new TextEncoder().encode(text).length + 1);
       });
       return array;
     });
@@ -181,44 +181,51 @@ export function watch(): void {
       note(this, offset, byteLength);
       return offset;
     });
+  const opened = (scope: BumpScope) => {
+    const { hold, position } = arenaOf(scope);
+    entryOf(hold).scopes.push({ scope, name: callSite(), start: position });
+    return scope;
+  };
   wrap(ScratchArena, "scope", (original) =>
     function (this: ScratchArena) {
-      const scope = original.call(this) as BumpScope;
-      const { region, position } = arenaState(scope);
-      entryOf(region).scopes.push({ scope, name: callSite(), start: position });
-      return scope;
+      return opened(original.call(this));
+    });
+  wrap(ScratchArena, "frame", (original) =>
+    function (this: ScratchArena, fn?: (frame: BumpScope) => unknown) {
+      if (fn === undefined) return opened(original.call(this));
+      return original.call(this, (frame: BumpScope) => fn(opened(frame)));
     });
   wrap(ScratchArena, "rewind", (original) =>
     function (this: ScratchArena, mark) {
       beforeRelease(this);
       original.call(this, mark);
-      forget(arenaState(this).region, mark.offset);
+      forget(arenaOf(this).hold, mark.offset);
     });
   for (const name of ["end", Symbol.dispose] as const) {
     wrap(BumpScope, name, (original) =>
       function (this: BumpScope) {
-        const { region } = arenaState(this);
+        const { hold } = arenaOf(this);
         beforeRelease(this);
         original.call(this);
-        afterEnd(this, region);
+        afterEnd(this, hold);
       });
   }
   wrap(BumpScope, Symbol.asyncDispose, (original) =>
     async function (this: BumpScope) {
-      const { region } = arenaState(this);
+      const { hold } = arenaOf(this);
       beforeRelease(this);
       await original.call(this);
-      afterEnd(this, region);
+      afterEnd(this, hold);
     });
   for (const name of ["reset", "close"] as const) {
     wrap(BumpAlloc, name, (original) =>
       function (this: BumpAlloc, ...args) {
-        const { region, closed } = arenaState(this);
+        const { hold, closed } = arenaOf(this);
         beforeRelease(this);
         original.apply(this, args);
         if (closed) return;
-        forget(region, 0);
-        entryOf(region).scopes.length = 0;
+        forget(hold, 0);
+        entryOf(hold).scopes.length = 0;
       });
   }
   for (

@@ -1,0 +1,399 @@
+import { canMarkUntransferable, detach, isDetached, markUntransferable } from "./buffers.ts";
+import { type Chunk, Chunks, type ChunkSource } from "./chunks.ts";
+import { CommitError, describeSystemError, ReserveError, SharedError } from "./errors.ts";
+import { formatBytes } from "./format.ts";
+import { type BumpLibrary, library } from "./native/library.ts";
+import { BumpCode, HUGE_PAGES } from "./native/symbols.ts";
+import { windowStep } from "./offsets.ts";
+import { type WindowMaker, Windows } from "./windows.ts";
+
+/** What a region is made with; `BumpAllocOptions` after validation. */
+export interface Settings {
+  readonly capacity: number;
+  readonly window: number;
+  readonly retain: number;
+  readonly prefault: number;
+  readonly hugePages: boolean;
+  readonly zero: boolean;
+  readonly poison: boolean;
+  readonly transferable: boolean;
+}
+
+/** First chunk of an allocator on a shared region; they double up to the window size. */
+const SHARED_STEP = 64 * 1024;
+
+const HUGE_PAGE = 2 * 1024 * 1024;
+
+/** Byte that `poison` fills reclaimed memory with. */
+export const POISON = 0xdd;
+
+/**
+ * One hold on a native region, with what it took of the region and the windows over that.
+ *
+ * It never refers to the `BumpAlloc` that uses it, so that it can be the value that a
+ * `FinalizationRegistry` holds for that `BumpAlloc`.
+ */
+export class Hold implements ChunkSource, WindowMaker {
+  readonly capacity: number;
+  readonly window: number;
+  readonly transferable: boolean;
+  readonly zero: boolean;
+  readonly poison: boolean;
+  readonly chunks: Chunks = new Chunks(this);
+  /** Address of offset 0: exact, because addresses are below 2^53. */
+  address: number;
+  /** Whether others may move the native cursor: allocators that attach, or native callers. */
+  isShared: boolean;
+  readonly #native: BumpLibrary = library();
+  readonly #levels: Windows[] = [];
+  /** Pages go back in units of this. */
+  readonly #grain: number;
+  #control: Deno.PointerObject;
+  #base: Deno.PointerObject;
+  /** Length of the chunk that was taken last. */
+  #step = 0;
+  /** Native callers or former chunks may have used pages above the native cursor. */
+  #isHigh = false;
+  #isHooked = false;
+  /** What receivers of transferred windows see since the region was moved last: from, to, and what they saw before. */
+  #lostFrom = Infinity;
+  #lostTo = 0;
+  #orphaned = 0;
+  #isReleased = false;
+
+  private constructor(control: Deno.PointerObject, settings: Settings, isShared: boolean) {
+    this.#control = control;
+    this.address = region[0];
+    this.#base = this.#native.bump_pointer(this.address)!;
+    this.capacity = region[1];
+    this.window = settings.window;
+    this.transferable = settings.transferable;
+    this.zero = settings.zero;
+    this.poison = settings.poison;
+    this.isShared = isShared;
+    this.#grain = settings.hugePages ? HUGE_PAGE : this.#native.bump_page_size();
+  }
+
+  /** Reserves a region. */
+  static create(settings: Settings): Hold {
+    const control = library().bump_create(settings.capacity, settings.hugePages ? HUGE_PAGES : 0, regionBytes);
+    if (control === null) throw new ReserveError(settings.capacity, region[2]);
+    return new Hold(control, settings, false);
+  }
+
+  /** A hold on the region that a handle names. */
+  static attach(token: number, key: number, settings: Settings): Hold {
+    const control = library().bump_attach(token, key, regionBytes);
+    if (control !== null) return new Hold(control, settings, true);
+    const [, , code] = region;
+    throw new SharedError(
+      `Cannot attach: ${
+        code <= BumpCode.SYSTEM ? describeSystemError(code) : "the handle names no live region of this process " +
+          "(it is stale or forged, or all allocators of the region were closed)"
+      }`,
+    );
+  }
+
+  /** What another Worker needs to attach. */
+  share(): { control: number; key: number } {
+    const key = this.#native.bump_share(this.#control);
+    if (key <= 0) throw new SharedError(`Cannot share: the system gives no random key: ${describeSystemError(key)}`);
+    this.isShared = true;
+    return { control: this.#native.bump_token(this.#control), key };
+  }
+
+  /** The `bump_t*` for native callers, who may take memory from now on. */
+  get control(): Deno.PointerObject {
+    this.#isHooked = this.isShared = true;
+    return this.#control;
+  }
+
+  get cursor(): number {
+    return this.#native.bump_cursor(this.#control);
+  }
+
+  /** As `cursor`, or what is known of it when the program has given the permission for FFI up. */
+  get knownCursor(): number {
+    try {
+      return this.cursor;
+    } catch (error) {
+      ignoreRevocation(error);
+      return this.chunks.list.at(-1)?.end ?? 0;
+    }
+  }
+
+  get committed(): number {
+    return this.#native.bump_committed(this.#control);
+  }
+
+  get resident(): number {
+    return Math.max(0, this.#native.bump_resident(this.#control));
+  }
+
+  /** Holds on the region, in all Workers. */
+  get holders(): number {
+    return this.#native.bump_holders(this.#control);
+  }
+
+  /** The hold's `XML_Memory_Handling_Suite`; `null` when there are no more. */
+  expatSuite(): Deno.PointerObject | null {
+    return this.#native.bump_expat_suite(this.control);
+  }
+
+  /** A pointer to an address. */
+  pointer(address: number): Deno.PointerObject {
+    return this.#native.bump_pointer(address)!;
+  }
+
+  // ---- chunks ----------------------------------------------------------------------------------
+
+  take(minimum: number, align: number): Chunk | null {
+    const step = this.isShared
+      ? Math.min(Math.max(SHARED_STEP, 2 * this.#step), this.window)
+      : windowStep(this.window, this.#step, this.chunks.list.at(-1)?.end ?? 0);
+    const code = this.#native.bump_take(this.#control, minimum, Math.max(minimum, step), align, grantBytes);
+    if (code === BumpCode.FULL) return null;
+    if (code !== BumpCode.OK) throw new CommitError(`allocate ${formatBytes(minimum)}`, code);
+    this.#step = step;
+    return { start: grant[0], end: grant[1], dirty: grant[2] };
+  }
+
+  give(from: number, to: number): boolean {
+    return this.#native.bump_give(this.#control, from, to) === 1;
+  }
+
+  // ---- windows ---------------------------------------------------------------------------------
+
+  /** The ledger of a level: 0 is the allocator, 1 its scope, and so on. */
+  level(depth: number): Windows {
+    return this.#levels[depth] ??= new Windows(this);
+  }
+
+  makeWindow(base: number, byteLength: number): ArrayBuffer {
+    const buffer = Deno.UnsafePointerView.getArrayBuffer(this.#base, byteLength, base) as ArrayBuffer;
+    if (!this.transferable) markUntransferable(buffer);
+    return buffer;
+  }
+
+  lose(base: number, end: number): void {
+    this.chunks.cut(base, end);
+    this.#lostFrom = Math.min(this.#lostFrom, base);
+    this.#lostTo = Math.max(this.#lostTo, end);
+    this.#keep(base, end);
+  }
+
+  #keep(base: number, end: number): void {
+    try {
+      this.#native.bump_keep(this.#control, base, end);
+    } catch (error) {
+      ignoreRevocation(error);
+      this.#isReleased = true; // nobody else would keep it: the region stays until the Worker ends
+    }
+  }
+
+  get #isLossy(): boolean {
+    return this.#lostTo > 0;
+  }
+
+  /** Bytes that receivers of transferred windows still see. */
+  get orphaned(): number {
+    return this.#orphaned + (this.#isLossy ? this.#lostTo - this.#lostFrom : 0);
+  }
+
+  /** Windows whose views may be alive. */
+  get windows(): number {
+    return this.#levels.reduce((count, level) => count + level.count, 0);
+  }
+
+  /** Overwrites own bytes between two offsets. */
+  fill(from: number, to: number, value: number): void {
+    this.chunks.forEach(from, to, (from, to) => this.#fill(from, to, value));
+  }
+
+  /** The bytes must be committed. */
+  #fill(from: number, to: number, value: number): void {
+    if (to <= from) return;
+    const bytes = Deno.UnsafePointerView.getArrayBuffer(this.#base, to - from, from) as ArrayBuffer;
+    new Uint8Array(bytes).fill(value);
+    detach(bytes);
+  }
+
+  // ---- the end ---------------------------------------------------------------------------------
+
+  /** Sees which windows were transferred away. */
+  reportLost(): void {
+    for (const level of this.#levels) level.reportLost();
+  }
+
+  /** What `endAll` needs from the system, got before anything changes: other addresses, when receivers see these. */
+  prepareEnd(): void {
+    const lost = this.#levels.flatMap((level) => level.lost);
+    if (lost.length === 0 && !this.#isLossy) return;
+    for (const { base, end } of lost) this.#keep(base, end);
+    const code = this.#native.bump_prepare_reset(this.#control);
+    if (code !== BumpCode.OK && code !== BumpCode.SHARED) throw new ReserveError(this.capacity, code);
+  }
+
+  /**
+   * Ends all views and takes back what this hold took: the whole region, if there is no other hold. Where the stack ends
+   * in the midst of this it can be called again.
+   */
+  endAll(): void {
+    const { chunks } = this;
+    for (let depth = this.#levels.length - 1; depth >= 0; depth--) this.#levels[depth].end();
+    // In the usual case the first chunk is all that was taken.
+    if (!this.isShared && !this.#isLossy && chunks.list.length <= 1 && chunks.firstEnd > 0) return;
+    const cursor = this.cursor;
+    if (cursor > chunks.peak && this.#isHooked) chunks.peak = cursor;
+    if (!this.#isLossy && chunks.list.length === 1 && chunks.firstEnd === cursor) return;
+    const code = this.#native.bump_reset(this.#control, chunks.firstEnd, regionBytes);
+    if (code === BumpCode.SHARED) return chunks.dropEmpty();
+    if (code === BumpCode.MOVED) return this.#move();
+    if (code !== BumpCode.OK) throw new ReserveError(this.capacity, code);
+    if (this.poison && this.#isHooked) this.#fill(chunks.firstEnd, cursor, POISON);
+    this.#isHigh = true;
+    if (chunks.keepFirst() === 0) this.#dropWindows();
+  }
+
+  /** The region is at other addresses. */
+  #move(): void {
+    this.#orphaned = this.orphaned;
+    this.#lostFrom = Infinity;
+    this.#lostTo = this.#step = 0;
+    this.#isHigh = false;
+    this.address = region[0];
+    this.#base = this.#native.bump_pointer(this.address)!;
+    this.chunks.list.length = 0;
+    this.#dropWindows();
+  }
+
+  #dropWindows(): void {
+    for (const level of this.#levels) level.clear();
+  }
+
+  /** Makes [0, byteLength) resident. */
+  prefault(byteLength: number): void {
+    const code = this.#native.bump_prefault(this.#control, 0, byteLength);
+    if (code !== BumpCode.OK) throw new CommitError(`prefault ${formatBytes(byteLength)}`, code);
+  }
+
+  /** Bytes of own chunks that may be resident, up to the highest. */
+  get dirtyEnd(): number {
+    return this.chunks.list.reduce((end, { start, dirty }) => dirty > start ? dirty : end, 0);
+  }
+
+  /** Gives the pages above `from` of own chunks, and above the native cursor, back to the system. They read as zero then. */
+  discard(from: number): void {
+    for (const chunk of this.chunks.list) {
+      const start = Math.max(from, chunk.start);
+      // With the rest of the last page, huge or not: else each call would leave one page.
+      const end = Math.min(Math.ceil(chunk.dirty / this.#grain) * this.#grain, chunk.end);
+      if (start >= chunk.dirty) continue;
+      this.#discard(start, end);
+      chunk.dirty = start;
+    }
+    if (this.#isHigh || this.isShared || this.#grain === HUGE_PAGE) this.#discardAbove(from);
+  }
+
+  #discard(start: number, end: number): void {
+    const code = this.#native.bump_discard(this.#control, start, end);
+    if (code !== BumpCode.OK) throw new CommitError("give pages back", code);
+    // Whole pages only went back: the parts of pages at both ends are cleared.
+    const page = this.#native.bump_page_size();
+    const firstPage = Math.min(Math.ceil(start / page) * page, end);
+    const lastPage = Math.max(Math.floor(end / page) * page, firstPage);
+    this.#fill(start, firstPage, 0);
+    this.#fill(lastPage, end, 0);
+  }
+
+  /** Gives back what is above the native cursor. It is taken meanwhile, so that no native thread can have it. */
+  #discardAbove(from: number): void {
+    const { cursor, committed } = this;
+    const above = committed - Math.max(cursor, from);
+    if (above <= 0) return;
+    const code = this.#native.bump_take(this.#control, 1, committed - cursor, 1, grantBytes);
+    if (code !== BumpCode.OK) return;
+    const [start, end] = grant;
+    try {
+      if (end > from) this.#discard(Math.max(from, start), end);
+      if (from <= start) this.#isHigh = false;
+    } finally {
+      if (!this.give(start, end)) this.chunks.list.push({ start, end, dirty: end });
+    }
+  }
+
+  /**
+   * Readies the hold for the next lease of a pool. If native callers were given the `bump_t` there is another one, and theirs
+   * answers NULL from now on. False when the system refuses that.
+   */
+  renewControl(): boolean {
+    this.chunks.peak = 0;
+    if (!this.#isHooked) return true;
+    const control = this.#native.bump_hold(this.#control, regionBytes);
+    if (control === null) return false;
+    this.#native.bump_close(this.#control);
+    this.#control = control;
+    this.#isHooked = this.isShared = false;
+    return true;
+  }
+
+  /** Releases the hold; its windows end with it. */
+  release(): void {
+    if (this.#isReleased) return;
+    if (!this.transferable) return this.abandon();
+    for (const level of this.#levels) level.clear();
+    this.#close();
+  }
+
+  /** Releases the hold once every window has been collected: for an allocator that was dropped. */
+  abandon(): void {
+    if (this.#isReleased) return;
+    const buffers: ArrayBuffer[] = [];
+    for (const level of this.#levels) {
+      for (const { buffer, base, end, fresh } of level.release()) {
+        if (fresh && this.transferable) detach(buffer);
+        else if (isDetached(buffer)) this.lose(base, end);
+        else if (this.transferable && !canMarkUntransferable()) {
+          // Nobody would notice a transfer from now on, so it counts as transferred.
+          this.lose(base, end);
+        } else {
+          if (this.transferable) markUntransferable(buffer);
+          buffers.push(buffer);
+        }
+      }
+    }
+    let waiting = Math.max(buffers.length, 1);
+    const gone = () => {
+      if (--waiting === 0) this.#close();
+    };
+    if (buffers.length === 0) gone();
+    for (const buffer of buffers) collectedWindows.register(buffer, gone);
+  }
+
+  #close(): void {
+    if (this.#isReleased) return;
+    this.#isReleased = true;
+    try {
+      this.#native.bump_close(this.#control);
+    } catch (error) {
+      // The memory then stays until the Worker ends, and no view of it is alive.
+      ignoreRevocation(error);
+    }
+  }
+}
+
+/** Throws unless the reason is that the program has given the permission for FFI up. */
+export function ignoreRevocation(error: unknown): void {
+  if (!(error instanceof Deno.errors.NotCapable)) throw error;
+}
+
+// One call at a time uses these: FFI calls are synchronous.
+/** Address, capacity, error code. */
+const region = new Float64Array(3);
+const regionBytes = new Uint8Array(region.buffer);
+/** Start, end, and from where on a chunk was never used. */
+const grant = new Float64Array(3);
+const grantBytes = new Uint8Array(grant.buffer);
+
+/** Runs the callback that was registered with a window once that window has been collected. */
+const collectedWindows = new FinalizationRegistry<() => void>((gone) => gone());

@@ -1,0 +1,718 @@
+import { type Arena, ENDED_SCOPE } from "./arena.ts";
+import { isDetached } from "./buffers.ts";
+import { checkView } from "./check.ts";
+import { cannot, type What } from "./errors.ts";
+import { checkOutType, makeOut, type Out, OUT_SIZE, type OutType } from "./out.ts";
+import type { Mark, Scratch, TypedArrayConstructor } from "./scratch.ts";
+import { cstring, cstringArray } from "./text.ts";
+import { allocArray, type AnyArray, copy, placeOf, realloc } from "./views.ts";
+
+// Taken once: a program may replace the global ones, by classes that allocate.
+const { BigUint64Array: OwnBigUint64Array, DataView: OwnDataView, Uint8Array: OwnUint8Array } = globalThis;
+
+/** Who has it may construct an arena. */
+export const ARENA_KEY = {};
+
+/** What is behind an allocator or scope. */
+export let arenaOf: (scratch: ScratchArena) => Arena;
+/** Puts another arena behind it. */
+let setArena: (scratch: ScratchArena, arena: Arena) => void;
+
+/**
+ * What {@linkcode BumpAlloc} and {@linkcode BumpScope} have in common: the methods that allocate. It
+ * cannot be constructed; make a `BumpAlloc`.
+ *
+ * | operation | cost |
+ * |---|---|
+ * | `alloc`, `tryAlloc`, `view` | that of `new Uint8Array(buffer, offset, length)` |
+ * | `offset`, `mark`, `rewind` | a few instructions (`deno task bench:allocation`) |
+ * | `allocZeroed` | `alloc`, and clearing what was used before |
+ * | `realloc` | `alloc` when in place, else a copy |
+ *
+ * @example For a function that takes any allocator or scope
+ * ```ts
+ * import { BumpAlloc, ScratchArena } from "@bump/alloc";
+ * import { assert } from "@std/assert";
+ *
+ * using scratch = new BumpAlloc();
+ * using scope = scratch.scope();
+ * assert(scratch instanceof ScratchArena && scope instanceof ScratchArena);
+ * ```
+ */
+export abstract class ScratchArena implements Scratch {
+  #arena: Arena;
+
+  /** Throws a `TypeError`: make a `BumpAlloc`, or open a scope of one. */
+  protected constructor(key: object, arena: object) {
+    if (key !== ARENA_KEY) throw new TypeError("Cannot construct this: make a BumpAlloc, or open a scope of one");
+    this.#arena = arena as Arena;
+  }
+
+  /**
+   * Allocates `byteLength` uninitialised bytes at an address that is a multiple of `align`.
+   *
+   * The bytes are whatever was there before, as with `Buffer.allocUnsafe`. A size of 0 gives an
+   * empty view with a valid address (aligned up to 4096) and takes no space.
+   *
+   * @param byteLength Bytes, a safe integer from 0 on.
+   * @param align Bytes, a power of two up to the capacity; default 8.
+   * @throws {OutOfMemoryError} The region has not that many bytes left; nothing has moved.
+   *
+   * @example Scratch memory for a block
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const bytes = scratch.alloc(1024, 64);
+   * assertEquals(bytes.length, 1024);
+   * assertEquals(scratch.addressOf(bytes) % 64n, 0n);
+   * ```
+   */
+  alloc(byteLength: number, align?: number): Uint8Array<ArrayBuffer> {
+    const arena = this.#arena;
+    const start = arena.take(byteLength, align, methods.alloc);
+    return new OwnUint8Array(arena.buffer, start, byteLength);
+  }
+
+  /**
+   * Allocates `byteLength` zero bytes. Fresh pages are known to be zero, so only bytes that were used before
+   * are cleared.
+   *
+   * @example A table that starts empty
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assert } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * scratch.alloc(256).fill(1);
+   * scratch.reset();
+   * assert(scratch.allocZeroed(256).every((byte) => byte === 0));
+   * ```
+   */
+  allocZeroed(byteLength: number, align?: number): Uint8Array<ArrayBuffer> {
+    const arena = this.#arena;
+    const start = arena.take(byteLength, align, methods.allocZeroed);
+    arena.clear(start, byteLength);
+    return new OwnUint8Array(arena.buffer, start, byteLength);
+  }
+
+  /**
+   * As {@linkcode ScratchArena.alloc}, but gives `null` when the region is full.
+   *
+   * @example Fall back to the garbage-collected heap
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = BumpAlloc.withSize(65536);
+   * const bytes = scratch.tryAlloc(1 << 20) ?? new Uint8Array(1 << 20);
+   * assertEquals(bytes.length, 1 << 20);
+   * assertEquals(scratch.used, 0);
+   * ```
+   */
+  tryAlloc(byteLength: number, align?: number): Uint8Array<ArrayBuffer> | null {
+    const arena = this.#arena;
+    const start = arena.tryTake(byteLength, align, methods.tryAlloc);
+    return start < 0 ? null : new OwnUint8Array(arena.buffer, start, byteLength);
+  }
+
+  /**
+   * Allocates a typed array of `length` uninitialised elements. What the constructor of a class of your own throws reaches
+   * you, and its memory stays taken.
+   *
+   * @example Numbers for a computation
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const samples = scratch.allocArray(Float64Array, 1000);
+   * samples.fill(0.5);
+   * assertEquals(samples.byteLength, 8000);
+   * ```
+   */
+  allocArray<T>(type: TypedArrayConstructor<T>, length: number): T {
+    return allocArray(this.#arena, type, length, methods.allocArray);
+  }
+
+  /**
+   * Allocates `byteLength` uninitialised bytes as a `DataView`: for structs.
+   *
+   * @example A C struct { int32_t x; double y; }
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const point = scratch.allocView(16);
+   * point.setInt32(0, 7, true);
+   * point.setFloat64(8, 0.5, true);
+   * assertEquals(point.getInt32(0, true), 7);
+   * ```
+   */
+  allocView(byteLength: number, align?: number): DataView<ArrayBuffer> {
+    const arena = this.#arena;
+    const start = arena.take(byteLength, align, methods.allocView);
+    return new OwnDataView(arena.buffer, start, byteLength);
+  }
+
+  /**
+   * Copies a typed array or `DataView` into own memory: same type, same elements.
+   *
+   * @example Keep what a callback shows only for a moment
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const kept = scratch.copy(new Uint16Array([1, 2, 3]));
+   * assertEquals([...kept], [1, 2, 3]);
+   * assertEquals(scratch.owns(kept), true);
+   * ```
+   */
+  copy<T extends ArrayBufferView>(source: T): T {
+    return copy(this.#arena, source, methods.copy);
+  }
+
+  /**
+   * Gives `view` another length: in place when it is the last allocation or shrinks, else as a
+   * copy. The bytes that both have stay; further ones are uninitialised. The old view must not be used
+   * any more. A view of an outer scope is copied; one of another allocator is a `TypeError`.
+   *
+   * @example Grow a buffer while it fills
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * let line = scratch.alloc(16);
+   * line.set([72, 105]);
+   * line = scratch.realloc(line, 4096);
+   * assertEquals([...line.subarray(0, 2)], [72, 105]);
+   * assertEquals(scratch.used, 4096); // grown in place
+   * ```
+   */
+  realloc<T extends AnyArray>(array: T, length: number): T {
+    return realloc(this.#arena, array, length, methods.realloc);
+  }
+
+  /**
+   * Does nothing, as in every bump allocator: memory comes back when the scope ends, or at `reset`. So that
+   * code which frees what it allocated can be given any {@linkcode Scratch}.
+   *
+   * @example For code that frees what it allocated
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const bytes = scratch.alloc(16);
+   * scratch.free(bytes);
+   * assertEquals([bytes.length, scratch.used], [16, 16]);
+   * ```
+   */
+  free(view: ArrayBufferView): void {
+    checkView(view, methods.free);
+  }
+
+  /**
+   * As {@linkcode ScratchArena.alloc}, but gives the offset from the region's address and makes no view:
+   * for those who keep their data at offsets of one array or pass addresses to native code.
+   *
+   * @example Make the view later, or elsewhere
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const offset = scratch.offset(64);
+   * const bytes = scratch.view(offset, 64);
+   * assertEquals(scratch.addressOf(bytes), scratch.address + BigInt(offset));
+   * ```
+   */
+  offset(byteLength: number, align?: number): number {
+    const arena = this.#arena;
+    const start = arena.take(byteLength, align, methods.offset);
+    return arena.base + start;
+  }
+
+  /**
+   * A view of `byteLength` bytes at `offset` from the region's address. They must have been allocated; in a
+   * shared region by anyone.
+   *
+   * @throws {RangeError} Some of the bytes were never allocated.
+   *
+   * @example Data at offsets
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const offset = scratch.offset(4);
+   * scratch.view(offset, 4).set([1, 2, 3, 4]);
+   * assertEquals([...scratch.view(offset + 1, 2)], [2, 3]);
+   * ```
+   */
+  view(offset: number, byteLength: number): Uint8Array<ArrayBuffer> {
+    const arena = this.#arena;
+    if (typeof offset === "number" && typeof byteLength === "number" && arena.bytes.length > 0) {
+      const start = offset - arena.base;
+      if (
+        (start | 0) === start && start >= 0 && (byteLength | 0) === byteLength && byteLength >= 0 &&
+        start + byteLength <= arena.cursor
+      ) {
+        return new OwnUint8Array(arena.buffer, start, byteLength);
+      }
+    }
+    const place = arena.viewElsewhere(offset, byteLength, methods.view);
+    return new OwnUint8Array(place.buffer, place.start, byteLength);
+  }
+
+  /**
+   * The position of the cursor, for {@linkcode ScratchArena.rewind}.
+   *
+   * @example The sharp tool: take memory back without detaching
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const mark = scratch.mark();
+   * scratch.alloc(4096);
+   * scratch.rewind(mark);
+   * assertEquals(scratch.used, 0);
+   * ```
+   */
+  mark(): Mark {
+    const arena = this.#arena;
+    if (arena.bytes.length === 0) arena.checkMarkable(methods.mark);
+    return new CursorMark(this, arena.life, arena.top = arena.position);
+  }
+
+  /**
+   * Takes back everything that was allocated since `mark`. Unchecked: views from after the mark
+   * stay usable and then alias new allocations. Prefer {@linkcode BumpScope}.
+   *
+   * @throws {TypeError} The mark is not one of this allocator or scope.
+   * @throws {RangeError} The mark lies above the cursor.
+   *
+   * @example A temporary for each turn of a loop
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const mark = scratch.mark();
+   * let sum = 0;
+   * for (let i = 0; i < 100; i++) {
+   *   const row = scratch.allocArray(Float64Array, 1000);
+   *   row.fill(i);
+   *   sum += row[999];
+   *   scratch.rewind(mark);
+   * }
+   * assertEquals([sum, scratch.used], [4950, 0]);
+   * ```
+   */
+  rewind(mark: Mark): void {
+    // No instanceof: it would cost as much as the rest. The owner is as good a proof.
+    const { owner, life, offset } = (mark ?? NO_MARK) as CursorMark;
+    const arena = this.#arena;
+    if (owner === this && life === arena.life && offset <= arena.top && !arena.hold.poison) {
+      const start = offset - arena.base;
+      const { cursor } = arena;
+      if (start >= arena.floor && start <= cursor && arena.bytes.length > 0) {
+        if (cursor > arena.high) arena.high = cursor;
+        arena.cursor = start;
+        arena.top = offset;
+        return;
+      }
+    }
+    // Not the mark itself: as long as no call takes it, V8 makes no object of it.
+    this.#rewindFar(owner, life, offset);
+  }
+
+  /** To another window, or with poison. */
+  #rewindFar(owner: unknown, life: number, offset: number): void {
+    const arena = this.#arena;
+    arena.checkOpen(methods.rewind);
+    if (owner !== this) throw cannot(TypeError, methods.rewind, "the mark is not one of this allocator or scope");
+    if (life !== arena.life) throw cannot(RangeError, methods.rewind, "the mark is from before a reset");
+    if (offset > arena.top || offset > arena.position) {
+      throw cannot(RangeError, methods.rewind, "the mark is above the cursor; a rewind went below it before");
+    }
+    arena.rewindTo(offset, methods.rewind);
+  }
+
+  /**
+   * Whether `view` shows memory of this allocator, or of this scope, that was not taken back. Memory that
+   * `rewind` took back still counts: its views are alive.
+   *
+   * @example Tell scratch memory from other memory
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const bytes = scratch.alloc(8);
+   * assertEquals(scratch.owns(bytes), true);
+   * assertEquals(scratch.owns(new Uint8Array(8)), false);
+   * scratch.reset();
+   * assertEquals(scratch.owns(bytes), false);
+   * ```
+   */
+  owns(view: ArrayBufferView): boolean {
+    checkView(view, methods.owns);
+    const arena = this.#arena;
+    const { buffer } = view;
+    if (arena.closed || (buffer instanceof ArrayBuffer && isDetached(buffer))) return false;
+    return arena.baseOf(buffer, view.byteOffset, arena.depth) >= 0;
+  }
+
+  /**
+   * The address of the first byte of `view`, by arithmetic, without a call (`deno task bench:ffi`). It believes the
+   * view's `byteOffset`: of a view where a program has redefined that property the address is wrong.
+   *
+   * @throws {TypeError} The view is not memory of this allocator.
+   *
+   * @example An address in a struct
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const text = scratch.cstring("hello");
+   * const struct = scratch.allocView(8);
+   * struct.setBigUint64(0, scratch.addressOf(text), true); // char*
+   * const pointer = Deno.UnsafePointer.create(struct.getBigUint64(0, true))!;
+   * assertEquals(Deno.UnsafePointerView.getCString(pointer), "hello");
+   * ```
+   */
+  addressOf(view: ArrayBufferView): bigint {
+    return toBigInt(this.#addressOf(view, methods.addressOf));
+  }
+
+  /**
+   * A pointer to the first byte of `view`, for FFI calls that take a `"pointer"`.
+   *
+   * @throws {TypeError} The view is not memory of this allocator.
+   *
+   * @example What an FFI call takes
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const pointer = scratch.pointerOf(scratch.cstring("hello"));
+   * assertEquals(new Deno.UnsafePointerView(pointer).getCString(), "hello");
+   * ```
+   */
+  pointerOf(view: ArrayBufferView): Deno.PointerObject {
+    const address = this.#addressOf(view, methods.pointerOf);
+    return this.#arena.hold.pointer(address);
+  }
+
+  #addressOf(view: ArrayBufferView, what: What): number {
+    const arena = this.#arena;
+    if (view?.buffer === arena.buffer && arena.bytes.length > 0 && ArrayBuffer.isView(view)) {
+      return arena.hold.address + arena.base + view.byteOffset;
+    }
+    arena.checkOpen(what);
+    const { buffer, start } = placeOf(view, what);
+    const base = arena.baseOf(buffer, start, 0);
+    if (base < 0) throw cannot(TypeError, what, "the view is not memory of this allocator (or was taken back)");
+    return arena.hold.address + base + start;
+  }
+
+  /**
+   * Writes `text` as a C string: UTF-8 and a NUL, at any address. The view includes the NUL.
+   *
+   * Lone surrogates become U+FFFD. An empty text gives one NUL: a valid pointer, not NULL.
+   *
+   * @throws {TypeError} The text has a NUL inside: C would take it for the end.
+   *
+   * @example A call frame: what the call needs is gone when the block ends
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const name = scratch.cstring("na\u00efve");
+   * assertEquals([...name], [110, 97, 195, 175, 118, 101, 0]);
+   * ```
+   */
+  cstring(text: string): Uint8Array<ArrayBuffer> {
+    const arena = this.#arena;
+    const start = cstring(arena, text, methods.cstring);
+    return new OwnUint8Array(arena.buffer, start, arena.cursor - start);
+  }
+
+  /**
+   * Writes texts as C strings, and an array of their addresses with a NULL at the end: a `char**`.
+   *
+   * @throws {TypeError} A text has a NUL inside; nothing has changed.
+   *
+   * @example Arguments of a program
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const argv = scratch.cstringArray(["ls", "-l"]);
+   * assertEquals([argv.length, argv[2]], [3, 0n]);
+   * ```
+   */
+  cstringArray(texts: readonly string[]): BigUint64Array<ArrayBuffer> {
+    return cstringArray(this.#arena, texts, methods.cstringArray);
+  }
+
+  /**
+   * Memory for an out-parameter: eight zero bytes at a multiple of eight. Pass `view`, read `value`. Setting `value`
+   * before the call makes an in-out parameter.
+   *
+   * @example What `int frexp(double, int* exponent)` writes
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const exponent = scratch.out("i32");
+   * // library.symbols.frexp(8, exponent.view);
+   * assertEquals(exponent.value, 0);
+   * ```
+   */
+  out<T extends OutType>(type: T): Out<T> {
+    const arena = this.#arena;
+    checkOutType(type);
+    const start = arena.take(OUT_SIZE, undefined, methods.out);
+    return makeOut(type, arena.buffer, start) as unknown as Out<T>;
+  }
+
+  /**
+   * Opens a nested lifetime: a scope whose memory comes back when it ends. Until then this arena
+   * allocates nothing.
+   *
+   * @example A lifetime is a block
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * let leaked: Uint8Array;
+   * {
+   *   using scope = scratch.scope();
+   *   leaked = scope.alloc(100);
+   * }
+   * assertEquals(leaked.length, 0); // dead, not dangling
+   * assertEquals(scratch.used, 0);
+   * ```
+   */
+  scope(): BumpScope {
+    return new BumpScope(ARENA_KEY, this.#arena.open(methods.scope), this, false);
+  }
+
+  /**
+   * Opens a frame: a scope for calls that are many. Its views die a little later than its end: as long as they live they show
+   * what they held, and what is written through them reaches nobody.
+   *
+   * Called with a function it calls that with a frame, ends the frame however the function ends, and gives its result back.
+   *
+   * @example A call frame
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const length = scratch.frame((frame) => frame.cstring("hello").length);
+   * assertEquals([length, scratch.used], [6, 0]);
+   * ```
+   */
+  frame(): BumpScope;
+  /**
+   * Calls a function with a frame.
+   *
+   * @example The lifetime is the function
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const sum = scratch.frame((frame) => frame.copy(new Uint8Array([1, 2, 3])).reduce((a, b) => a + b));
+   * assertEquals(sum, 6);
+   * ```
+   */
+  frame<T>(fn: (frame: BumpScope) => T): T;
+  frame<T>(fn?: (frame: BumpScope) => T): BumpScope | T {
+    const frame = new BumpScope(ARENA_KEY, this.#arena.openFrame(methods.frame), this, true);
+    if (fn === undefined) return frame;
+    try {
+      const result = fn(frame);
+      if (typeof (result as PromiseLike<unknown> | null)?.then !== "function") return result;
+    } finally {
+      frame.end();
+    }
+    throw cannot(
+      TypeError,
+      methods.frame,
+      "the function returned a promise, and the frame ends before it settles. Use scope() with `await using`, and pin()",
+    );
+  }
+
+  /**
+   * Keeps the memory in use until `promise` settles: for I/O or a nonblocking FFI call that works on it.
+   * `await using` waits for it; a synchronous end throws a `PinnedError` and changes nothing.
+   *
+   * Without a pin nothing notices that such work still runs: when the memory ends it goes on at the same address, where
+   * others' bytes are then, or after `close` nothing at all, which ends the process. `rewind` heeds no pin.
+   *
+   * @returns The same promise.
+   *
+   * @example Write a file from scratch memory
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   *
+   * await using scratch = new BumpAlloc();
+   * const bytes = scratch.alloc(5);
+   * new TextEncoder().encodeInto("hello", bytes);
+   * await scratch.pin(crypto.subtle.digest("SHA-256", bytes));
+   * ```
+   */
+  pin<T>(promise: Promise<T>): Promise<T> {
+    const arena = this.#arena;
+    arena.checkOpen(methods.pin);
+    if (typeof promise?.then !== "function") throw cannot(TypeError, methods.pin, "a promise is needed");
+    arena.pin(promise, this);
+    return promise;
+  }
+
+  /**
+   * Bytes that are taken: allocations and their padding, native callers and, in a shared region, all others.
+   *
+   * @example Padding counts
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * scratch.alloc(1);
+   * scratch.alloc(8); // begins at a multiple of 8
+   * assertEquals(scratch.used, 16);
+   * ```
+   */
+  get used(): number {
+    return this.#arena.used;
+  }
+
+  static {
+    arenaOf = (scratch) => scratch.#arena;
+    setArena = (scratch, arena) => scratch.#arena = arena;
+  }
+}
+
+/** The public methods: errors have their words, and begin at their caller's line. */
+const methods = ScratchArena.prototype;
+
+/**
+ * A nested lifetime, from {@linkcode BumpAlloc.scope} or {@linkcode BumpScope.scope}.
+ *
+ * @example Scopes in a scope
+ * ```ts
+ * import { BumpAlloc, type BumpScope } from "@bump/alloc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * // Each row is forgotten before the next.
+ * function sum(outer: BumpScope, rows: number): number {
+ *   let total = 0;
+ *   for (let i = 1; i <= rows; i++) {
+ *     using inner = outer.scope();
+ *     total += inner.copy(new Uint8Array([i, i])).reduce((a, b) => a + b);
+ *   }
+ *   return total;
+ * }
+ *
+ * using scratch = new BumpAlloc();
+ * using scope = scratch.scope();
+ * assertEquals(sum(scope, 3), 12);
+ * ```
+ */
+export class BumpScope extends ScratchArena implements Disposable, AsyncDisposable {
+  /** The scope keeps what it was opened from, and so the allocator, from being collected. */
+  readonly #outer: ScratchArena;
+  readonly #isFrame: boolean;
+
+  /** Throws a `TypeError`: open a scope with `scope()`. */
+  constructor(key: object, arena: object, outer: ScratchArena, isFrame: boolean) {
+    super(key, arena);
+    this.#outer = outer;
+    this.#isFrame = isFrame;
+  }
+
+  /**
+   * Takes the scope's memory back; every view of it has length 0 from then on. Ending a scope twice
+   * is fine.
+   *
+   * @throws {ScopeError} A scope inside this one is open.
+   * @throws {PinnedError} A pinned promise is still using the memory.
+   *
+   * @example Where `using` does not fit
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const scope = scratch.scope();
+   * const bytes = scope.alloc(10);
+   * scope.end();
+   * assertEquals(bytes.length, 0);
+   * ```
+   */
+  end(): void {
+    const arena = arenaOf(this);
+    if (arena.closed) return;
+    if (this.#isFrame) arena.endFrame(END);
+    else arena.end(END);
+    setArena(this, ENDED_SCOPE);
+  }
+
+  /** Ends the scope: for `using`. */
+  [Symbol.dispose](): void {
+    this.end();
+  }
+
+  /** Waits for pinned promises, then ends the scope: for `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await arenaOf(this).settlePins();
+    this.end();
+  }
+}
+
+/** What ending a scope is called. */
+const END = "end the scope";
+
+/** A position with its owner, so that no other arena can be rewound with it. */
+class CursorMark implements Mark {
+  readonly owner: ScratchArena;
+  readonly life: number;
+  readonly offset: number;
+
+  constructor(owner: ScratchArena, life: number, offset: number) {
+    this.owner = owner;
+    this.life = life;
+    this.offset = offset;
+  }
+}
+
+/** What a missing mark is read as. */
+const NO_MARK = {};
+
+const doubleCell = new Float64Array(1);
+const bitsOfDouble = new OwnBigUint64Array(doubleCell.buffer);
+
+/**
+ * An address as a bigint. BigInt(number) is a call of the runtime; this is a store and a load: 2^52 plus an integer
+ * below it is a double whose lower 52 bits are that integer. User space ends far below, at 2^47 or 2^48.
+ */
+function toBigInt(address: number): bigint {
+  doubleCell[0] = 2 ** 52 + address;
+  return BigInt.asUintN(52, bitsOfDouble[0]);
+}
