@@ -260,8 +260,10 @@ static int prepare(region_t *region, uint64_t start, uint64_t end) {
 }
 
 /* Takes a block of at least one byte, of which the first `before` lie in front of the aligned address. NULL when full;
- * else bytes of it from *fresh on were never used. */
-static unsigned char *take(region_t *region, size_t size, size_t align, size_t before, unsigned char **fresh) {
+ * else bytes of it from *fresh on were never used, and *padding bytes lie between the cursor and the block. */
+static unsigned char *take(
+  region_t *region, size_t size, size_t align, size_t before, unsigned char **fresh, uint64_t *padding
+) {
   uint64_t start, end;
   unsigned char *base = region->at.base;
   uint64_t cursor = get(&region->cursor);
@@ -274,22 +276,25 @@ static unsigned char *take(region_t *region, size_t size, size_t align, size_t b
   uint64_t high = get(&region->high);
   if (high < end) high = raise_to(&region->high, offset_min(offset_round_up(end, HIGH_STEP), region->at.capacity));
   *fresh = base + offset_max(start, offset_min(high, end));
+  *padding = start - cursor;
   return base + start;
 }
 
 void *bump_alloc(bump_t *bump, size_t size, size_t align) {
   unsigned char *fresh;
+  uint64_t padding;
   region_t *region = region_of(bump);
   if (region == NULL || !offset_is_power_of_two(align)) return NULL;
-  return size == 0 ? empty_block(region, align) : take(region, size, align, 0, &fresh);
+  return size == 0 ? empty_block(region, align) : take(region, size, align, 0, &fresh, &padding);
 }
 
 void *bump_alloc_zeroed(bump_t *bump, size_t size, size_t align) {
   unsigned char *fresh;
+  uint64_t padding;
   region_t *region = region_of(bump);
   if (region == NULL || !offset_is_power_of_two(align)) return NULL;
   if (size == 0) return empty_block(region, align);
-  unsigned char *block = take(region, size, align, 0, &fresh);
+  unsigned char *block = take(region, size, align, 0, &fresh, &padding);
   if (block != NULL && fresh != block) os_clear(block, (size_t)(fresh - block));
   return block;
 }

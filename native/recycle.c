@@ -220,44 +220,48 @@ static void recycle_give_back(region_t *region) {
 
 /* ---- blocks with a header ----------------------------------------------- */
 
-/* The 8 bytes in front of a live block: its size in units << CHECK_BITS | a check, so that memory which is no live block of
- * this epoch is told from one that is. Those of a freed block are zero. */
+/* The 8 bytes in front of a live block: its size in units, the bytes that were left out in front of it when it was taken at
+ * the cursor, and a check, so that memory which is no live block of this epoch is told from one that is. Those of a freed
+ * block are zero. */
 #define HEADER ((uint64_t)sizeof(uint64_t))
 #define CHECK_BITS 20
+#define PADDING_BITS 4
 
-HOT uint64_t header_for(const unsigned char *block, uint64_t units, uint32_t epoch) {
-  const uint64_t mixed = (uint64_t)(uintptr_t)block ^ (units << 32 | units >> 32) ^ (uint64_t)epoch << 32;
-  return units << CHECK_BITS | (mixed * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - CHECK_BITS);
+HOT uint64_t header_for(const unsigned char *block, uint64_t units, uint64_t padding, uint32_t epoch) {
+  const uint64_t says = units << PADDING_BITS | padding;
+  const uint64_t mixed = (uint64_t)(uintptr_t)block ^ (says << 32 | says >> 32) ^ (uint64_t)epoch << 32;
+  return says << CHECK_BITS | (mixed * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - CHECK_BITS);
 }
 
 HOT uint64_t *header_of(unsigned char *block) { return (uint64_t *)(void *)(block - HEADER); }
 
-HOT void *finish(unsigned char *block, uint64_t units, uint32_t epoch) {
-  *header_of(block) = header_for(block, units, epoch);
+HOT void *finish(unsigned char *block, uint64_t units, uint64_t padding, uint32_t epoch) {
+  *header_of(block) = header_for(block, units, padding, epoch);
   return block;
 }
 
 /* A live block, as its header says. */
 typedef struct {
   uint64_t units; /* 0: it is none of this region's */
-  uint64_t end;   /* offset */
+  uint64_t padding, end; /* offset of the byte behind it */
   uint32_t epoch;
 } headed_t;
 
 /* Nothing is read before it is known to be taken bytes. */
 HOT headed_t headed_at(region_t *region, unsigned char *block, uint64_t *cursor) {
-  const headed_t none = {0, 0, 0};
+  const headed_t none = {0, 0, 0, 0};
   if (region == NULL) return none;
   const uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)region->at.base); /* huge when below the region */
   *cursor = get(&region->cursor);
   if (offset < RECYCLE_UNIT || offset > *cursor || offset % RECYCLE_UNIT != 0) return none;
-  const uint64_t header = *header_of(block), units = header >> CHECK_BITS, end = offset - HEADER + units * RECYCLE_UNIT;
+  const uint64_t header = *header_of(block), units = header >> (CHECK_BITS + PADDING_BITS);
+  const uint64_t padding = header >> CHECK_BITS & (RECYCLE_UNIT - 1), end = offset - HEADER + units * RECYCLE_UNIT;
   const uint32_t epoch = epoch_of(region);
-  if (units == 0 || end > *cursor || header != header_for(block, units, epoch)) return none;
-  return (headed_t){units, end, epoch};
+  if (units == 0 || end > *cursor || header != header_for(block, units, padding, epoch)) return none;
+  return (headed_t){units, padding, end, epoch};
 }
 
-#define SIZE_LIMIT (UINT64_C(1) << 47) /* no system has that many addresses */
+#define SIZE_LIMIT (UINT64_C(1) << 43) /* 8 TiB: what a header has room for */
 
 /* For a block of `size` bytes: room for the header, and for both links when it is freed. */
 HOT uint64_t least_units(size_t size) { return (offset_max(size, 2 * HEADER) + HEADER + RECYCLE_UNIT - 1) / RECYCLE_UNIT; }
@@ -274,12 +278,13 @@ HOT unsigned class_for(uint64_t *units) {
 }
 
 COLD void *headed_bump(region_t *region, size_t size, uint64_t units, unsigned char **fresh) {
-  unsigned char *start = take(region, units * RECYCLE_UNIT, RECYCLE_UNIT, HEADER, fresh);
+  uint64_t padding;
+  unsigned char *start = take(region, units * RECYCLE_UNIT, RECYCLE_UNIT, HEADER, fresh, &padding);
   if (start == NULL) { /* there may be room for what was asked for */
     units = least_units(size);
-    start = take(region, units * RECYCLE_UNIT, RECYCLE_UNIT, HEADER, fresh);
+    start = take(region, units * RECYCLE_UNIT, RECYCLE_UNIT, HEADER, fresh, &padding);
   }
-  return start == NULL ? NULL : finish(start + HEADER, units, epoch_of(region));
+  return start == NULL ? NULL : finish(start + HEADER, units, padding, epoch_of(region));
 }
 
 /* A freed block of the class. NULL when there is none. */
@@ -288,7 +293,7 @@ HOT void *headed_again(region_t *region, uint64_t units, unsigned class) {
   unsigned char *block = serve(region, &region->recycle->lists[RECYCLE_SMALL + class]);
   if (block == NULL) return NULL;
   if (units >= LARGE_UNITS) no_longer_idle(region, *idle_in(block));
-  return finish(block, units, epoch_of(region));
+  return finish(block, units, 0, epoch_of(region));
 }
 
 /* *fresh: bytes from there on are zero. NULL when the region is full. */
@@ -320,7 +325,7 @@ static void headed_free(bump_t *bump, void *block) {
   if (freed.units == 0) return;
   *header_of(block) = 0; /* before another thread can take it */
   const uint64_t size = freed.units * RECYCLE_UNIT;
-  if (freed.end == cursor && move_cursor(region, cursor, cursor - size)) return;
+  if (freed.end == cursor && move_cursor(region, cursor, cursor - size - freed.padding)) return;
   const unsigned class =
     freed.units <= RECYCLE_SMALL_UNITS ? recycle_small_class[freed.units] : recycle_class(freed.units);
   _Atomic uint64_t *list = &region->recycle->lists[RECYCLE_SMALL + class];
@@ -345,10 +350,10 @@ static void *headed_resize(bump_t *bump, void *block, size_t size) {
   if (moved == NULL) {
     const uint64_t least = least_units(size);
     if (resize_last(region, header_of(block), old.units * RECYCLE_UNIT, units * RECYCLE_UNIT)) {
-      return finish(block, units, old.epoch);
+      return finish(block, units, old.padding, old.epoch);
     }
     if (resize_last(region, header_of(block), old.units * RECYCLE_UNIT, least * RECYCLE_UNIT)) {
-      return finish(block, least, old.epoch);
+      return finish(block, least, old.padding, old.epoch);
     }
     moved = headed_bump(region, size, units, &fresh);
     if (moved == NULL) return units < old.units ? block : NULL;
@@ -377,8 +382,9 @@ HOT void *bare_alloc(bump_t *bump, size_t size) {
   region_t *region = region_of(bump);
   if (region == NULL) return NULL;
   const unsigned class = bare_class(size);
+  uint64_t padding;
   unsigned char *fresh, *block = serve(region, &region->recycle->lists[class]);
-  return block != NULL ? block : take(region, bare_bytes(class), RECYCLE_UNIT, 0, &fresh);
+  return block != NULL ? block : take(region, bare_bytes(class), RECYCLE_UNIT, 0, &fresh, &padding);
 }
 
 HOT void bare_free(bump_t *bump, void *block, size_t size) {
@@ -398,10 +404,11 @@ static void *bare_resize(bump_t *bump, void *block, size_t old_size, size_t size
   region_t *region = region_of(bump);
   const unsigned old = bare_class(old_size), class = bare_class(size);
   if (class == old || region == NULL) return class == old ? block : NULL;
+  uint64_t padding;
   unsigned char *fresh, *moved = serve(region, &region->recycle->lists[class]);
   if (moved == NULL) {
     if (resize_last(region, block, bare_bytes(old), bare_bytes(class))) return block;
-    moved = take(region, bare_bytes(class), RECYCLE_UNIT, 0, &fresh);
+    moved = take(region, bare_bytes(class), RECYCLE_UNIT, 0, &fresh, &padding);
     if (moved == NULL) return class < old ? block : NULL;
   }
   os_copy(moved, block, offset_min(bare_bytes(class), bare_bytes(old)));
