@@ -65,11 +65,16 @@ static unsigned char *numbered(region_t *region, uint64_t number) {
   return valid ? region->at.base + (number - 1) * RECYCLE_UNIT : NULL;
 }
 
+HOT bool is_used(region_t *region) { return atomic_load_explicit(&region->recycle->used, memory_order_relaxed) != 0; }
+
+static void note_use(region_t *region) {
+  if (!is_used(region)) atomic_store(&region->recycle->used, 1);
+}
+
 /* Lists a chain of blocks that were freed in this epoch. */
 COLD void push(region_t *region, _Atomic uint64_t *list, unsigned char *first, uint64_t length, uint32_t epoch) {
   const unsigned bits = number_bits(region);
-  /* First `used`, then the epoch: a reset does it the other way round, so that one of the two sees the other. */
-  if (atomic_load_explicit(&region->recycle->used, memory_order_relaxed) == 0) atomic_store(&region->recycle->used, 1);
+  note_use(region); /* and then it reads the epoch: a reset does it the other way round, so that one of the two sees the other */
   uint64_t word = get(list);
   do {
     if (atomic_load(&region->recycle->epoch) != epoch) return;
@@ -119,6 +124,7 @@ HOT uint32_t own_length(recycle_own_t *own) { return atomic_load_explicit(&own->
 
 COLD void give_other(region_t *region, _Atomic uint64_t *list, recycle_own_t *own, unsigned char *block, uint32_t epoch) {
   *next_in(block) = NULL;
+  note_use(region);
   if (own == NULL) {
     push(region, list, block, 1, epoch);
     return;
@@ -157,6 +163,7 @@ COLD unsigned char *serve_other(region_t *region, _Atomic uint64_t *list, recycl
 
 /* A freed block of the class. NULL when there is none. */
 HOT unsigned char *serve(region_t *region, _Atomic uint64_t *list) {
+  if (!is_used(region)) return NULL;
   recycle_own_t *own = own_of(region, list);
   const uint32_t epoch = epoch_of(region);
   if (own != NULL && own_holds(own, epoch)) {

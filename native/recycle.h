@@ -34,7 +34,7 @@ typedef struct {
 typedef struct {
   _Atomic uint64_t owner;                /* the thread that has chains of its own, 0: none yet */
   _Atomic uint32_t epoch;                /* resets so far */
-  _Atomic uint32_t used;                 /* 0: nothing was listed in this epoch */
+  _Atomic uint32_t used;                 /* 0: nothing was freed in this epoch but last blocks */
   _Atomic uint64_t idle;                 /* bytes of the listed large blocks that still have their pages */
   recycle_own_t own[RECYCLE_OWN];        /* small blocks without a header first, then those with one */
   _Atomic uint64_t lists[RECYCLE_LISTS]; /* everyone's: small blocks without a header, then all classes with one */
