@@ -144,6 +144,22 @@ interface Documented {
   readonly declarations: readonly { readonly declarationKind: string }[];
 }
 
+/** A part of a symbol that has documentation. */
+interface Member {
+  readonly name?: string;
+  readonly functionDef?: { readonly hasBody?: boolean };
+}
+
+/**
+ * Whether declarations do not have this part: a method whose name is computed, for `console.log`, and the one of several
+ * signatures that has the body.
+ */
+function isUndeclared(member: Member, all: unknown): boolean {
+  if (member.name?.startsWith("[Symbol.for(")) return true;
+  const others = Array.isArray(all) ? (all as Member[]).filter(({ name }) => name === member.name) : [];
+  return member.functionDef?.hasBody === true && others.some(({ functionDef }) => !functionDef?.hasBody);
+}
+
 /** The documentation of each exported symbol and its members, by their names. */
 async function documentation(path: string): Promise<Record<string, string[]>> {
   const { nodes } = JSON.parse(await deno("doc", "--json", path));
@@ -152,9 +168,8 @@ async function documentation(path: string): Promise<Record<string, string[]>> {
   for (const symbol of symbols) {
     if (symbol.declarations[0].declarationKind !== "export") continue;
     const texts: string[] = found[symbol.name] = [];
-    JSON.stringify(symbol, (_key, value) => {
-      // Declarations have no methods whose name is computed: those that `console.log` calls.
-      if (value?.jsDoc && !value.name?.startsWith("[Symbol.for(")) {
+    JSON.stringify(symbol, function (this: unknown, _key, value) {
+      if (value?.jsDoc && !isUndeclared(value, this)) {
         texts.push(`${value.name ?? ""}: ${JSON.stringify(value.jsDoc)}`);
       }
       return value;
