@@ -44,7 +44,7 @@ export class Arena {
   high = 0;
   /** Bytes behind the cursor that a block has which is too large for positions in a window. */
   beyond = 0;
-  /** Offset of the latest mark: marks above it are void. */
+  /** Offset of the latest mark: marks above it are void. Below 0 when there is none. */
   top = 0;
   /** Which life of this object a mark is of: it changes at `reset`, and for each scope. */
   life = 0;
@@ -113,7 +113,7 @@ export class Arena {
     if (align === undefined) align = DEFAULT_ALIGN;
     else checkAlign(align, this.hold.capacity, what);
     if (byteLength === 0) return this.#takeNothing(align);
-    if (this.ended && this.position === this.start && !this.#hasRoom(byteLength, align)) this.#startOver();
+    if (this.#isEmpty && !this.#hasRoom(byteLength, align)) this.#startOver();
     const start = this.#place(byteLength, align, this.position);
     if (start < 0) {
       if (typeof what === "function" && what.name === "tryAlloc") return -1;
@@ -384,7 +384,7 @@ export class Arena {
     const child = this.#spare ??= new Arena("scope", this.hold, this);
     child.life = lives = (lives + 1) | 0;
     child.start = this.position;
-    child.top = 0;
+    child.top = -1;
     child.#leave(child.start);
     this.child = child;
     this.bytes = NO_BYTES;
@@ -397,6 +397,7 @@ export class Arena {
     if (spare === null || !spare.ended || this.child !== null || spare.bytes.length === 0) return this.open(what);
     spare.life = lives = (lives + 1) | 0;
     spare.start = spare.base + spare.cursor;
+    spare.top = -1;
     this.child = spare;
     return spare;
   }
@@ -443,10 +444,19 @@ export class Arena {
     this.#unlock();
   }
 
-  /** A frame in which nothing is allocated yet goes back to where the first one began. */
+  /** Nothing is allocated here yet, and there is no mark. */
+  get #isEmpty(): boolean {
+    return this.top < 0 && this.position === this.start;
+  }
+
+  /** Where nothing is allocated yet, here and in the scopes around, frames go back to where the first one began. */
   #startOver(): void {
-    this.#detach();
-    this.start = this.parent!.position;
+    const { parent } = this;
+    if (parent === null || !this.#isEmpty) return;
+    parent.#startOver();
+    if (this.ended) this.#detach();
+    if (this.start === parent.position) return;
+    this.start = parent.position;
     this.#leave(this.start);
   }
 

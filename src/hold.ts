@@ -2,7 +2,8 @@ import { canMarkUntransferable, detach, isDetached, markUntransferable } from ".
 import { type Chunk, Chunks, type ChunkSource } from "./chunks.ts";
 import { CommitError, describeSystemError, ReserveError, SharedError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
-import { type BumpLibrary, library } from "./native/library.ts";
+import { checkAliases } from "./native/alias.ts";
+import { type BumpLibrary, library, permitted } from "./native/library.ts";
 import { BumpCode, HUGE_PAGES } from "./native/symbols.ts";
 import { small, windowStep } from "./offsets.ts";
 import { type WindowMaker, Windows } from "./windows.ts";
@@ -172,9 +173,15 @@ export class Hold implements ChunkSource, WindowMaker {
   }
 
   makeWindow(base: number, byteLength: number): ArrayBuffer {
-    const buffer = Deno.UnsafePointerView.getArrayBuffer(this.#base, byteLength, base) as ArrayBuffer;
+    const buffer = this.#show(base, byteLength);
+    if (!isChecked) checkAliases(buffer, this.address + base);
+    isChecked = true;
     if (!this.transferable) markUntransferable(buffer);
     return buffer;
+  }
+
+  #show(base: number, byteLength: number): ArrayBuffer {
+    return permitted(() => Deno.UnsafePointerView.getArrayBuffer(this.#base, byteLength, base) as ArrayBuffer);
   }
 
   lose(base: number, end: number): void {
@@ -215,7 +222,7 @@ export class Hold implements ChunkSource, WindowMaker {
   /** The bytes must be committed. */
   #fill(from: number, to: number, value: number): void {
     if (to <= from) return;
-    const bytes = Deno.UnsafePointerView.getArrayBuffer(this.#base, to - from, from) as ArrayBuffer;
+    const bytes = this.#show(from, to - from);
     new Uint8Array(bytes).fill(value);
     detach(bytes);
   }
@@ -383,6 +390,9 @@ export class Hold implements ChunkSource, WindowMaker {
     }
   }
 }
+
+/** Whether a window was seen to show native memory. */
+let isChecked = false;
 
 /** Throws unless the reason is that the program has given the permission for FFI up. */
 export function ignoreRevocation(error: unknown): void {

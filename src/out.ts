@@ -128,7 +128,7 @@ export interface OutViews {
 type Cell<T extends OutType> = OutViews[T] & { 0: number | bigint | undefined };
 
 function gone(what: string): ClosedError {
-  return new ClosedError(`${what} the out-parameter`, "scope or allocator that made it");
+  return new ClosedError(`${what} the out-parameter`, "memory of it", "was taken back, or transferred away");
 }
 
 function wrongValue(needed: string, value: unknown): TypeError {

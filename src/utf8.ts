@@ -73,7 +73,7 @@ export function writeLong(
 ): Uint8Array<ArrayBuffer> | null {
   const { length } = text;
   if (start + length + nul > limit || (nul === 1 && text.includes("\0"))) return null;
-  if (wide) return writeWide(text, buffer, start, limit, nul);
+  if (wide || !IS_READ_RIGHT) return writeWide(text, buffer, start, limit, nul);
   // One byte for each code unit: of ASCII the destination is the result, and one view is enough.
   const view = new Uint8Array(buffer, start, length + nul);
   const { read, written } = encoder.encodeInto(text, view);
@@ -119,7 +119,21 @@ export function utf8Length(text: string, from: number): number {
 
 const encoder = new TextEncoder();
 
+/** Before Deno 2.8 a compiled call says of a Latin-1 text that was cut off that as many code units were read as bytes written. */
+const [major, minor] = Deno.version.deno.split(".").map(Number);
+const IS_READ_RIGHT = major > 2 || minor >= 8;
+
 /** Writes what fits of `text` from code unit `from` on; how far it came. */
 export function encodeInto(text: string, from: number, bytes: Uint8Array): { read: number; written: number } {
-  return encoder.encodeInto(from === 0 ? text : text.substring(from), bytes);
+  const { read, written } = encoder.encodeInto(from === 0 ? text : text.substring(from), bytes);
+  return { read: IS_READ_RIGHT ? read : unitsIn(bytes, written), written };
+}
+
+/** Code units that so many bytes of UTF-8 are: one for each character, two for one of four bytes. */
+function unitsIn(bytes: Uint8Array, byteLength: number): number {
+  let units = 0;
+  for (let i = 0; i < byteLength; i++) {
+    if ((bytes[i] & 0xc0) !== 0x80) units += bytes[i] >= 0xf0 ? 2 : 1;
+  }
+  return units;
 }
