@@ -11,6 +11,9 @@ const { Uint8Array: OwnUint8Array } = globalThis;
 
 const DEFAULT_ALIGN = 8;
 
+/** Above every position: the slow path must see each rewind. */
+const NO_FLOOR = MAX_POSITION + 1;
+
 /** Stands for the bytes of an arena that the fast path may not serve. */
 const NO_BYTES = new OwnUint8Array(NO_WINDOW.buffer);
 
@@ -38,8 +41,11 @@ export class Arena {
   buffer: ArrayBuffer = NO_WINDOW.buffer;
   /** Offset of the window. */
   base = 0;
-  /** Where one's own bytes begin in the window: its first page may show others'. */
-  floor = 0;
+  /**
+   * The fast path rewinds to here or above: where one's own bytes begin in the window, whose first page may show others'.
+   * `NO_FLOOR` while the slow path must see each rewind.
+   */
+  floor = NO_FLOOR;
   /** Highest cursor in this window before it went back. */
   high = 0;
   /** Bytes behind the cursor that a block has which is too large for positions in a window. */
@@ -158,7 +164,7 @@ export class Arena {
   /** Lets the fast path in where it may serve. */
   #unlock(): void {
     const { hold, base, buffer } = this;
-    this.floor = Math.max(0, hold.chunks.startAt(this.position) - base);
+    this.floor = hold.poison || this.beyond > 0 ? NO_FLOOR : this.#lowest;
     const limit = Math.min(hold.chunks.endAt(this.position) - base, lengthOf(buffer), MAX_POSITION);
     if (limit <= 0 || this.beyond > 0 || hold.zero) {
       this.bytes = NO_BYTES;
@@ -171,6 +177,17 @@ export class Arena {
     this.bytes = this.#shown;
   }
 
+  /** Sends every request to the slow path. */
+  #lock(): void {
+    this.bytes = NO_BYTES;
+    this.floor = NO_FLOOR;
+  }
+
+  /** Position where one's own bytes begin in the window. */
+  get #lowest(): number {
+    return Math.max(0, this.hold.chunks.startAt(this.position) - this.base);
+  }
+
   /** Whether the current window has room for a block at the cursor. */
   #hasRoom(byteLength: number, align: number): boolean {
     const { position } = this;
@@ -180,7 +197,7 @@ export class Arena {
 
   /** Has no window: the next request opens one. The cursor is at an offset. */
   #leave(offset: number): void {
-    this.bytes = NO_BYTES;
+    this.#lock();
     this.buffer = NO_WINDOW.buffer;
     this.base = offset;
     this.cursor = this.beyond = this.high = 0;
@@ -276,7 +293,7 @@ export class Arena {
 
   /** Whether [start, end) of a buffer is the last block here. */
   isLast(buffer: ArrayBufferLike, start: number, end: number): boolean {
-    return buffer === this.buffer && end === this.cursor + this.beyond && end > start && start >= this.floor &&
+    return buffer === this.buffer && end === this.cursor + this.beyond && end > start && start >= this.#lowest &&
       this.base + start >= this.start;
   }
 
@@ -299,6 +316,7 @@ export class Arena {
       new OwnUint8Array(this.buffer, moved, kept).set(new OwnUint8Array(buffer, start, kept));
     }
     if (hold.zero) new OwnUint8Array(this.buffer, moved + kept, byteLength - kept).fill(0);
+    this.top = Math.min(this.top, this.position); // marks behind a block that was cut are void
     return moved;
   }
 
@@ -317,7 +335,7 @@ export class Arena {
       this.beyond = 0;
       return;
     }
-    if (offset < this.base + this.floor || lengthOf(this.buffer) === 0) {
+    if (offset < this.base + this.#lowest || lengthOf(this.buffer) === 0) {
       const window = this.windows.showing(offset, offset + 1);
       this.#leave(offset);
       if (window === NO_WINDOW) return;
@@ -352,7 +370,7 @@ export class Arena {
       const last = Math.max(offset + byteLength, first + 1);
       window = windows.showing(first, last);
       if (window === NO_WINDOW) {
-        if (this.isLost || windows.lost.length > 0) throw new DetachedError(what);
+        if (this.isLost || windows.hasLost) throw new DetachedError(what);
         window = windows.open(first, last, end, 0);
       }
     }
@@ -387,7 +405,7 @@ export class Arena {
     child.top = -1;
     child.#leave(child.start);
     this.child = child;
-    this.bytes = NO_BYTES;
+    this.#lock();
     return child;
   }
 
@@ -528,7 +546,7 @@ export class Arena {
     const { hold } = this;
     try {
       this.#reclaimAll();
-      if (hold.isShared) hold.chunks.giveBack(this.innermost.position);
+      if (hold.isShared) hold.giveBack(this.innermost.position);
     } catch (error) {
       ignoreRevocation(error); // nobody sees these bytes any more, poisoned or not
     }
@@ -545,9 +563,10 @@ export class Arena {
   }
 
   #reclaimAll(): void {
-    this.hold.reportLost(); // what receivers see is not poisoned
     this.innermost.#noteAll();
-    if (this.hold.poison) this.hold.fill(0, this.innermost.position, POISON);
+    if (!this.hold.poison) return;
+    this.hold.reportLost(); // what receivers see is not poisoned
+    this.hold.fill(0, this.innermost.position, POISON);
   }
 
   /** Who has a scope that is open has one that is closed from now on. */

@@ -229,6 +229,12 @@ export class Hold implements ChunkSource, WindowMaker {
 
   // ---- the end ---------------------------------------------------------------------------------
 
+  /** Gives what is above `position` back, as far as nobody took more since and nobody sees it. */
+  giveBack(position: number): void {
+    this.reportLost();
+    this.chunks.giveBack(position);
+  }
+
   /** Sees which windows were transferred away. */
   reportLost(): void {
     for (const level of this.#levels) level.reportLost();
@@ -236,9 +242,13 @@ export class Hold implements ChunkSource, WindowMaker {
 
   /** What `endAll` needs from the system, got before anything changes: other addresses, when receivers see these. */
   prepareEnd(): void {
-    const lost = this.#levels.flatMap((level) => level.lost);
-    if (lost.length === 0 && !this.#isLossy) return;
-    for (const { base, end } of lost) this.#keep(base, end);
+    let isLossy = this.#isLossy;
+    for (const level of this.#levels) {
+      if (!level.hasLost) continue;
+      isLossy = true;
+      for (const { base, end } of level.lost) this.#keep(base, end);
+    }
+    if (!isLossy) return;
     const code = this.#native.bump_prepare_reset(this.#control);
     if (code !== BumpCode.OK && code !== BumpCode.SHARED) throw new ReserveError(this.capacity, code);
   }
