@@ -64,6 +64,8 @@ interface Holder {
   readonly base: BumpAlloc;
   readonly levels: Level[];
   take: ((byteLength: number) => Deno.PointerValue) | null;
+  /** One that attached has none of the region's options. */
+  readonly options: BumpAllocOptions;
 }
 
 interface Region {
@@ -217,9 +219,9 @@ export class Model {
     if (view.length === 0) return;
     const start = Number(level.arena.addressOf(view) - holder.base.address);
     this.#checkPlace(region, start, view.length);
-    if (kept < view.length && this.options.zero) {
+    if (kept < view.length && holder.options.zero) {
       assert(!view.subarray(kept).some((byte) => byte !== 0), "not zero");
-    } else if (kept < view.length && this.options.poison && region.exact) {
+    } else if (kept < view.length && holder.options.poison && region.exact) {
       assert(!view.subarray(kept).some((byte) => byte !== 0 && byte !== 0xdd), "neither fresh nor poisoned");
     }
     const id = ++this.#ids;
@@ -254,7 +256,7 @@ export class Model {
     const leased = this.#random(3) === 0 && this.#regions.filter(({ leased }) => leased).length < 3;
     const base = leased ? this.#pool.lease() : new BumpAlloc(this.options);
     assertEquals(base.used, 0);
-    this.#regions.push({ holders: [holder(base)], native: [], orphans: [], leased, exact: true });
+    this.#regions.push({ holders: [holder(base, this.options)], native: [], orphans: [], leased, exact: true });
   }
 
   alloc(): void {
@@ -417,7 +419,7 @@ export class Model {
 
   /** What must be so at once after a level's end. */
   #leave(region: Region, holder: Holder, { arena, isFrame, blocks, aliases, usedBefore, stolen }: Level): void {
-    const { transferable, poison } = this.options;
+    const { transferable = true, poison } = holder.options;
     assertThrown(() => arena.alloc(1), ClosedError);
     if (usedBefore >= 0 && region.exact && !stolen) assertEquals(holder.base.used, usedBefore, "used after an end");
     if (!transferable) return; // old views alias
@@ -456,8 +458,8 @@ export class Model {
   }
 
   transfer(): void {
-    if (!this.options.transferable) return;
     const [region, holder] = this.#pick();
+    if (holder.options.transferable === false) return;
     const level = holder.levels[this.#random(holder.levels.length)];
     if (level.blocks.length > 0) {
       this.#take(region, holder, level.blocks[this.#random(level.blocks.length)].view.buffer);
@@ -531,14 +533,14 @@ export class Model {
     const [region, owner] = this.#pick();
     if (region.leased || region.holders.length > 3) return;
     region.exact = false;
-    region.holders.push(holder(BumpAlloc.attach(owner.base.share())));
+    region.holders.push(holder(BumpAlloc.attach(owner.base.share()), {}));
   }
 
   reset(): void {
     const [region, holder] = this.#pick();
     const sole = region.holders.length === 1 && region.orphans.length === 0 && this.#drops === 0;
     holder.base.reset(this.#random(2) === 0 ? { retain: this.#random(CAPACITY) } : undefined);
-    for (const level of holder.levels) this.#die(level);
+    for (const level of holder.levels) this.#die(holder, level);
     holder.levels.splice(0, Infinity, newLevel(holder.base));
     for (const { view, holder: its } of this.#ended) if (its === holder.base) assertEquals(view.length, 0);
     if (holder.base.stats().attached > 1) return;
@@ -549,9 +551,9 @@ export class Model {
   }
 
   /** All views of a level are dead. */
-  #die({ arena, blocks, aliases }: Level): void {
+  #die({ options }: Holder, { arena, blocks, aliases }: Level): void {
     if (arena instanceof BumpAlloc === false) assertThrown(() => arena.alloc(1), ClosedError);
-    if (!this.options.transferable) return;
+    if (options.transferable === false) return;
     for (const { view } of blocks) assertEquals(view.length, 0, "a stale view lives");
     for (const view of aliases) assertEquals(view.length, 0, "a stale view lives");
   }
@@ -575,8 +577,8 @@ export class Model {
 
   #close(region: Region, holder: Holder): void {
     holder.base.close();
-    for (const level of holder.levels) this.#die(level);
-    if (this.options.transferable) {
+    for (const level of holder.levels) this.#die(holder, level);
+    if (holder.options.transferable !== false) {
       for (const { view, holder: its } of this.#ended) if (its === holder.base) assertEquals(view.length, 0);
     }
     this.#forget(region, holder);
@@ -612,7 +614,6 @@ export class Model {
       assertEquals([view.length, holder.base.remaining], [remaining, 0]);
       this.#checkPlace(region, Number(arena.addressOf(view) - holder.base.address), remaining);
       view.fill(0xee);
-      if (this.options.zero) assert(true);
     };
     if (way === 0) level.arena.frame(fill);
     else if (way === 1) {
@@ -631,8 +632,8 @@ function newLevel(arena: BumpAlloc | BumpScope): Level {
   return { arena, isFrame: false, usedBefore: -1, blocks: [], aliases: [], marks: [], stolen: false };
 }
 
-function holder(base: BumpAlloc): Holder {
-  return { base, levels: [newLevel(base)], take: null };
+function holder(base: BumpAlloc, options: BumpAllocOptions): Holder {
+  return { base, levels: [newLevel(base)], take: null, options };
 }
 
 function assertThrown(call: () => unknown, type: new (...args: never[]) => Error): void {
