@@ -387,7 +387,7 @@ export class Arena {
       if (end === 0) continue;
       const offset = base + start;
       // Between an arena's position and the frame that is open in it lie the bytes of frames that have ended.
-      const isOwn = offset >= arena.start || (arena.parent !== null && offset <= arena.parent.position);
+      const isOwn = offset >= arena.start || (arena.parent !== null && offset < arena.parent.position);
       return isOwn && (depth === 0 || offset >= this.start) && !isDetached(buffer as ArrayBuffer) ? base : -1;
     }
     return -1;
