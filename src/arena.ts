@@ -60,6 +60,10 @@ export class Arena {
   child: Arena | null = null;
   /** Why nothing may be done any more. */
   closed = false;
+  /** A scope whose views may live on for a while when it has ended. */
+  isFrame = false;
+  /** Who uses an allocator's arena: its scopes keep that from being collected. */
+  user: object | null = null;
   /** Frames have ended whose views are not detached yet; they show the bytes from the parent's position on. */
   ended = false;
   readonly kind: Kind;
@@ -400,7 +404,7 @@ export class Arena {
     if (this.bytes.length === 0) this.checkUsable(what);
     if (this.high > this.cursor) this.note();
     const child = this.#spare ??= new Arena("scope", this.hold, this);
-    child.life = lives = (lives + 1) | 0;
+    child.isFrame = false;
     child.start = this.position;
     child.top = -1;
     child.#leave(child.start);
@@ -409,41 +413,37 @@ export class Arena {
     return child;
   }
 
-  /** Opens a frame. */
+  /** Opens a frame: where one has ended before, behind its bytes, in the same window. */
   openFrame(what: What): Arena {
     const spare = this.#spare;
-    if (spare === null || !spare.ended || this.child !== null || spare.bytes.length === 0) return this.open(what);
-    spare.life = lives = (lives + 1) | 0;
+    if (spare === null || !spare.ended || this.child !== null || spare.bytes.length === 0) {
+      const child = this.open(what);
+      child.isFrame = !this.hold.poison; // what shows the poison at once has ended at once
+      return child;
+    }
     spare.start = spare.base + spare.cursor;
     spare.top = -1;
     this.child = spare;
     return spare;
   }
 
-  /** Takes a scope's memory back. Where the stack ends in the midst of this it can be called again. */
+  /**
+   * Takes a scope's memory back. The views of a frame die when the window is used up, or the memory is needed for something
+   * else. Where the stack ends in the midst of this it can be called again.
+   */
   end(what: What): void {
-    const { parent } = this;
-    if (parent === null) return;
-    this.#checkEnd(what);
-    this.#detach();
-    parent.child = null;
-    parent.#unlock();
-  }
-
-  /** Takes a frame's memory back: its views die when the window is used up, or the memory is needed for something else. */
-  endFrame(what: What): void {
-    const { parent, hold } = this;
-    if (parent === null) return;
-    if (hold.poison || this.bytes.length === 0) return this.end(what);
-    this.#checkEnd(what);
-    this.ended = true;
-    parent.child = null; // and the fast path stays out of it
-  }
-
-  #checkEnd(what: What): void {
     if (this.child !== null) throw new ScopeError(what);
     if (this.#pins !== null) this.checkPins(what);
     this.settle();
+    const parent = this.parent!;
+    if (this.isFrame) {
+      this.ended = true;
+      parent.child = null; // the fast path stays out of it
+    } else {
+      this.#detach();
+      parent.child = null;
+      parent.#unlock();
+    }
   }
 
   /** Ends every view of this level. */
