@@ -536,6 +536,7 @@ export class Arena {
   trim(retain: number): void {
     const { innermost } = this;
     innermost.settle();
+    this.hold.reportLost(); // what receivers see keeps its pages
     innermost.#noteAll();
     this.hold.discard(Math.max(retain, innermost.position));
     for (let arena: Arena | null = innermost; arena !== null; arena = arena.parent) arena.high = 0;
