@@ -141,6 +141,7 @@ export class Chunks {
       const from = Math.max(position, last.start);
       if (!this.#source.give(from, last.end)) return;
       last.end = from;
+      last.dirty = Math.min(last.dirty, from);
       if (from > last.start) return;
       list.pop();
     }
