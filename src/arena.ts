@@ -536,7 +536,8 @@ export class Arena {
   trim(retain: number): void {
     const { innermost } = this;
     innermost.settle();
-    this.hold.reportLost(); // what receivers see keeps its pages
+    this.hold.reportLost(); // what receivers see keeps its pages, and nobody may go on allocating there
+    innermost.#unlock();
     innermost.#noteAll();
     this.hold.discard(Math.max(retain, innermost.position));
     for (let arena: Arena | null = innermost; arena !== null; arena = arena.parent) arena.high = 0;
