@@ -306,12 +306,12 @@ export class Arena {
     const offset = base + start;
     const end = this.cursor + this.beyond;
     const kept = Math.min(byteLength, end - start);
-    if (hold.poison) new OwnUint8Array(buffer, start + kept, end - start - kept).fill(POISON);
     this.note();
     this.high = Math.max(this.high, this.cursor);
     // Ask for the block again from its own start: where there is room behind it, it stays.
     const moved = this.#place(byteLength, alignOf(start), offset);
     if (moved < 0) throw this.full(byteLength, DEFAULT_ALIGN, what);
+    if (hold.poison) new OwnUint8Array(buffer, start + kept, end - start - kept).fill(POISON);
     if (this.base + moved !== offset) {
       new OwnUint8Array(this.buffer, moved, kept).set(new OwnUint8Array(buffer, start, kept));
     }
