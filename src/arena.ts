@@ -310,12 +310,12 @@ export class Arena {
     const offset = base + start;
     const end = this.cursor + this.beyond;
     const kept = Math.min(byteLength, end - start);
-    if (hold.poison) new OwnUint8Array(buffer, start + kept, end - start - kept).fill(POISON);
     this.note();
     this.high = Math.max(this.high, this.cursor);
     // Ask for the block again from its own start: where there is room behind it, it stays.
     const moved = this.#place(byteLength, alignOf(start), offset);
     if (moved < 0) throw this.full(byteLength, DEFAULT_ALIGN, what);
+    if (hold.poison) new OwnUint8Array(buffer, start + kept, end - start - kept).fill(POISON);
     if (this.base + moved !== offset) {
       new OwnUint8Array(this.buffer, moved, kept).set(new OwnUint8Array(buffer, start, kept));
     }
@@ -536,7 +536,8 @@ export class Arena {
   trim(retain: number): void {
     const { innermost } = this;
     innermost.settle();
-    this.hold.reportLost(); // what receivers see keeps its pages
+    this.hold.reportLost(); // what receivers see keeps its pages, and nobody may go on allocating there
+    innermost.#unlock();
     innermost.#noteAll();
     this.hold.discard(Math.max(retain, innermost.position));
     for (let arena: Arena | null = innermost; arena !== null; arena = arena.parent) arena.high = 0;
