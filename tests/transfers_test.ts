@@ -280,19 +280,3 @@ Deno.test("trim leaves what receivers see as it is, below and above the cursor",
     assert(patternHolds(received, 1), opens);
   }
 });
-
-Deno.test("no block is handed out in what the receiver of an outer window sees, by whichever path", () => {
-  for (const opens of ["scope", "frame"] as const) {
-    using scratch = new BumpAlloc();
-    const outer = scratch.alloc(8);
-    const inner = scratch[opens]();
-    inner.alloc(8);
-    const received = new Uint8Array(outer.buffer.transfer());
-    try {
-      inner.alloc(8).fill(77);
-    } catch (error) {
-      assert(error instanceof DetachedError);
-    }
-    assert(!received.includes(77), opens);
-  }
-});

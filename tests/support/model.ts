@@ -56,6 +56,8 @@ interface Level {
   /** Views of blocks that `rewind` or `realloc` took back: they may alias, and die with the level. */
   aliases: Uint8Array[];
   marks: { mark: Mark; blocks: Block[] }[];
+  /** Whether a mark was ever made: a frame then keeps its place. */
+  isMarked: boolean;
   /** Whether a window of it, or of a level around it, was transferred away. */
   stolen: boolean;
 }
@@ -437,7 +439,9 @@ export class Model {
   mark(): void {
     const [, , level] = this.#pick();
     const mark = this.#orRefused(level, () => level.arena.mark());
-    if (mark !== null) level.marks.push({ mark, blocks: [...level.blocks] });
+    if (mark === null) return;
+    level.isMarked = true;
+    level.marks.push({ mark, blocks: [...level.blocks] });
   }
 
   rewind(): void {
@@ -609,8 +613,8 @@ export class Model {
     const [region, holder, level] = this.#pick();
     if (!region.exact || level.stolen || holder.base.remaining === 0) return;
     // What ended frames left below a frame that has blocks is free, and not in one piece with the rest.
-    const inFrame = holder.levels.some(({ isFrame, blocks, aliases, marks }) =>
-      isFrame && blocks.length + aliases.length + marks.length > 0
+    const inFrame = holder.levels.some(({ isFrame, blocks, aliases, isMarked }) =>
+      isFrame && (isMarked || blocks.length + aliases.length > 0)
     );
     if (inFrame) return;
     const { used, remaining } = holder.base;
@@ -635,7 +639,7 @@ export class Model {
 }
 
 function newLevel(arena: BumpAlloc | BumpScope): Level {
-  return { arena, isFrame: false, usedBefore: -1, blocks: [], aliases: [], marks: [], stolen: false };
+  return { arena, isFrame: false, usedBefore: -1, blocks: [], aliases: [], marks: [], isMarked: false, stolen: false };
 }
 
 function holder(base: BumpAlloc, options: BumpAllocOptions): Holder {
