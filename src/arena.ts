@@ -2,7 +2,7 @@ import { isDetached, lengthOf } from "./buffers.ts";
 import { checkAlign, checkSize } from "./check.ts";
 import { cannot, ClosedError, DetachedError, OutOfMemoryError, PinnedError, ScopeError, type What } from "./errors.ts";
 import { formatBytes } from "./format.ts";
-import { type Hold, ignoreRevocation, POISON } from "./hold.ts";
+import { type Hold, ignoreRevocation } from "./hold.ts";
 import { alignOf, alignUp, maskOf, MAX_POSITION } from "./offsets.ts";
 import { NO_WINDOW, type Windows } from "./windows.ts";
 
@@ -129,6 +129,7 @@ export class Arena {
     if (byteLength > hold.capacity) return -1;
     const start = hold.chunks.place(position, byteLength, align);
     if (start < 0) return -1;
+    hold.debug?.leave(position, start + byteLength);
     this.#enter(start, start + byteLength);
     return start - this.base;
   }
@@ -160,7 +161,7 @@ export class Arena {
     const { hold, base, buffer } = this;
     this.floor = Math.max(0, hold.chunks.startAt(this.position) - base);
     const limit = Math.min(hold.chunks.endAt(this.position) - base, lengthOf(buffer), MAX_POSITION);
-    if (limit <= 0 || this.beyond > 0 || hold.zero) {
+    if (limit <= 0 || this.beyond > 0 || hold.zero || hold.debug !== null) {
       this.bytes = NO_BYTES;
       return;
     }
@@ -203,7 +204,7 @@ export class Arena {
   /** Throws when nothing may be allocated here now. */
   checkUsable(what: What): void {
     this.checkOpen(what);
-    if (this.child !== null) throw new ScopeError(what);
+    if (this.child !== null) throw this.#scopeError(what);
     // deno-lint-ignore no-this-alias -- a walk that starts here
     for (let arena: Arena | null = this; arena !== null; arena = arena.parent) {
       if (arena.isLost) throw new DetachedError(what);
@@ -214,8 +215,12 @@ export class Arena {
   /** Throws when there is no position to mark. Ended frames do not matter to that. */
   checkMarkable(what: What): void {
     this.checkOpen(what);
-    if (this.child !== null) throw new ScopeError(what);
+    if (this.child !== null) throw this.#scopeError(what);
     if (this.isLost) throw new DetachedError(what);
+  }
+
+  #scopeError(what: What): ScopeError {
+    return new ScopeError(what, this.hold.debug?.openAt(this.depth + 1));
   }
 
   /** Throws when closed. */
@@ -249,7 +254,7 @@ export class Arena {
     this.note();
     if (!this.hold.poison) return;
     this.windows.reportLost(); // what was transferred away is its receiver's
-    this.hold.fill(from, this.position, POISON);
+    this.hold.reclaim(from, this.position);
   }
 
   /** Bytes of the region that are taken, by anyone. */
@@ -289,7 +294,7 @@ export class Arena {
     const offset = base + start;
     const end = this.cursor + this.beyond;
     const kept = Math.min(byteLength, end - start);
-    if (hold.poison) new OwnUint8Array(buffer, start + kept, end - start - kept).fill(POISON);
+    if (hold.poison) hold.reclaim(offset + kept, base + end);
     this.note();
     this.high = Math.max(this.high, this.cursor);
     // Ask for the block again from its own start: where there is room behind it, it stays.
@@ -307,7 +312,7 @@ export class Arena {
   /** Takes back everything above an offset of this arena. */
   rewindTo(offset: number, what: What): void {
     this.checkOpen(what);
-    if (this.child !== null) throw new ScopeError(what);
+    if (this.child !== null) throw this.#scopeError(what);
     this.settle();
     this.windows.reportLost(); // what receivers see is nobody's before the cursor goes below it
     this.#reclaim(offset);
@@ -388,6 +393,7 @@ export class Arena {
     child.#leave(child.start);
     this.child = child;
     this.bytes = NO_BYTES;
+    this.hold.debug?.open(child.kind, child.depth, child.start);
     return child;
   }
 
@@ -407,6 +413,7 @@ export class Arena {
     if (parent === null) return;
     this.#checkEnd(what);
     this.#detach();
+    this.hold.debug?.close(this.depth);
     parent.child = null;
     parent.#unlock();
   }
@@ -422,7 +429,7 @@ export class Arena {
   }
 
   #checkEnd(what: What): void {
-    if (this.child !== null) throw new ScopeError(what);
+    if (this.child !== null) throw this.#scopeError(what);
     if (this.#pins !== null) this.checkPins(what);
     this.settle();
   }
@@ -462,10 +469,12 @@ export class Arena {
         await promise; // never goes on at once, whatever a thenable does
       } catch { /* whoever has the promise handles it */ }
       hold.pins--;
+      hold.debug?.unpin(settled);
       if (user !== null) pins.delete(settled);
     };
     const settled: Promise<void> = unpin();
     pins.add(settled);
+    hold.debug?.pin(settled, this.depth);
   }
 
   /** Pinned promises of this arena and its scopes. */
@@ -479,7 +488,7 @@ export class Arena {
   /** Throws when a pinned promise uses this arena or one inside. */
   checkPins(what: What): void {
     const { pins } = this;
-    if (pins > 0) throw new PinnedError(what, pins);
+    if (pins > 0) throw new PinnedError(what, pins, this.hold.debug?.pinsFrom(this.depth));
   }
 
   /** Waits for the pinned promises of this arena and its scopes. */
@@ -525,6 +534,7 @@ export class Arena {
     this.#closeScopes();
     this.#leave(0);
     this.closed = true;
+    hold.debug?.close(0);
   }
 
   /** Notes what this arena and those around it have used, and ended frames in it. */
@@ -537,7 +547,7 @@ export class Arena {
   #reclaimAll(): void {
     this.hold.reportLost(); // what receivers see is not poisoned
     this.innermost.#noteAll();
-    if (this.hold.poison) this.hold.fill(0, this.innermost.position, POISON);
+    if (this.hold.poison) this.hold.reclaim(0, this.innermost.position);
   }
 
   /** Who has a scope that is open has one that is closed from now on. */
@@ -548,6 +558,7 @@ export class Arena {
       arena.ended = false;
     }
     this.child = this.#spare = null;
+    this.hold.debug?.close(1);
   }
 }
 

@@ -735,7 +735,10 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   scope(): BumpScope {
-    return new BumpScope(ARENA_KEY, this.#arena.open(methods.scope), this, false);
+    const arena = this.#arena;
+    const scope = new BumpScope(ARENA_KEY, arena.open(methods.scope), this, false);
+    arena.hold.debug?.watch(scope);
+    return scope;
   }
 
   /**
@@ -770,7 +773,9 @@ export abstract class ScratchArena implements Scratch {
    */
   frame<T>(fn: (frame: BumpScope) => T): T;
   frame<T>(fn?: (frame: BumpScope) => T): BumpScope | T {
-    const frame = new BumpScope(ARENA_KEY, this.#arena.openFrame(methods.frame), this, true);
+    const arena = this.#arena;
+    const frame = new BumpScope(ARENA_KEY, arena.openFrame(methods.frame), this, true);
+    arena.hold.debug?.watch(frame);
     if (fn === undefined) return frame;
     try {
       const result = fn(frame);
