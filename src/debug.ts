@@ -252,7 +252,7 @@ function firstDamage(bytes: Uint8Array): number {
   const { buffer, byteOffset, length } = bytes;
   let i = 0;
   while (i < length && (byteOffset + i) % 4 !== 0) if (bytes[i++] !== POISON) return i - 1;
-  const words = new Uint32Array(buffer, byteOffset + i, (length - i) >> 2);
+  const words = new Uint32Array(buffer, byteOffset + i, Math.floor((length - i) / 4));
   let word = 0;
   while (word < words.length && words[word] === POISON_WORD) word++;
   for (i += 4 * word; i < length; i++) if (bytes[i] !== POISON) return i;
@@ -282,14 +282,17 @@ function list(what: string, places: readonly string[]): string {
   return shown.join("");
 }
 
+/** What the package's own lines of a stack contain. */
+let ownFiles: string | undefined;
+
 /**
  * The stack of whoever called the package. As text: what V8 keeps of frames refers to their objects, so that nothing would
  * be collected.
  */
 function stackHere(): string {
   const lines = (new Error().stack ?? "").split("\n").slice(1);
-  const own = import.meta.url.endsWith("/src/debug.ts") ? new URL(".", import.meta.url).href : import.meta.url;
-  const theirs = lines.filter((line) => !line.includes(own));
+  ownFiles ??= import.meta.url.endsWith("/src/debug.ts") ? new URL(".", import.meta.url).href : import.meta.url;
+  const theirs = lines.filter((line) => !line.includes(ownFiles!));
   return (theirs.length > 0 ? theirs : lines).join("\n");
 }
 

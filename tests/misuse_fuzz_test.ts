@@ -97,7 +97,7 @@ const values: fc.Arbitrary<(live: Uint8Array, mark: unknown) => unknown> = fc.on
   fc.constant((live: Uint8Array) => ({ buffer: live.buffer, byteOffset: "5", byteLength: 8 })),
   fc.constant((live: Uint8Array) => Object.defineProperty(live.subarray(0, 8), "byteOffset", { value: -1e9 })),
   fc.constant((_: Uint8Array, mark: unknown) => mark),
-  fc.constant((_: Uint8Array, mark: unknown) => ({ ...mark as object, offset: "1", lease: NaN })),
+  fc.constant((_: Uint8Array, mark: unknown) => ({ ...mark as object, offset: "64", lease: NaN })),
 );
 
 type Call = (arena: Any, ...args: Any[]) => unknown;
