@@ -2,6 +2,9 @@
 #include "control.h"
 
 #define COMMIT_STEP ((uint64_t)256 * 1024)  /* one mprotect (about 1 us) for many small blocks */
+#define HIGH_STEP ((uint64_t)4096)
+#define POPULATE_LEAST ((uint64_t)64 * 1024)
+#define POPULATE_MOST ((uint64_t)2 * 1024 * 1024)
 #define HUGE_PAGE ((uint64_t)2 * 1024 * 1024)
 
 /* ---- the machine ------------------------------------------------------- */
@@ -70,6 +73,8 @@ static void start_at(region_t *region, mapping_t at, uint64_t committed, uint64_
   set(&region->kept_from, at.capacity);
   set(&region->kept_to, 0);
   set(&region->lost, lost);
+  set(&region->populated, 0);
+  set(&region->populate_limit, at.capacity);
 }
 
 /* ---- committing -------------------------------------------------------- */
@@ -238,33 +243,59 @@ static void *empty_block(region_t *region, uint64_t align) {
   return region->at.base + start;
 }
 
-/* Takes a block of at least one byte. NULL when full; else bytes of it from *fresh on were never used. */
-static unsigned char *take(region_t *region, size_t size, size_t align, unsigned char **fresh) {
+/* Before native blocks go beyond the pages that are ready: commits up to `end`, and for small blocks makes the next pages
+ * resident in one call, which costs a fraction of their faults. Steps grow with what is in use. */
+static int prepare(region_t *region, uint64_t start, uint64_t end) {
+  const uint64_t step = offset_min(offset_max(end / 4, POPULATE_LEAST), POPULATE_MOST), page = os_page_size();
+  const uint64_t to = offset_min(offset_round_up(end + step, grain_of(region->at.flags)), get(&region->populate_limit));
+  uint64_t ready = get(&region->populated);
+  if (end > get(&region->high)) recycle_give_back(region); /* idle pages would add to the peak */
+  if (end - start >= RECYCLE_LARGE || to < end || commit(region, to, 1) != 0) return commit(region, end, COMMIT_STEP);
+  while (ready < to) {
+    if (!swap(&region->populated, &ready, to)) continue;
+    const uint64_t from = offset_max(ready, offset_round_down(start, page));
+    os_populate(region->at.base + from, to - from);
+    break;
+  }
+  return 0;
+}
+
+/* Takes a block of at least one byte, of which the first `before` lie in front of the aligned address. NULL when full;
+ * else bytes of it from *fresh on were never used, and *padding bytes lie between the cursor and the block. */
+static unsigned char *take(
+  region_t *region, size_t size, size_t align, size_t before, unsigned char **fresh, uint64_t *padding
+) {
   uint64_t start, end;
   unsigned char *base = region->at.base;
   uint64_t cursor = get(&region->cursor);
   do {
-    if (!offset_take((uintptr_t)base, cursor, region->at.capacity, size, size, align, &start, &end)) return NULL;
-    if (commit(region, end, COMMIT_STEP) != 0) return NULL;
+    if (!offset_take((uintptr_t)base + before, cursor, region->at.capacity, size, size, align, &start, &end)) return NULL;
+    if (end > get(&region->populated) && prepare(region, start, end) != 0) return NULL;
   } while (!swap(&region->cursor, &cursor, end));
-  /* After the exchange: whoever used these bytes before raised `high` before giving them back. */
-  *fresh = base + offset_max(start, offset_min(raise_to(&region->high, end), end));
+  /* After the exchange: whoever used these bytes before raised `high` before giving them back. It rises in steps, so
+   * that most blocks need no second exchange. */
+  uint64_t high = get(&region->high);
+  if (high < end) high = raise_to(&region->high, offset_min(offset_round_up(end, HIGH_STEP), region->at.capacity));
+  *fresh = base + offset_max(start, offset_min(high, end));
+  *padding = start - cursor;
   return base + start;
 }
 
 void *bump_alloc(bump_t *bump, size_t size, size_t align) {
   unsigned char *fresh;
+  uint64_t padding;
   region_t *region = region_of(bump);
   if (region == NULL || !offset_is_power_of_two(align)) return NULL;
-  return size == 0 ? empty_block(region, align) : take(region, size, align, &fresh);
+  return size == 0 ? empty_block(region, align) : take(region, size, align, 0, &fresh, &padding);
 }
 
 void *bump_alloc_zeroed(bump_t *bump, size_t size, size_t align) {
   unsigned char *fresh;
+  uint64_t padding;
   region_t *region = region_of(bump);
   if (region == NULL || !offset_is_power_of_two(align)) return NULL;
   if (size == 0) return empty_block(region, align);
-  unsigned char *block = take(region, size, align, &fresh);
+  unsigned char *block = take(region, size, align, 0, &fresh, &padding);
   if (block != NULL && fresh != block) os_clear(block, (size_t)(fresh - block));
   return block;
 }
@@ -283,18 +314,21 @@ int32_t bump_give(bump_t *bump, double from, double to) {
   return move_cursor(region, end, start);
 }
 
-int32_t bump_resize_last(bump_t *bump, void *block, size_t old_size, size_t new_size) {
+static bool resize_last(region_t *region, const void *block, size_t old_size, size_t new_size) {
   uint64_t old_end, new_end;
-  region_t *region = region_of(bump);
-  if (region == NULL) return 0;
   const uint64_t capacity = region->at.capacity;
   const uint64_t start = (uint64_t)((uintptr_t)block - (uintptr_t)region->at.base); /* huge when below: refused */
-  if (!offset_resize(start, capacity, old_size, &old_end)) return 0;
-  if (old_end != get(&region->cursor) || !offset_resize(start, capacity, new_size, &new_end)) return 0;
-  if (commit(region, new_end, COMMIT_STEP) != 0) return 0;
-  if (!move_cursor(region, old_end, new_end)) return 0;
+  if (!offset_resize(start, capacity, old_size, &old_end)) return false;
+  if (old_end != get(&region->cursor) || !offset_resize(start, capacity, new_size, &new_end)) return false;
+  if (new_end > get(&region->populated) && prepare(region, start, new_end) != 0) return false;
+  if (!move_cursor(region, old_end, new_end)) return false;
   raise_to(&region->high, new_end);
-  return 1;
+  return true;
+}
+
+int32_t bump_resize_last(bump_t *bump, void *block, size_t old_size, size_t new_size) {
+  region_t *region = region_of(bump);
+  return region != NULL && resize_last(region, block, old_size, new_size);
 }
 
 /* ---- pages ------------------------------------------------------------- */
@@ -307,6 +341,8 @@ int32_t bump_discard(bump_t *bump, double from, double to) {
   start = offset_round_up(start, os_page_size());
   end = offset_min(offset_round_down(end, os_page_size()), get(&region->committed));
   if (start >= end) return BUMP_OK;
+  lower_to(&region->populated, start);
+  lower_to(&region->populate_limit, start);
   const int error = os_discard(region->at.base + start, end - start);
   return error == 0 ? BUMP_OK : system_error(error);
 }

@@ -16,6 +16,7 @@ struct chunk { /* of blocks of one size, in the place of the first */
   uint32_t used;     /* blocks ever handed out */
   uint32_t live;
   block_t *oldest_free, *newest_free;
+  size_t size;       /* bytes mapped */
   chunk_t *next;
 };
 _Static_assert(sizeof(struct chunk) <= sizeof(struct bump), "the header takes one place");
@@ -41,9 +42,11 @@ static bool alive(block_t *block) {
   return atomic_load_explicit(&block->magic, memory_order_relaxed) == magic_of(block);
 }
 
+static size_t blocks_in_chunk(size_t size) { return CHUNK_SIZE / size - 1; }
+
 /* First in, first out, and at most half of a chunk: what was given back stays stale for long. */
 static block_t *chunk_take(chunk_t *chunk, size_t size) {
-  const size_t most = CHUNK_SIZE / size - 1;
+  const size_t most = blocks_in_chunk(size);
   block_t *block = NULL;
   lock(&chunk->lock);
   if (chunk->used < most) {
@@ -60,8 +63,9 @@ static block_t *chunk_take(chunk_t *chunk, size_t size) {
   return block;
 }
 
-/* Under the lock. The chunk that has room becomes the first, so that few calls look further. */
-static void *block_take(chunk_t **chunks, size_t size) {
+/* Under the lock. The chunk that has room becomes the first, so that few calls look further. Behind the blocks a chunk has
+ * `more` bytes for each of them, which cost addresses only until they are used. */
+static void *block_take(chunk_t **chunks, size_t size, size_t more) {
   for (chunk_t **link = chunks, *chunk; (chunk = *link) != NULL; link = &chunk->next) {
     block_t *block = chunk_take(chunk, size);
     if (block == NULL) continue;
@@ -70,8 +74,10 @@ static void *block_take(chunk_t **chunks, size_t size) {
     *chunks = chunk;
     return block;
   }
-  chunk_t *fresh = os_map(CHUNK_SIZE);
+  const size_t mapped = offset_round_up(CHUNK_SIZE + blocks_in_chunk(size) * more, CHUNK_SIZE);
+  chunk_t *fresh = os_map(mapped);
   if (fresh == NULL) return NULL;
+  fresh->size = mapped;
   fresh->next = *chunks;
   *chunks = fresh;
   return chunk_take(fresh, size);
@@ -79,8 +85,13 @@ static void *block_take(chunk_t **chunks, size_t size) {
 
 static region_t *region_take(void) {
   lock(&instance.lock);
-  region_t *region = block_take(&instance.of_regions, sizeof(region_t));
+  region_t *region = block_take(&instance.of_regions, sizeof(region_t), sizeof(recycle_t));
   unlock(&instance.lock);
+  if (region != NULL) {
+    unsigned char *chunk = (unsigned char *)region->block.chunk;
+    const size_t index = (size_t)((unsigned char *)region - chunk) / sizeof(region_t) - 1;
+    region->recycle = (recycle_t *)(void *)(chunk + CHUNK_SIZE) + index;
+  }
   return region;
 }
 
@@ -94,7 +105,7 @@ static void block_free(block_t *block) {
   chunk->newest_free = block;
   chunk->live--;
   /* Nobody waits for a lock that is wiped here: only a live block leads to it. */
-  if (chunk->orphan && chunk->live == 0 && os_discard(chunk, CHUNK_SIZE) == 0) return;
+  if (chunk->orphan && chunk->live == 0 && os_discard(chunk, chunk->size) == 0) return;
   unlock(&chunk->lock);
 }
 
@@ -103,11 +114,11 @@ static void leave_chunks(chunk_t *chunk) {
     next = chunk->next;
     lock(&chunk->lock);
     if (chunk->live == 0 && !chunk->shared) {
-      os_unmap(chunk, CHUNK_SIZE);
+      os_unmap(chunk, chunk->size);
       continue;
     }
     chunk->orphan = true;
-    if (chunk->live != 0 || os_discard(chunk, CHUNK_SIZE) != 0) unlock(&chunk->lock);
+    if (chunk->live != 0 || os_discard(chunk, chunk->size) != 0) unlock(&chunk->lock);
   }
 }
 
@@ -179,7 +190,7 @@ static void at_thread_end(void *unused);
 /* Writes a hold that was counted into the book, or takes it away again when there is no memory for it. */
 static bump_t *enter(region_t *region, uint64_t thread) {
   lock(&instance.lock);
-  bump_t *bump = block_take(&instance.of_holds, sizeof(struct bump));
+  bump_t *bump = block_take(&instance.of_holds, sizeof(struct bump), 0);
   if (bump != NULL) {
     bump->region = region;
     bump->thread = thread;

@@ -47,6 +47,7 @@ struct region {
   _Atomic uint64_t key;   /* 0 until shared */
   _Atomic uint64_t state; /* generation << 32 | excluded << 31 | number of holds */
   mapping_t at;           /* fixed, but for bump_reset, which excludes everyone else */
+  recycle_t *recycle;     /* the block's for good */
   mapping_t next;         /* where it will move to; `room` is 0 for nowhere yet */
 
   _Alignas(64) _Atomic uint64_t cursor; /* alone in its line: every thread writes it */
@@ -55,6 +56,8 @@ struct region {
   _Atomic uint64_t high;      /* the cursor's highest value ever */
   _Atomic uint64_t kept_from; /* what bump_keep said; none while kept_to is 0 */
   _Atomic uint64_t kept_to;
+  _Atomic uint64_t populated;      /* native blocks have made the pages up to here resident */
+  _Atomic uint64_t populate_limit; /* pages above were once given back: none is made resident ahead of its use */
   _Atomic uint64_t lost;      /* stays accessible, contents need not: a thread that held the region has ended */
 };
 
@@ -99,5 +102,9 @@ static inline int32_t system_error(int code) { return BUMP_SYSTEM - code; }
 /* control.c */
 static region_t *region_of(bump_t *bump); /* NULL for a stale one */
 static bump_t *hold_for_ever(bump_t *bump); /* no thread's: nothing drops it. NULL for a stale one, or without memory */
+
+/* recycle.c */
+static void recycle_reset(region_t *region);     /* its bytes are taken back: what was freed among them is forgotten */
+static void recycle_give_back(region_t *region); /* freed large blocks keep no pages */
 
 #endif

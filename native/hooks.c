@@ -1,142 +1,77 @@
-/* hooks.c - the allocator callbacks, each a few lines over bump_alloc and bump_resize_last. */
+/* hooks.c - the allocator callbacks, each a few lines over the blocks of recycle.c. */
 #include "control.h"
 #include "hooks.h"
-
-#define ALIGN ((size_t)16)
-
-/* ---- blocks that know their size --------------------------------------- */
-
-/* In front of a block, for callbacks that are not told the old size. */
-typedef struct {
-  uint64_t size;  /* usable bytes, a multiple of ALIGN */
-  uint64_t check; /* of a live block: check_of(); else anything */
-} header_t;
-_Static_assert(sizeof(header_t) == ALIGN, "what follows an aligned header is aligned");
-
-/* Tells a block from memory that is none: one that another allocator made, or that was freed. */
-static uint64_t check_of(const header_t *header) {
-  return header->size ^ (uint64_t)(uintptr_t)header ^ UINT64_C(0xb10cb10cb10cb10c);
-}
-
-/* Bytes to take for `size`: at least ALIGN, so that every block has an address of its own. False when too many. */
-static bool usable(size_t size, size_t *bytes) {
-  if (size > OFFSET_MAX) return false;
-  *bytes = (size_t)offset_round_up(offset_max(size, 1), ALIGN);
-  return true;
-}
-
-static void *finish(header_t *header, size_t bytes) {
-  if (header == NULL) return NULL;
-  header->size = bytes;
-  header->check = check_of(header);
-  return header + 1;
-}
-
-static void *take_block(bump_t *bump, size_t size) {
-  size_t bytes;
-  if (!usable(size, &bytes)) return NULL;
-  return finish(bump_alloc(bump, sizeof(header_t) + bytes, ALIGN), bytes);
-}
-
-static void *take_zeroed_block(bump_t *bump, size_t size) {
-  size_t bytes;
-  if (!usable(size, &bytes)) return NULL;
-  return finish(bump_alloc_zeroed(bump, sizeof(header_t) + bytes, ALIGN), bytes);
-}
-
-/* NULL for what is no live block of the region. Nothing is read before it is known to be taken bytes. */
-static header_t *header_of(bump_t *bump, void *block) {
-  const uintptr_t address = (uintptr_t)block;
-  if (address < sizeof(header_t) || address % ALIGN != 0) return NULL;
-  header_t *header = (header_t *)block - 1;
-  if (!bump_owns(bump, header, sizeof *header) || header->check != check_of(header)) return NULL;
-  return bump_owns(bump, block, (size_t)header->size) ? header : NULL;
-}
-
-static void give_back(bump_t *bump, void *block) {
-  header_t *header = header_of(bump, block);
-  if (header == NULL) return;
-  const size_t whole = sizeof *header + (size_t)header->size;
-  header->check = 0; /* before another thread can take it */
-  (void)bump_resize_last(bump, header, whole, 0);
-}
-
-static void *resize(bump_t *bump, void *block, size_t size) {
-  size_t bytes;
-  if (block == NULL) return take_block(bump, size);
-  header_t *header = header_of(bump, block);
-  if (header == NULL || !usable(size, &bytes)) return NULL;
-  const size_t old = (size_t)header->size;
-  if (bytes == old) return block;
-  if (bump_resize_last(bump, header, sizeof *header + old, sizeof *header + bytes)) return finish(header, bytes);
-  if (bytes < old) return block; /* the rest stays its own: it may grow into it again */
-  void *larger = take_block(bump, size);
-  if (larger == NULL) return NULL;
-  os_copy(larger, block, old);
-  header->check = 0;
-  return larger;
-}
 
 /* ---- zlib -------------------------------------------------------------- */
 
 void *bump_zlib_alloc(void *opaque, unsigned items, unsigned size) {
-  return take_block(opaque, (size_t)items * size); /* two 32-bit factors: the product fits 64 bits */
+  return headed_alloc(opaque, (size_t)items * size); /* two 32-bit factors: the product fits 64 bits */
 }
 
-void bump_zlib_free(void *opaque, void *block) { give_back(opaque, block); }
+void bump_zlib_free(void *opaque, void *block) { headed_free(opaque, block); }
 
 /* ---- zstd -------------------------------------------------------------- */
 
-void *bump_zstd_alloc(void *opaque, size_t size) { return take_block(opaque, size); }
+void *bump_zstd_alloc(void *opaque, size_t size) { return headed_alloc(opaque, size); }
 
-void bump_zstd_free(void *opaque, void *block) { give_back(opaque, block); }
+void bump_zstd_free(void *opaque, void *block) { headed_free(opaque, block); }
 
 /* ---- Lua --------------------------------------------------------------- */
 
+/* Lua tells a block's size when it frees it, so that its small blocks, which are most, need no header. */
+static void *lua_take(bump_t *bump, size_t size) {
+  return size <= BARE_LIMIT ? bare_alloc(bump, size) : headed_alloc(bump, size);
+}
+
+static void lua_free(bump_t *bump, void *block, size_t size) {
+  if (size <= BARE_LIMIT) bare_free(bump, block, size);
+  else headed_free(bump, block);
+}
+
 void *bump_lua_alloc(void *ud, void *block, size_t old_size, size_t new_size) {
-  size_t old, bytes;
+  if (block == NULL) return new_size == 0 ? NULL : lua_take(ud, new_size); /* old_size is a type */
+  if (old_size == 0) return NULL; /* there is no such block */
   if (new_size == 0) {
-    if (block != NULL && usable(old_size, &old)) (void)bump_resize_last(ud, block, old, 0);
+    lua_free(ud, block, old_size);
     return NULL;
   }
-  if (!usable(new_size, &bytes)) return NULL;
-  if (block == NULL) return bump_alloc(ud, bytes, ALIGN);
-  if (!usable(old_size, &old)) return NULL;
-  if (bytes == old || bump_resize_last(ud, block, old, bytes)) return block;
-  if (bytes < old) return block; /* Lua counts on it that shrinking cannot fail */
-  void *larger = bump_alloc(ud, bytes, ALIGN);
-  if (larger != NULL) os_copy(larger, block, old);
-  return larger;
+  if (old_size > BARE_LIMIT && new_size > BARE_LIMIT) return headed_resize(ud, block, new_size);
+  if (old_size <= BARE_LIMIT && new_size <= BARE_LIMIT) return bare_resize(ud, block, old_size, new_size);
+  void *moved = lua_take(ud, new_size);
+  if (moved == NULL) return new_size < old_size ? block : NULL; /* Lua counts on it that shrinking cannot fail */
+  os_copy(moved, block, old_size < new_size ? old_size : new_size);
+  lua_free(ud, block, old_size);
+  return moved;
 }
 
 /* ---- yyjson ------------------------------------------------------------ */
 
-void *bump_yyjson_malloc(void *context, size_t size) { return take_block(context, size); }
+void *bump_yyjson_malloc(void *context, size_t size) { return headed_alloc(context, size); }
 
 void *bump_yyjson_realloc(void *context, void *block, size_t old_size, size_t size) {
   (void)old_size; /* free is not told it, so the blocks have headers all the same */
-  return resize(context, block, size);
+  return headed_resize(context, block, size);
 }
 
-void bump_yyjson_free(void *context, void *block) { give_back(context, block); }
+void bump_yyjson_free(void *context, void *block) { headed_free(context, block); }
 
 /* ---- PCRE2 ------------------------------------------------------------- */
 
-void *bump_pcre2_malloc(size_t size, void *data) { return take_block(data, size); }
+void *bump_pcre2_malloc(size_t size, void *data) { return headed_alloc(data, size); }
 
-void bump_pcre2_free(void *block, void *data) { give_back(data, block); }
+void bump_pcre2_free(void *block, void *data) { headed_free(data, block); }
 
 /* ---- FreeType ---------------------------------------------------------- */
 
 void *bump_freetype_alloc(bump_ft_memory_t *memory, long size) {
-  return size < 0 ? NULL : take_block(memory->user, (size_t)size);
+  return size < 0 ? NULL : headed_alloc(memory->user, (size_t)size);
 }
 
-void bump_freetype_free(bump_ft_memory_t *memory, void *block) { give_back(memory->user, block); }
+void bump_freetype_free(bump_ft_memory_t *memory, void *block) { headed_free(memory->user, block); }
 
 void *bump_freetype_realloc(bump_ft_memory_t *memory, long old_size, long new_size, void *block) {
   (void)old_size;
-  return new_size < 0 ? NULL : resize(memory->user, block, (size_t)new_size);
+  return new_size < 0 ? NULL : headed_resize(memory->user, block, (size_t)new_size);
 }
 
 /* ---- expat ------------------------------------------------------------- */
@@ -148,8 +83,8 @@ static bump_t *expat_region(unsigned suite) {
 }
 
 static void *expat_resize(unsigned suite, void *block, size_t size) {
-  if (block == NULL || size != 0) return resize(expat_region(suite), block, size);
-  give_back(expat_region(suite), block);
+  if (block == NULL || size != 0) return headed_resize(expat_region(suite), block, size);
+  headed_free(expat_region(suite), block);
   return NULL;
 }
 
@@ -158,9 +93,9 @@ static void *expat_resize(unsigned suite, void *block, size_t size) {
 #define ALL_SUITES(each) EIGHT_TIMES(each, 00) EIGHT_TIMES(each, 01)
 
 #define FUNCTIONS(n) /* n is octal */                                                                      \
-  static void *expat_malloc_##n(size_t size) { return take_block(expat_region(n), size); }                       \
+  static void *expat_malloc_##n(size_t size) { return headed_alloc(expat_region(n), size); }                       \
   static void *expat_realloc_##n(void *block, size_t size) { return expat_resize(n, block, size); }        \
-  static void expat_free_##n(void *block) { give_back(expat_region(n), block); }
+  static void expat_free_##n(void *block) { headed_free(expat_region(n), block); }
 #define SUITE(n) {expat_malloc_##n, expat_realloc_##n, expat_free_##n},
 
 ALL_SUITES(FUNCTIONS)
@@ -200,33 +135,32 @@ int32_t bump_process_bind(bump_t *bump) {
   return region_of(before) == region_of(bump) ? BUMP_OK : BUMP_SHARED;
 }
 
-void *bump_process_malloc(size_t size) { return take_block(process(), size); }
+void *bump_process_malloc(size_t size) { return headed_alloc(process(), size); }
 
 void *bump_process_calloc(size_t count, size_t size) {
   if (size != 0 && count > SIZE_MAX / size) return NULL;
-  return take_zeroed_block(process(), count * size);
+  return headed_alloc_zeroed(process(), count * size);
 }
 
 void *bump_process_realloc(void *block, size_t size) {
-  if (block == NULL || size != 0) return resize(process(), block, size);
-  give_back(process(), block);
+  if (block == NULL || size != 0) return headed_resize(process(), block, size);
+  headed_free(process(), block);
   return NULL;
 }
 
-void bump_process_free(void *block) { give_back(process(), block); }
+void bump_process_free(void *block) { headed_free(process(), block); }
 
 char *bump_process_strdup(const char *text) {
   size_t size = 1;
   if (text == NULL) return NULL;
   while (text[size - 1] != '\0') size++;
-  char *copy = take_block(process(), size);
+  char *copy = headed_alloc(process(), size);
   if (copy != NULL) os_copy(copy, text, size);
   return copy;
 }
 
 size_t bump_process_usable_size(void *block) {
-  const header_t *header = header_of(process(), block);
-  return header == NULL ? 0 : (size_t)header->size;
+  return headed_usable(process(), block);
 }
 
 static void *sqlite_malloc(int size) { return size <= 0 ? NULL : bump_process_malloc((size_t)size); }
@@ -241,8 +175,11 @@ static int sqlite_size(void *block) {
 }
 
 static int sqlite_round_up(int size) {
-  if (size > INT32_MAX - (int)ALIGN) return 0; /* SQLite takes that for a refusal */
-  return (size + (int)ALIGN - 1) & ~((int)ALIGN - 1);
+  if (size <= 0) return 0; /* a refusal */
+  uint64_t units = least_units((size_t)size);
+  (void)class_for(&units);
+  const uint64_t bytes = units * RECYCLE_UNIT - HEADER;
+  return bytes > INT32_MAX ? 0 : (int)bytes;
 }
 
 static int sqlite_init(void *data) {

@@ -4,6 +4,7 @@
 #include "control.c"
 #include "retired.c"
 #include "bump.c"
+#include "recycle.c"
 #include "hooks.c"
 
 #if defined(_WIN32)

@@ -32,6 +32,7 @@ static size_t os_mappings_left(void);
 static int os_discard(void *start, size_t size);  /* RAM given back; they read as zero from now on */
 static int os_forget(void *start, size_t size);   /* the same, but true only if they read as zero: it may cost less */
 static int os_prefault(void *start, size_t size); /* they get their RAM now */
+static void os_populate(void *start, size_t size); /* the same, in one call where the system has it; else nothing */
 static int os_resident(const void *start, size_t size, size_t *bytes);
 static void os_huge_pages(void *start, size_t size); /* a hint */
 static size_t os_page_size(void);

@@ -109,6 +109,8 @@ static int os_prefault(void *start, size_t size) {
   return 0;
 }
 
+static void os_populate(void *start, size_t size) { (void)start, (void)size; }
+
 static int os_resident(const void *start, size_t size, size_t *bytes) {
   working_set_t pages[128]; /* below a page of stack, so that no stack probe is linked in */
   const size_t page = os_page_size(), stride = 128 * page;

@@ -119,6 +119,9 @@ export interface BumpStats {
 /**
  * A bump allocator: scratch memory from one reserved range of addresses, a gigabyte by default.
  *
+ * **Methods.** Those that allocate are {@linkcode ScratchArena}'s, which scopes have, too: `alloc`, `allocArray`, `copy`, `cstring`,
+ * `readAll`, `writer`, `scope` and others. `deno doc --filter ScratchArena jsr:@bump/alloc` lists them, each with an example.
+ *
  * **Lifetime.** Memory lives until its scope ends or the allocator is reset or closed. Views of it
  * then have length 0: they can neither read nor overwrite what comes next. An allocator that is
  * never closed is released when it and all of its views have been collected, and when its Worker or the

@@ -3,7 +3,8 @@ import { type Chunk, Chunks, type ChunkSource } from "./chunks.ts";
 import { Debug, POISON } from "./debug.ts";
 import { CommitError, describeSystemError, ReserveError, SharedError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
-import { type BumpLibrary, library } from "./native/library.ts";
+import { checkAliases } from "./native/alias.ts";
+import { type BumpLibrary, library, permitted } from "./native/library.ts";
 import { BumpCode, HUGE_PAGES } from "./native/symbols.ts";
 import { small, windowStep } from "./offsets.ts";
 import { type WindowMaker, Windows } from "./windows.ts";
@@ -174,9 +175,15 @@ export class Hold implements ChunkSource, WindowMaker {
   }
 
   makeWindow(base: number, byteLength: number): ArrayBuffer {
-    const buffer = Deno.UnsafePointerView.getArrayBuffer(this.#base, byteLength, base) as ArrayBuffer;
+    const buffer = this.#show(base, byteLength);
+    if (!isChecked) checkAliases(buffer, this.address + base);
+    isChecked = true;
     if (!this.transferable) markUntransferable(buffer);
     return buffer;
+  }
+
+  #show(base: number, byteLength: number): ArrayBuffer {
+    return permitted(() => Deno.UnsafePointerView.getArrayBuffer(this.#base, byteLength, base) as ArrayBuffer);
   }
 
   lose(base: number, end: number): void {
@@ -222,12 +229,18 @@ export class Hold implements ChunkSource, WindowMaker {
 
   /** Calls `use` with the bytes of [from, to), which must be committed. */
   withBytes(from: number, to: number, use: (bytes: Uint8Array<ArrayBuffer>) => void): void {
-    const buffer = Deno.UnsafePointerView.getArrayBuffer(this.#base, to - from, from) as ArrayBuffer;
+    const buffer = this.#show(from, to - from);
     use(new Uint8Array(buffer));
     detach(buffer);
   }
 
   // ---- the end ---------------------------------------------------------------------------------
+
+  /** Gives what is above `position` back, as far as nobody took more since and nobody sees it. */
+  giveBack(position: number): void {
+    this.reportLost();
+    this.chunks.giveBack(position);
+  }
 
   /** Sees which windows were transferred away. */
   reportLost(): void {
@@ -236,9 +249,13 @@ export class Hold implements ChunkSource, WindowMaker {
 
   /** What `endAll` needs from the system, got before anything changes: other addresses, when receivers see these. */
   prepareEnd(): void {
-    const lost = this.#levels.flatMap((level) => level.lost);
-    if (lost.length === 0 && !this.#isLossy) return;
-    for (const { base, end } of lost) this.#keep(base, end);
+    let isLossy = this.#isLossy;
+    for (const level of this.#levels) {
+      if (!level.hasLost) continue;
+      isLossy = true;
+      for (const { base, end } of level.lost) this.#keep(base, end);
+    }
+    if (!isLossy) return;
     const code = this.#native.bump_prepare_reset(this.#control);
     if (code !== BumpCode.OK && code !== BumpCode.SHARED) throw new ReserveError(this.capacity, code);
   }
@@ -400,6 +417,9 @@ export class Hold implements ChunkSource, WindowMaker {
     }
   }
 }
+
+/** Whether a window was seen to show native memory. */
+let isChecked = false;
 
 /** Throws unless the reason is that the program has given the permission for FFI up. */
 export function ignoreRevocation(error: unknown): void {

@@ -1,5 +1,6 @@
+import type { Arena } from "./arena.ts";
 import { describe } from "./check.ts";
-import { ClosedError } from "./errors.ts";
+import { cannot, ClosedError, type What } from "./errors.ts";
 
 /**
  * The types of an out-parameter, and what `value` then is.
@@ -128,7 +129,7 @@ export interface OutViews {
 type Cell<T extends OutType> = OutViews[T] & { 0: number | bigint | undefined };
 
 function gone(what: string): ClosedError {
-  return new ClosedError(`${what} the out-parameter`, "scope or allocator that made it");
+  return new ClosedError(`${what} the out-parameter`, "memory of it", "was taken back, or transferred away");
 }
 
 function wrongValue(needed: string, value: unknown): TypeError {
@@ -256,15 +257,7 @@ class OutPointer extends Shown<Deno.PointerValue> implements Out<"pointer"> {
 }
 
 /** Bytes that every out-parameter takes: that of the largest type. */
-export const OUT_SIZE = 8;
-
-/** Throws unless `type` is one. */
-export function checkOutType(type: unknown): asserts type is OutType {
-  if (!TYPES.includes(type as OutType)) {
-    const shown = typeof type === "string" ? `"${type}"` : describe(type);
-    throw new TypeError(`Cannot make an out-parameter: the type must be one of ${TYPES.join(", ")}, not ${shown}`);
-  }
-}
+const OUT_SIZE = 8;
 
 const TYPES: readonly OutType[] = [
   "i8",
@@ -283,8 +276,11 @@ const TYPES: readonly OutType[] = [
   "pointer",
 ];
 
-/** An out-parameter at `offset` of a window. */
-export function makeOut(type: OutType, buffer: ArrayBuffer, offset: number): Out<OutType> {
+/** An out-parameter in an arena's memory. */
+export function makeOut(arena: Arena, type: OutType, what: What): Out<OutType> {
+  const { position } = arena;
+  const offset = arena.take(OUT_SIZE, undefined, what);
+  const { buffer } = arena;
   switch (type) {
     case "i32":
       return new OutI32(buffer, offset);
@@ -313,5 +309,7 @@ export function makeOut(type: OutType, buffer: ArrayBuffer, offset: number): Out
     case "bool":
       return new OutBool(buffer, offset);
   }
-  checkOutType(type);
+  arena.rewindTo(position, what);
+  const shown = typeof type === "string" ? `"${type}"` : describe(type);
+  throw cannot(TypeError, what, `the type must be one of ${TYPES.join(", ")}, not ${shown}`);
 }

@@ -91,7 +91,7 @@ const PROBE = 512;
 /** The bytes of a file. */
 export function readFileSync(scratch: Scratch, path: string | URL): Uint8Array<ArrayBuffer> {
   const block = new Block(scratch, "read the file");
-  using file = Deno.openSync(path);
+  const file = Deno.openSync(path);
   try {
     for (let read: number | null; (read = file.readSync(block.rest())) !== null;) {
       if (block.filled(read)) block.expect(file.statSync().size);
@@ -100,6 +100,8 @@ export function readFileSync(scratch: Scratch, path: string | URL): Uint8Array<A
   } catch (error) {
     block.drop();
     throw error;
+  } finally {
+    file.close();
   }
 }
 
@@ -112,8 +114,12 @@ export async function readFile(
   const signal = signalOf(options, "read the file");
   const block = new Block(scratch, "read the file");
   const reading = async () => {
-    using file = await Deno.open(path);
-    await fill(block, file, signal, async () => (await file.stat()).size);
+    const file = await Deno.open(path);
+    try {
+      await fill(block, file, signal, async () => (await file.stat()).size);
+    } finally {
+      file.close();
+    }
   };
   return await finished(block, { reading, writesItself: true }, signal);
 }

@@ -4,7 +4,7 @@ import { isDetached } from "./buffers.ts";
 import { checkView } from "./check.ts";
 import { cannot, type What } from "./errors.ts";
 import { formatBytes } from "./format.ts";
-import { checkOutType, makeOut, type Out, OUT_SIZE, type OutType } from "./out.ts";
+import { makeOut, type Out, type OutType } from "./out.ts";
 import {
   readAll,
   type ReadAllOptions,
@@ -426,10 +426,10 @@ export abstract class ScratchArena implements Scratch {
     // No instanceof: it would cost as much as the rest. The owner is as good a proof.
     const { owner, life, offset } = (mark ?? NO_MARK) as CursorMark;
     const arena = this.#arena;
-    if (owner === this && life === arena.life && offset <= arena.top && !arena.hold.poison) {
+    if (owner === this && life === arena.life && offset <= arena.top) {
       const start = offset - arena.base;
       const { cursor } = arena;
-      if (start >= arena.floor && start <= cursor && arena.bytes.length > 0) {
+      if (start >= arena.floor) {
         if (cursor > arena.high) arena.high = cursor;
         arena.cursor = start;
         arena.top = offset;
@@ -622,10 +622,7 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   out<T extends OutType>(type: T): Out<T> {
-    const arena = this.#arena;
-    checkOutType(type);
-    const start = arena.take(OUT_SIZE, undefined, methods.out);
-    return makeOut(type, arena.buffer, start) as unknown as Out<T>;
+    return makeOut(this.#arena, type, methods.out) as unknown as Out<T>;
   }
 
   /**
@@ -845,7 +842,8 @@ export abstract class ScratchArena implements Scratch {
 const methods = ScratchArena.prototype;
 
 /**
- * A nested lifetime, from {@linkcode BumpAlloc.scope} or {@linkcode BumpScope.scope}.
+ * A nested lifetime, from {@linkcode BumpAlloc.scope} or {@linkcode BumpScope.scope}. The methods that allocate are
+ * {@linkcode ScratchArena}'s.
  *
  * @example Scopes in a scope
  * ```ts

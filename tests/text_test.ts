@@ -159,3 +159,21 @@ Deno.test("empty texts are views with an address that take no space, also when t
   assert(scratch.addressOf(scratch.encode("")) > 0n);
   assertThrows(() => scratch.cstring(""), OutOfMemoryError);
 });
+
+Deno.test("compiled calls write the same: texts of Latin-1 for which one byte a code unit is not enough", () => {
+  using scratch = new BumpAlloc({ zero: true });
+  using plain = new BumpAlloc();
+  const list = ["na\u00efve caf\u00e9", `${"x".repeat(99)}\u00e9`, `${"x".repeat(50)}\u00e9x`];
+  const lengths = list.map((text) => encoder.encode(text).length);
+  for (let turn = 0; turn < 30_000; turn++) {
+    if (turn % 100 === 0) [scratch, plain].forEach((arena) => arena.reset());
+    const text = list[turn % 3];
+    for (const arena of [scratch, plain]) {
+      assertEquals(arena.encode(text).length, lengths[turn % 3]);
+      const writer = arena.writer();
+      writer.reserve(1024 - text.length); // as many code units fit without growing
+      assertEquals(writer.text(text).length, 1024 - text.length + lengths[turn % 3]);
+      assertEquals(arena.cstring(text).length, lengths[turn % 3] + 1);
+    }
+  }
+});

@@ -344,7 +344,7 @@ static void loses_many(double offset, int rounds) {
   for (int i = 0; i < rounds; i++) CHECK(all_are(kept[i], (size_t)window, (unsigned char)i));
   const double cost = (double)(status_kib("VmSize:") - mapped) * 1024 / rounds;
   CHECK(ASAN || cost <= (offset + window) * (TAKEN_BY_KEPT ? 2.5 : 1.25));
-  CHECK(mappings() - before <= rounds / 64);
+  CHECK(EMULATED || mappings() - before <= rounds / 64); /* an emulator has a list of its own */
 }
 
 /* A window that was lost behind much else does not keep that. */

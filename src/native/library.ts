@@ -72,11 +72,24 @@ function bindLater(
     configurable: true,
     get() {
       const native = new Deno.UnsafeFnPointer(address, symbols[name] as Deno.ForeignFunction);
-      const value = (...args: never[]) => native.call(...args);
+      const value = (...args: never[]) => permitted(() => native.call(...args));
       Object.defineProperty(functions, name, { value });
       return value;
     },
   });
+}
+
+/** Calls what asks for the permission for FFI, after the library was loaded with it. */
+export function permitted<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotCapable)) throw error;
+    throw new Deno.errors.NotCapable(
+      "Cannot reach scratch memory: the permission for FFI (--allow-ffi) was given up or denied after the native library " +
+        "had been loaded with it. What was allocated before stays as it is, and can be closed",
+    );
+  }
 }
 
 let processLibrary: { callbacks: ProcessCallbacks; control: bigint } | undefined;

@@ -108,5 +108,6 @@ testWith(expat, "expat: a full region is its memory error", () => {
   assertEquals([...events.names], ["list", "a"]); // up to there all is well
   native.XML_ParserFree(parser);
   scratch.alloc(scratch.remaining);
-  assertEquals(create(scratch), null);
+  assert(create(scratch) !== null); // from the blocks of the first
+  while (create(scratch) !== null);
 });

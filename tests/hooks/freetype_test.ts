@@ -137,5 +137,8 @@ testWith(freetype, "FreeType: a full region is its memory error", () => {
   assertEquals(openFace(library, font).error, OUT_OF_MEMORY);
   native.FT_Done_Library(library);
   scratch.alloc(scratch.remaining);
-  assertEquals(newLibrary(scratch).error, OUT_OF_MEMORY);
+  assertEquals(newLibrary(scratch).error, 0); // from the blocks of the first
+  let error = 0;
+  while (error === 0) error = newLibrary(scratch).error;
+  assertEquals(error, OUT_OF_MEMORY);
 });

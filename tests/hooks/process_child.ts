@@ -22,7 +22,7 @@ const address = scratch.address;
 const block = call(malloc, 1000n)!;
 assert(inside(block));
 const bytes = new Uint8Array(new Deno.UnsafePointerView(block).getArrayBuffer(1000)).fill(255);
-assertEquals(Deno.UnsafePointer.value(call(usableSize, block)), 1008n);
+assertEquals(Deno.UnsafePointer.value(call(usableSize, block)), 1016n);
 call(free, block);
 const zero = call(calloc, 100n, 8n)!;
 assertEquals(Deno.UnsafePointer.value(zero), Deno.UnsafePointer.value(block));

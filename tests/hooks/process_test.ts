@@ -36,8 +36,9 @@ testWith(sqlite, "SQLite: a full region is SQLITE_NOMEM, and the database can st
 const cjson = load("libcjson.so.1", {});
 testWith(cjson, "cJSON: a large document in the process's arena", () => compare("cjson_child.ts", 4 * 2 ** 20));
 testWith(cjson, "cJSON: a full region makes it give NULL", async () => {
+  // cJSON frees what it has parsed so far, and that serves again.
   const { parsed, again } = await runChild("cjson_child.ts", "full") as Report;
-  assertEquals({ parsed, again }, { parsed: false, again: 0 });
+  assertEquals({ parsed, again }, { parsed: false, again: 3 });
 });
 
 const libxml2 = load("libxml2.so.2", {});

@@ -2,7 +2,8 @@
 import { assertEquals } from "@std/assert";
 import { isBefore, succeeds } from "../skip.ts";
 
-const MOD = new URL("../../mod.ts", import.meta.url).href;
+/** The package's module, as the checkout has it. */
+export const MOD: string = new URL("../../mod.ts", import.meta.url).href;
 
 /** How Deno is started. */
 export interface Start {

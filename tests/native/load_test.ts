@@ -7,7 +7,7 @@ import { platform, prebuilt } from "../../src/native/prebuilt.ts";
 import { ABI, symbols } from "../../src/native/symbols.ts";
 import { LOADING } from "../permissions.ts";
 import { missing, succeeds, testUnless } from "../skip.ts";
-import { assertAllocates, assertRefused, DENIED, run, type Start, withTemporary } from "./child.ts";
+import { assertAllocates, assertRefused, DENIED, MOD, run, type Start, withTemporary } from "./child.ts";
 
 const notLinux = Deno.build.os === "linux" ? null : "it is for Linux";
 const isWindows = Deno.build.os === "windows" ? "Windows has another way: stable_file_test.ts" : null;
@@ -174,6 +174,40 @@ Deno.test("BUMP_ALLOC_LIB: the file is loaded from where it is, by a name relati
       await library(join(folder, LIBRARY));
     }
     await Deno.remove(join(folder, LIBRARY));
+  }));
+
+Deno.test("BUMP_ALLOC_LIB: Workers share what is loaded, and the end of one still ends what it held", () =>
+  withTemporary(async (folder) => {
+    const BUMP_ALLOC_LIB = await library(join(folder, LIBRARY));
+    const program = `
+      const scratch = new BumpAlloc();
+      const worker = \`
+        import { BumpAlloc } from \${JSON.stringify(MOD)};
+        self.onmessage = ({ data }) => {
+          self.kept = BumpAlloc.attach(data);
+          self.kept.alloc(100);
+          postMessage(null);
+        };\`;
+      const counts = [];
+      for (let i = 0; i < 3; i++) {
+        const one = new Worker("data:text/javascript," + encodeURIComponent(worker), { type: "module" });
+        one.postMessage(scratch.share());
+        await new Promise((resolve) => one.onmessage = resolve);
+        const held = scratch.stats().attached;
+        one.terminate();
+        while (scratch.stats().attached === held) await new Promise((resolve) => setTimeout(resolve, 5));
+        counts.push(held - scratch.stats().attached);
+      }
+      console.log(counts.join(), scratch.alloc(100).fill(7).every((byte) => byte === 7));`;
+    assertEquals(
+      await run({ flags: ["-A"], env: { BUMP_ALLOC_LIB }, program: `const MOD = ${JSON.stringify(MOD)};${program}` }),
+      {
+        out: "1,1,1 true",
+        error: "",
+        end: 0,
+      },
+    );
+    await Deno.remove(BUMP_ALLOC_LIB);
   }));
 
 Deno.test("BUMP_ALLOC_LIB names a missing file, a folder, or no library: an error that names both", () =>

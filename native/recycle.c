@@ -1,0 +1,438 @@
+/* recycle.c - blocks for native callers: taken from the lists of freed ones, or else at the cursor.
+ *
+ * Freed blocks are linked to chains of up to CHAIN_MOST: the first 8 bytes of a block hold the address of the next one. Each class of sizes has a list of chains, a stack that all threads
+ * share: bytes 8 to 16 of a chain's first block hold the number of the next chain (a number is the offset in units, and 1; 0 is
+ * none), and above it the chain's length. The list's word holds the number of the newest chain, and above it a tag, which
+ * each push raises. The thread that comes
+ * first has, besides, one chain of each small class for itself: it works on that without atomic exchanges, which take
+ * half of the time of a call, and trades whole chains with the list.
+ *
+ * There is no lock, so that a thread which is terminated leaves nothing behind but the blocks of its own chains.
+ *  - A pop reads the link of a chain that another thread may have taken since. These bytes are inside the region
+ *    and committed, so they can be read; what was read is used only if the word is as before, tag and all.
+ *  - Listed blocks are below the cursor, which only moves back over the block that is last.
+ *  - A reset raises the epoch. Headers and own chains from before it are not valid; a push that it overtakes lists nothing,
+ *    because it compares the epoch after it has read the word, which the reset changes later.
+ */
+#include "control.h"
+
+#define LARGE_UNITS (RECYCLE_LARGE / RECYCLE_UNIT)
+#define IDLE_LIMIT (UINT64_C(64) << 20)          /* as much as glibc keeps at the top of its heap */
+#define CHAIN_MOST 32
+
+#define HOT static inline __attribute__((always_inline))
+#define COLD static __attribute__((noinline))
+
+/* ---- lists: everyone's -------------------------------------------------- */
+
+/* In a block: the next one of its chain. */
+HOT unsigned char **next_in(unsigned char *block) { return (unsigned char **)(void *)block; }
+
+/* In a chain's first block: the number of the next chain, and how many blocks this one has. */
+#define LENGTH_SHIFT 56
+HOT uint64_t *link_in(unsigned char *block) { return (uint64_t *)(void *)block + 1; }
+
+/* Races by design with the plain writes of a thread that has taken the chain meanwhile. */
+#if defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_TSAN 1
+#endif
+#endif
+#if defined(UNDER_TSAN)
+__attribute__((noinline, no_sanitize("thread"))) static uint64_t peek(const uint64_t *link) {
+  return *(const volatile uint64_t *)link;
+}
+#else
+static uint64_t peek(const uint64_t *link) { return __atomic_load_n(link, __ATOMIC_RELAXED); }
+#endif
+
+static uint32_t epoch_of(region_t *region) { return atomic_load_explicit(&region->recycle->epoch, memory_order_acquire); }
+
+/* How many bits of a word are a number. */
+static unsigned number_bits(const region_t *region) { return recycle_log2(region->at.capacity / RECYCLE_UNIT) + 1; }
+
+static uint64_t number_in(uint64_t word, unsigned bits) { return word & ((UINT64_C(1) << bits) - 1); }
+
+static uint64_t number_of(const region_t *region, const unsigned char *block) {
+  return (uint64_t)(block - region->at.base) / RECYCLE_UNIT + 1;
+}
+
+/* NULL for 0, and for what a program that wrote to freed blocks has made of a number: nothing outside is followed. */
+static unsigned char *numbered(region_t *region, uint64_t number) {
+  const bool valid = number != 0 && number <= get(&region->cursor) / RECYCLE_UNIT;
+  return valid ? region->at.base + (number - 1) * RECYCLE_UNIT : NULL;
+}
+
+HOT bool is_used(region_t *region) { return atomic_load_explicit(&region->recycle->used, memory_order_relaxed) != 0; }
+
+static void note_use(region_t *region) {
+  if (!is_used(region)) atomic_store(&region->recycle->used, 1);
+}
+
+/* Lists a chain of blocks that were freed in this epoch. */
+COLD void push(region_t *region, _Atomic uint64_t *list, unsigned char *first, uint64_t length, uint32_t epoch) {
+  const unsigned bits = number_bits(region);
+  note_use(region); /* and then it reads the epoch: a reset does it the other way round, so that one of the two sees the other */
+  uint64_t word = get(list);
+  do {
+    if (atomic_load(&region->recycle->epoch) != epoch) return;
+    *link_in(first) = number_in(word, bits) | length << LENGTH_SHIFT;
+  } while (!swap(list, &word, ((word >> bits) + 1) << bits | number_of(region, first)));
+}
+
+/* NULL when there is none. */
+COLD unsigned char *pop(region_t *region, _Atomic uint64_t *list, uint64_t *length) {
+  const unsigned bits = number_bits(region);
+  uint64_t word = get(list), link;
+  unsigned char *first;
+  do {
+    first = numbered(region, number_in(word, bits));
+    if (first == NULL) return NULL;
+    link = peek(link_in(first));
+  } while (!swap(list, &word, word >> bits << bits | number_in(link, bits)));
+  *length = link >> LENGTH_SHIFT;
+  return first;
+}
+
+/* ---- chains: one thread's ----------------------------------------------- */
+
+/* Of the small class whose list is `list`. NULL: the caller has none. */
+HOT recycle_own_t *own_of(region_t *region, _Atomic uint64_t *list) {
+  recycle_t *recycle = region->recycle;
+  const uint64_t index = (uint64_t)(list - recycle->lists);
+  if (index >= RECYCLE_OWN) return NULL;
+  uint64_t owner = atomic_load_explicit(&recycle->owner, memory_order_relaxed);
+  const uint64_t me = os_thread();
+  if (owner == me || (owner == 0 && atomic_compare_exchange_strong(&recycle->owner, &owner, me))) return &recycle->own[index];
+  return NULL;
+}
+
+HOT void own_set(recycle_own_t *own, unsigned char *first, uint32_t length) {
+  atomic_store_explicit(&own->first, first, memory_order_relaxed);
+  atomic_store_explicit(&own->length, length, memory_order_relaxed);
+}
+
+HOT bool own_holds(recycle_own_t *own, uint32_t epoch) {
+  return atomic_load_explicit(&own->epoch, memory_order_relaxed) == epoch;
+}
+
+HOT unsigned char *own_first(recycle_own_t *own) { return atomic_load_explicit(&own->first, memory_order_relaxed); }
+
+HOT uint32_t own_length(recycle_own_t *own) { return atomic_load_explicit(&own->length, memory_order_relaxed); }
+
+COLD void give_other(region_t *region, _Atomic uint64_t *list, recycle_own_t *own, unsigned char *block, uint32_t epoch) {
+  *next_in(block) = NULL;
+  note_use(region);
+  if (own == NULL) {
+    push(region, list, block, 1, epoch);
+    return;
+  }
+  unsigned char *full = own_first(own);
+  const uint32_t length = own_length(own);
+  const bool stale = !own_holds(own, epoch);
+  own_set(own, block, 1);
+  atomic_store_explicit(&own->epoch, epoch, memory_order_relaxed);
+  if (!stale && length != 0) push(region, list, full, length, epoch);
+}
+
+HOT void give(region_t *region, _Atomic uint64_t *list, unsigned char *block, uint32_t epoch) {
+  recycle_own_t *own = own_of(region, list);
+  if (own == NULL || !own_holds(own, epoch) || own_length(own) >= CHAIN_MOST) {
+    give_other(region, list, own, block, epoch);
+    return;
+  }
+  *next_in(block) = own_first(own);
+  own_set(own, block, own_length(own) + 1);
+}
+
+COLD unsigned char *serve_other(region_t *region, _Atomic uint64_t *list, recycle_own_t *own, uint32_t epoch) {
+  uint64_t length;
+  unsigned char *block = pop(region, list, &length);
+  if (block == NULL) return NULL;
+  unsigned char *rest = *next_in(block);
+  if (own != NULL) {
+    own_set(own, rest, (uint32_t)length - 1);
+    atomic_store_explicit(&own->epoch, epoch, memory_order_relaxed);
+  } else if (rest != NULL) {
+    push(region, list, rest, length - 1, epoch);
+  }
+  return block;
+}
+
+/* A freed block of the class. NULL when there is none. */
+HOT unsigned char *serve(region_t *region, _Atomic uint64_t *list) {
+  if (!is_used(region)) return NULL;
+  recycle_own_t *own = own_of(region, list);
+  const uint32_t epoch = epoch_of(region);
+  if (own != NULL && own_holds(own, epoch)) {
+    unsigned char *block = own_first(own);
+    if (block != NULL) {
+      own_set(own, *next_in(block), own_length(own) - 1);
+      return block;
+    }
+  }
+  return serve_other(region, list, own, epoch);
+}
+
+/* ---- large blocks ------------------------------------------------------- */
+
+/* A freed large block says behind its links how many bytes of it may have pages. The page of the links stays. */
+static uint64_t *idle_in(unsigned char *block) { return (uint64_t *)(void *)block + 2; }
+
+static void give_pages_back(unsigned char *block, uint64_t size) {
+  const uint64_t page = os_page_size(), address = (uint64_t)(uintptr_t)block;
+  const uint64_t from = offset_round_up(address + 3 * sizeof(uint64_t), page);
+  const uint64_t to = offset_round_down(address + size, page);
+  *idle_in(block) = 0;
+  if (from < to) (void)os_discard(block + (from - address), to - from); /* a refusal costs RAM only */
+}
+
+static void no_longer_idle(region_t *region, uint64_t size) {
+  atomic_fetch_sub_explicit(&region->recycle->idle, size, memory_order_relaxed);
+}
+
+static void give_large(region_t *region, _Atomic uint64_t *list, unsigned char *block, uint64_t size, uint32_t epoch) {
+  const uint64_t idle = atomic_fetch_add_explicit(&region->recycle->idle, size, memory_order_relaxed);
+  *idle_in(block) = size;
+  if (idle + size > IDLE_LIMIT) {
+    give_pages_back(block, size);
+    no_longer_idle(region, size);
+  }
+  *next_in(block) = NULL;
+  push(region, list, block, 1, epoch);
+}
+
+/* Large blocks that are listed keep no pages. */
+static void recycle_give_back(region_t *region) {
+  if (atomic_load_explicit(&region->recycle->idle, memory_order_relaxed) == 0) return;
+  const uint32_t epoch = epoch_of(region);
+  for (unsigned class = recycle_class(LARGE_UNITS); class < RECYCLE_CLASSES; class++) {
+    _Atomic uint64_t *list = &region->recycle->lists[RECYCLE_SMALL + class];
+    uint64_t length;
+    unsigned char *all = NULL;
+    for (unsigned char *block; (block = pop(region, list, &length)) != NULL; all = block) {
+      const uint64_t idle = *idle_in(block);
+      if (idle != 0) give_pages_back(block, idle), no_longer_idle(region, idle);
+      *next_in(block) = all;
+    }
+    for (unsigned char *block = all, *next; block != NULL; block = next) {
+      next = *next_in(block);
+      *next_in(block) = NULL;
+      push(region, list, block, 1, epoch);
+    }
+  }
+}
+
+/* ---- blocks with a header ----------------------------------------------- */
+
+/* The 8 bytes in front of a live block: its size in units, the bytes that were left out in front of it when it was taken at
+ * the cursor, and a check, so that memory which is no live block of this epoch is told from one that is. Those of a freed
+ * block are zero. */
+#define HEADER ((uint64_t)sizeof(uint64_t))
+#define CHECK_BITS 20
+#define PADDING_BITS 4
+
+HOT uint64_t header_for(const unsigned char *block, uint64_t units, uint64_t padding, uint32_t epoch) {
+  const uint64_t says = units << PADDING_BITS | padding;
+  const uint64_t mixed = (uint64_t)(uintptr_t)block ^ (says << 32 | says >> 32) ^ (uint64_t)epoch << 32;
+  return says << CHECK_BITS | (mixed * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - CHECK_BITS);
+}
+
+HOT uint64_t *header_of(unsigned char *block) { return (uint64_t *)(void *)(block - HEADER); }
+
+HOT void *finish(unsigned char *block, uint64_t units, uint64_t padding, uint32_t epoch) {
+  *header_of(block) = header_for(block, units, padding, epoch);
+  return block;
+}
+
+/* A live block, as its header says. */
+typedef struct {
+  uint64_t units; /* 0: it is none of this region's */
+  uint64_t padding, end; /* offset of the byte behind it */
+  uint32_t epoch;
+} headed_t;
+
+/* Nothing is read before it is known to be taken bytes. */
+HOT headed_t headed_at(region_t *region, unsigned char *block, uint64_t *cursor) {
+  const headed_t none = {0, 0, 0, 0};
+  if (region == NULL) return none;
+  const uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)region->at.base); /* huge when below the region */
+  *cursor = get(&region->cursor);
+  if (offset < RECYCLE_UNIT || offset > *cursor || offset % RECYCLE_UNIT != 0) return none;
+  const uint64_t header = *header_of(block), units = header >> (CHECK_BITS + PADDING_BITS);
+  const uint64_t padding = header >> CHECK_BITS & (RECYCLE_UNIT - 1), end = offset - HEADER + units * RECYCLE_UNIT;
+  const uint32_t epoch = epoch_of(region);
+  if (units == 0 || end > *cursor || header != header_for(block, units, padding, epoch)) return none;
+  return (headed_t){units, padding, end, epoch};
+}
+
+#define SIZE_LIMIT (UINT64_C(1) << 43) /* 8 TiB: what a header has room for */
+
+/* For a block of `size` bytes: room for the header, and for both links when it is freed. */
+HOT uint64_t least_units(size_t size) { return (offset_max(size, 2 * HEADER) + HEADER + RECYCLE_UNIT - 1) / RECYCLE_UNIT; }
+
+/* Its class; *units becomes that one's size. */
+HOT unsigned class_for(uint64_t *units) {
+  if (*units <= RECYCLE_SMALL_UNITS) {
+    const unsigned class = recycle_small_class[*units];
+    *units = recycle_small_units[class];
+    return class;
+  }
+  *units = recycle_round_up(*units);
+  return recycle_class(*units);
+}
+
+COLD void *headed_bump(region_t *region, size_t size, uint64_t units, unsigned char **fresh) {
+  uint64_t padding;
+  unsigned char *start = take(region, units * RECYCLE_UNIT, RECYCLE_UNIT, HEADER, fresh, &padding);
+  if (start == NULL) { /* there may be room for what was asked for */
+    units = least_units(size);
+    start = take(region, units * RECYCLE_UNIT, RECYCLE_UNIT, HEADER, fresh, &padding);
+  }
+  return start == NULL ? NULL : finish(start + HEADER, units, padding, epoch_of(region));
+}
+
+/* A freed block of the class. NULL when there is none. */
+HOT void *headed_again(region_t *region, uint64_t units, unsigned class) {
+  if (class >= RECYCLE_CLASSES) return NULL;
+  unsigned char *block = serve(region, &region->recycle->lists[RECYCLE_SMALL + class]);
+  if (block == NULL) return NULL;
+  if (units >= LARGE_UNITS) no_longer_idle(region, *idle_in(block));
+  return finish(block, units, 0, epoch_of(region));
+}
+
+/* *fresh: bytes from there on are zero. NULL when the region is full. */
+HOT void *headed_take(region_t *region, size_t size, unsigned char **fresh) {
+  if (region == NULL || size >= SIZE_LIMIT) return NULL;
+  uint64_t units = least_units(size);
+  const unsigned class = class_for(&units);
+  unsigned char *block = headed_again(region, units, class);
+  if (block == NULL) return headed_bump(region, size, units, fresh);
+  *fresh = block + size;
+  return block;
+}
+
+static void *headed_alloc(bump_t *bump, size_t size) {
+  unsigned char *fresh;
+  return headed_take(region_of(bump), size, &fresh);
+}
+
+static void *headed_alloc_zeroed(bump_t *bump, size_t size) {
+  unsigned char *fresh, *block = headed_take(region_of(bump), size, &fresh);
+  if (block != NULL && fresh > block) os_clear(block, offset_min(size, (uint64_t)(fresh - block)));
+  return block;
+}
+
+static void headed_free(bump_t *bump, void *block) {
+  region_t *region = region_of(bump);
+  uint64_t cursor;
+  const headed_t freed = headed_at(region, block, &cursor);
+  if (freed.units == 0) return;
+  *header_of(block) = 0; /* before another thread can take it */
+  const uint64_t size = freed.units * RECYCLE_UNIT;
+  if (freed.end == cursor && move_cursor(region, cursor, cursor - size - freed.padding)) return;
+  const unsigned class =
+    freed.units <= RECYCLE_SMALL_UNITS ? recycle_small_class[freed.units] : recycle_class(freed.units);
+  _Atomic uint64_t *list = &region->recycle->lists[RECYCLE_SMALL + class];
+  if (freed.units < LARGE_UNITS) give(region, list, block, freed.epoch);
+  else if (class < RECYCLE_CLASSES) give_large(region, list, block, size - HEADER, freed.epoch);
+  else give_pages_back(block, size - HEADER);
+}
+
+/* A freed block comes first, and only then the bytes behind the last one: blocks that grow into these again and again
+ * would leave ever more large ones, and take ever more small ones. */
+static void *headed_resize(bump_t *bump, void *block, size_t size) {
+  uint64_t cursor;
+  unsigned char *fresh;
+  region_t *region = region_of(bump);
+  if (block == NULL) return headed_alloc(bump, size);
+  const headed_t old = headed_at(region, block, &cursor);
+  if (old.units == 0 || size >= SIZE_LIMIT) return NULL;
+  uint64_t units = least_units(size);
+  const unsigned class = class_for(&units);
+  if (units <= old.units && units > old.units / 2) return block; /* the rest stays its own: it may grow into it again */
+  void *moved = headed_again(region, units, class);
+  if (moved == NULL) {
+    const uint64_t least = least_units(size);
+    if (resize_last(region, header_of(block), old.units * RECYCLE_UNIT, units * RECYCLE_UNIT)) {
+      return finish(block, units, old.padding, old.epoch);
+    }
+    if (resize_last(region, header_of(block), old.units * RECYCLE_UNIT, least * RECYCLE_UNIT)) {
+      return finish(block, least, old.padding, old.epoch);
+    }
+    moved = headed_bump(region, size, units, &fresh);
+    if (moved == NULL) return units < old.units ? block : NULL;
+  }
+  os_copy(moved, block, offset_min(units, old.units) * RECYCLE_UNIT - HEADER);
+  headed_free(bump, block);
+  return moved;
+}
+
+static size_t headed_usable(bump_t *bump, void *block) {
+  uint64_t cursor;
+  const uint64_t units = headed_at(region_of(bump), block, &cursor).units;
+  return units == 0 ? 0 : (size_t)(units * RECYCLE_UNIT - HEADER);
+}
+
+/* ---- blocks without one ------------------------------------------------- */
+
+#define BARE_LIMIT (RECYCLE_SMALL_UNITS * RECYCLE_UNIT)
+
+/* Of a size from 1 to BARE_LIMIT. */
+HOT unsigned bare_class(size_t size) { return recycle_small_class[(size + RECYCLE_UNIT - 1) / RECYCLE_UNIT]; }
+
+HOT uint64_t bare_bytes(unsigned class) { return recycle_small_units[class] * RECYCLE_UNIT; }
+
+HOT void *bare_alloc(bump_t *bump, size_t size) {
+  region_t *region = region_of(bump);
+  if (region == NULL) return NULL;
+  const unsigned class = bare_class(size);
+  uint64_t padding;
+  unsigned char *fresh, *block = serve(region, &region->recycle->lists[class]);
+  return block != NULL ? block : take(region, bare_bytes(class), RECYCLE_UNIT, 0, &fresh, &padding);
+}
+
+HOT void bare_free(bump_t *bump, void *block, size_t size) {
+  region_t *region = region_of(bump);
+  if (region == NULL) return;
+  const unsigned class = bare_class(size);
+  const uint32_t epoch = epoch_of(region);
+  const uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)region->at.base), cursor = get(&region->cursor);
+  const uint64_t end = offset + bare_bytes(class);
+  if (offset > cursor || end > cursor || offset % RECYCLE_UNIT != 0) return;
+  if (end == cursor && move_cursor(region, cursor, offset)) return;
+  give(region, &region->recycle->lists[class], block, epoch);
+}
+
+/* As headed_resize. */
+static void *bare_resize(bump_t *bump, void *block, size_t old_size, size_t size) {
+  region_t *region = region_of(bump);
+  const unsigned old = bare_class(old_size), class = bare_class(size);
+  if (class == old || region == NULL) return class == old ? block : NULL;
+  uint64_t padding;
+  unsigned char *fresh, *moved = serve(region, &region->recycle->lists[class]);
+  if (moved == NULL) {
+    if (resize_last(region, block, bare_bytes(old), bare_bytes(class))) return block;
+    moved = take(region, bare_bytes(class), RECYCLE_UNIT, 0, &fresh, &padding);
+    if (moved == NULL) return class < old ? block : NULL;
+  }
+  os_copy(moved, block, offset_min(bare_bytes(class), bare_bytes(old)));
+  bare_free(bump, block, old_size);
+  return moved;
+}
+
+/* ---- reset -------------------------------------------------------------- */
+
+/* Forgets all blocks. The tags go on, so that an exchange which this overtakes fails. */
+static void recycle_reset(region_t *region) {
+  const unsigned bits = number_bits(region);
+  recycle_t *recycle = region->recycle;
+  atomic_fetch_add(&recycle->epoch, 1);
+  set(&recycle->owner, 0);
+  if (atomic_load(&recycle->used) == 0) return;
+  atomic_store(&recycle->used, 0);
+  for (unsigned i = 0; i < RECYCLE_LISTS; i++) set(&recycle->lists[i], ((get(&recycle->lists[i]) >> bits) + 1) << bits);
+  set(&recycle->idle, 0);
+}
