@@ -60,6 +60,10 @@ export class Arena {
   child: Arena | null = null;
   /** Why nothing may be done any more. */
   closed = false;
+  /** A scope whose views may live on for a while when it has ended. */
+  isFrame = false;
+  /** Who uses an allocator's arena: its scopes keep that from being collected. */
+  user: object | null = null;
   /** Frames have ended whose views are not detached yet; they show the bytes from the parent's position on. */
   ended = false;
   readonly kind: Kind;
@@ -311,12 +315,12 @@ export class Arena {
     const offset = base + start;
     const end = this.cursor + this.beyond;
     const kept = Math.min(byteLength, end - start);
-    if (hold.poison) hold.reclaim(offset + kept, base + end);
     this.note();
     this.high = Math.max(this.high, this.cursor);
     // Ask for the block again from its own start: where there is room behind it, it stays.
     const moved = this.#place(byteLength, alignOf(start), offset);
     if (moved < 0) throw this.full(byteLength, DEFAULT_ALIGN, what);
+    if (hold.poison) hold.reclaim(offset + kept, base + end);
     if (this.base + moved !== offset) {
       new OwnUint8Array(this.buffer, moved, kept).set(new OwnUint8Array(buffer, start, kept));
     }
@@ -405,7 +409,7 @@ export class Arena {
     if (this.bytes.length === 0) this.checkUsable(what);
     if (this.high > this.cursor) this.note();
     const child = this.#spare ??= new Arena("scope", this.hold, this);
-    child.life = lives = (lives + 1) | 0;
+    child.isFrame = false;
     child.start = this.position;
     child.top = -1;
     child.#leave(child.start);
@@ -415,42 +419,38 @@ export class Arena {
     return child;
   }
 
-  /** Opens a frame. */
+  /** Opens a frame: where one has ended before, behind its bytes, in the same window. */
   openFrame(what: What): Arena {
     const spare = this.#spare;
-    if (spare === null || !spare.ended || this.child !== null || spare.bytes.length === 0) return this.open(what);
-    spare.life = lives = (lives + 1) | 0;
+    if (spare === null || !spare.ended || this.child !== null || spare.bytes.length === 0) {
+      const child = this.open(what);
+      child.isFrame = !this.hold.poison; // what shows the poison at once has ended at once
+      return child;
+    }
     spare.start = spare.base + spare.cursor;
     spare.top = -1;
     this.child = spare;
     return spare;
   }
 
-  /** Takes a scope's memory back. Where the stack ends in the midst of this it can be called again. */
+  /**
+   * Takes a scope's memory back. The views of a frame die when the window is used up, or the memory is needed for something
+   * else. Where the stack ends in the midst of this it can be called again.
+   */
   end(what: What): void {
-    const { parent } = this;
-    if (parent === null) return;
-    this.#checkEnd(what);
-    this.#detach();
-    this.hold.debug?.close(this.depth);
-    parent.child = null;
-    parent.#unlock();
-  }
-
-  /** Takes a frame's memory back: its views die when the window is used up, or the memory is needed for something else. */
-  endFrame(what: What): void {
-    const { parent, hold } = this;
-    if (parent === null) return;
-    if (hold.poison || this.bytes.length === 0) return this.end(what);
-    this.#checkEnd(what);
-    this.ended = true;
-    parent.child = null; // and the fast path stays out of it
-  }
-
-  #checkEnd(what: What): void {
     if (this.child !== null) throw this.#scopeError(what);
     if (this.#pins !== null) this.checkPins(what);
     this.settle();
+    const parent = this.parent!;
+    if (this.isFrame) {
+      this.ended = true;
+      parent.child = null; // the fast path stays out of it
+    } else {
+      this.#detach();
+      this.hold.debug?.close(this.depth);
+      parent.child = null;
+      parent.#unlock();
+    }
   }
 
   /** Ends every view of this level. */
@@ -545,6 +545,8 @@ export class Arena {
   trim(retain: number): void {
     const { innermost } = this;
     innermost.settle();
+    this.hold.reportLost(); // what receivers see keeps its pages, and nobody may go on allocating there
+    innermost.#unlock();
     innermost.#noteAll();
     this.hold.discard(Math.max(retain, innermost.position));
     for (let arena: Arena | null = innermost; arena !== null; arena = arena.parent) arena.high = 0;

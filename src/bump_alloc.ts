@@ -174,6 +174,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
     const made = options instanceof Made ? options : make(options);
     const { hold, retain, home } = made;
     super(ARENA_KEY, new Arena(home === null ? "allocator" : "lease", hold, null));
+    arenaOf(this).user = this;
     this.#hold = hold;
     this.#retain = retain;
     this.#home = home;

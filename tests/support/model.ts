@@ -220,7 +220,8 @@ export class Model {
     const start = Number(level.arena.addressOf(view) - holder.base.address);
     this.#checkPlace(region, start, view.length);
     if (kept < view.length && holder.options.zero) {
-      assert(!view.subarray(kept).some((byte) => byte !== 0), "not zero");
+      const wrong = view.findIndex((byte, i) => i >= kept && byte !== 0);
+      assert(wrong < 0, `not zero: ${view[wrong]} at ${start} + ${wrong}`);
     } else if (kept < view.length && holder.options.poison && region.exact) {
       assert(!view.subarray(kept).some((byte) => byte !== 0 && byte !== 0xdd), "neither fresh nor poisoned");
     }
@@ -607,6 +608,11 @@ export class Model {
   fill(): void {
     const [region, holder, level] = this.#pick();
     if (!region.exact || level.stolen || holder.base.remaining === 0) return;
+    // What ended frames left below a frame that has blocks is free, and not in one piece with the rest.
+    const inFrame = holder.levels.some(({ isFrame, blocks, aliases, marks }) =>
+      isFrame && blocks.length + aliases.length + marks.length > 0
+    );
+    if (inFrame) return;
     const { used, remaining } = holder.base;
     const way = this.#random(3);
     const fill = (arena: BumpAlloc | BumpScope) => {
