@@ -2,7 +2,7 @@ import { isDetached, lengthOf } from "./buffers.ts";
 import { checkAlign, checkSize } from "./check.ts";
 import { cannot, ClosedError, DetachedError, OutOfMemoryError, PinnedError, ScopeError, type What } from "./errors.ts";
 import { formatBytes } from "./format.ts";
-import { type Hold, ignoreRevocation, POISON } from "./hold.ts";
+import { type Hold, ignoreRevocation } from "./hold.ts";
 import { alignOf, alignUp, maskOf, MAX_POSITION } from "./offsets.ts";
 import { NO_WINDOW, type Windows } from "./windows.ts";
 
@@ -139,6 +139,7 @@ export class Arena {
     if (byteLength > hold.capacity) return -1;
     const start = hold.chunks.place(position, byteLength, align);
     if (start < 0) return -1;
+    hold.debug?.leave(position, start + byteLength);
     this.#enter(start, start + byteLength);
     return start - this.base;
   }
@@ -170,7 +171,7 @@ export class Arena {
     const { hold, base, buffer } = this;
     this.floor = hold.poison || this.beyond > 0 ? NO_FLOOR : this.#lowest;
     const limit = Math.min(hold.chunks.endAt(this.position) - base, lengthOf(buffer), MAX_POSITION);
-    if (limit <= 0 || this.beyond > 0 || hold.zero) {
+    if (limit <= 0 || this.beyond > 0 || hold.zero || hold.debug !== null) {
       this.bytes = NO_BYTES;
       return;
     }
@@ -224,7 +225,7 @@ export class Arena {
   /** Throws when nothing may be allocated here now. */
   checkUsable(what: What): void {
     this.checkOpen(what);
-    if (this.child !== null) throw new ScopeError(what);
+    if (this.child !== null) throw this.#scopeError(what);
     // deno-lint-ignore no-this-alias -- a walk that starts here
     for (let arena: Arena | null = this; arena !== null; arena = arena.parent) {
       if (arena.isLost) throw new DetachedError(what);
@@ -235,8 +236,12 @@ export class Arena {
   /** Throws when there is no position to mark. Ended frames do not matter to that. */
   checkMarkable(what: What): void {
     this.checkOpen(what);
-    if (this.child !== null) throw new ScopeError(what);
+    if (this.child !== null) throw this.#scopeError(what);
     if (this.isLost) throw new DetachedError(what);
+  }
+
+  #scopeError(what: What): ScopeError {
+    return new ScopeError(what, this.hold.debug?.openAt(this.depth + 1));
   }
 
   /** Throws when closed. */
@@ -270,7 +275,7 @@ export class Arena {
     this.note();
     if (!this.hold.poison) return;
     this.windows.reportLost(); // what was transferred away is its receiver's
-    this.hold.fill(from, this.position, POISON);
+    this.hold.reclaim(from, this.position);
   }
 
   /** Bytes of the region that are taken, by anyone. */
@@ -315,7 +320,7 @@ export class Arena {
     // Ask for the block again from its own start: where there is room behind it, it stays.
     const moved = this.#place(byteLength, alignOf(start), offset);
     if (moved < 0) throw this.full(byteLength, DEFAULT_ALIGN, what);
-    if (hold.poison) new OwnUint8Array(buffer, start + kept, end - start - kept).fill(POISON);
+    if (hold.poison) hold.reclaim(offset + kept, base + end);
     if (this.base + moved !== offset) {
       new OwnUint8Array(this.buffer, moved, kept).set(new OwnUint8Array(buffer, start, kept));
     }
@@ -329,7 +334,7 @@ export class Arena {
   /** Takes back everything above an offset of this arena. */
   rewindTo(offset: number, what: What): void {
     this.checkOpen(what);
-    if (this.child !== null) throw new ScopeError(what);
+    if (this.child !== null) throw this.#scopeError(what);
     this.settle();
     this.windows.reportLost(); // what receivers see is nobody's before the cursor goes below it
     this.#reclaim(offset);
@@ -410,6 +415,7 @@ export class Arena {
     child.#leave(child.start);
     this.child = child;
     this.#lock();
+    this.hold.debug?.open(child.kind, child.depth, child.start);
     return child;
   }
 
@@ -432,7 +438,7 @@ export class Arena {
    * else. Where the stack ends in the midst of this it can be called again.
    */
   end(what: What): void {
-    if (this.child !== null) throw new ScopeError(what);
+    if (this.child !== null) throw this.#scopeError(what);
     if (this.#pins !== null) this.checkPins(what);
     this.settle();
     const parent = this.parent!;
@@ -441,6 +447,7 @@ export class Arena {
       parent.child = null; // the fast path stays out of it
     } else {
       this.#detach();
+      this.hold.debug?.close(this.depth);
       parent.child = null;
       parent.#unlock();
     }
@@ -490,10 +497,12 @@ export class Arena {
         await promise; // never goes on at once, whatever a thenable does
       } catch { /* whoever has the promise handles it */ }
       hold.pins--;
+      hold.debug?.unpin(settled);
       if (user !== null) pins.delete(settled);
     };
     const settled: Promise<void> = unpin();
     pins.add(settled);
+    hold.debug?.pin(settled, this.depth);
   }
 
   /** Pinned promises of this arena and its scopes. */
@@ -507,7 +516,7 @@ export class Arena {
   /** Throws when a pinned promise uses this arena or one inside. */
   checkPins(what: What): void {
     const { pins } = this;
-    if (pins > 0) throw new PinnedError(what, pins);
+    if (pins > 0) throw new PinnedError(what, pins, this.hold.debug?.pinsFrom(this.depth));
   }
 
   /** Waits for the pinned promises of this arena and its scopes. */
@@ -555,6 +564,7 @@ export class Arena {
     this.#closeScopes();
     this.#leave(0);
     this.closed = true;
+    hold.debug?.close(0);
   }
 
   /** Notes what this arena and those around it have used, and ended frames in it. */
@@ -568,7 +578,7 @@ export class Arena {
     this.innermost.#noteAll();
     if (!this.hold.poison) return;
     this.hold.reportLost(); // what receivers see is not poisoned
-    this.hold.fill(0, this.innermost.position, POISON);
+    this.hold.reclaim(0, this.innermost.position);
   }
 
   /** Who has a scope that is open has one that is closed from now on. */
@@ -579,6 +589,7 @@ export class Arena {
       arena.ended = false;
     }
     this.child = this.#spare = null;
+    this.hold.debug?.close(1);
   }
 }
 

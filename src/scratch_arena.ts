@@ -732,7 +732,10 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   scope(): BumpScope {
-    return new BumpScope(ARENA_KEY, this.#arena.open(methods.scope));
+    const arena = this.#arena;
+    const scope = new BumpScope(ARENA_KEY, arena.open(methods.scope));
+    arena.hold.debug?.watch(scope);
+    return scope;
   }
 
   /**
@@ -767,7 +770,9 @@ export abstract class ScratchArena implements Scratch {
    */
   frame<T>(fn: (frame: BumpScope) => T): T;
   frame<T>(fn?: (frame: BumpScope) => T): BumpScope | T {
-    const frame = new BumpScope(ARENA_KEY, this.#arena.openFrame(methods.frame));
+    const arena = this.#arena;
+    const frame = new BumpScope(ARENA_KEY, arena.openFrame(methods.frame));
+    arena.hold.debug?.watch(frame);
     if (fn === undefined) return frame;
     try {
       const result = fn(frame);
