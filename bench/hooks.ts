@@ -1,5 +1,5 @@
 /**
- * `deno task bench:hooks`: native libraries fed from an arena, against `malloc`: zlib's deflate streams and Lua states.
+ * `deno task bench hooks`: native libraries fed from an arena, against `malloc`: zlib's deflate streams and Lua states.
  * Pairs are run in turn in one process; the ratio is the median over the rounds. Page faults are the kernel's count.
  *
  * @module

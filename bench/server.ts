@@ -1,5 +1,5 @@
 /**
- * `deno task bench:server`: the service of examples/server.ts and its twin on plain typed arrays under load, at 4 KiB,
+ * `deno task bench server`: the service of examples/server.ts and its twin on plain typed arrays under load, at 4 KiB,
  * 64 KiB and 1 MiB for each of the four buffers of a request.
  *
  * Each server is a process of its own. They are measured in turn, several rounds; the table gives medians. The memory of

@@ -36,7 +36,7 @@ let setArena: (scratch: ScratchArena, arena: Arena) => void;
  * | operation | cost |
  * |---|---|
  * | `alloc`, `tryAlloc`, `view` | that of `new Uint8Array(buffer, offset, length)` |
- * | `offset`, `mark`, `rewind` | a few instructions (`deno task bench:allocation`) |
+ * | `offset`, `mark`, `rewind` | a few instructions (`deno task bench allocation`) |
  * | `allocZeroed` | `alloc`, and clearing what was used before |
  * | `realloc` | `alloc` when in place, else a copy |
  *
@@ -478,7 +478,7 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * The address of the first byte of `view`, by arithmetic, without a call (`deno task bench:ffi`). It believes the
+   * The address of the first byte of `view`, by arithmetic, without a call (`deno task bench ffi`). It believes the
    * view's `byteOffset`: of a view where a program has redefined that property the address is wrong.
    *
    * @throws {TypeError} The view is not memory of this allocator.
