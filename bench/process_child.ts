@@ -1,6 +1,6 @@
 /**
  * Work of libraries whose allocator is the whole process's, which bench:sqlite and bench:hooks run in processes of their own:
- * `process_child.ts WORK AMOUNT [--hooks]`, where AMOUNT is a count or, for `mixed`, seconds. Prints a {@linkcode Report}.
+ * `process_child.ts WORK AMOUNT [--hooks]`, where AMOUNT is a count or, for `mixed`, seconds. Prints a `Report` as JSON.
  *
  * @module
  */
@@ -8,16 +8,7 @@ import { Database } from "../examples/sqlite/frames.ts";
 import { openSqlite, setMemoryMethods } from "../examples/sqlite/library.ts";
 import { BumpAlloc, type BumpHooks } from "../mod.ts";
 import { memoryOf } from "./lib/measure.ts";
-
-/** What a run tells. */
-export interface Report {
-  /** For each statement, operation or document. */
-  readonly microseconds: number;
-  /** Bytes that the process had at its highest, beyond those that it had before the work. */
-  readonly peak: number;
-  /** Resident bytes of the process over time. */
-  readonly points: readonly (readonly [seconds: number, byteLength: number])[];
-}
+import type { Report } from "./lib/process_work.ts";
 
 type Work = (amount: number, sample: () => void) => number;
 
@@ -30,7 +21,9 @@ const works: Record<string, (hooks: BumpHooks["process"] | null) => Work> = {
     return (amount) => {
       for (let i = 0; i < amount; i++) {
         using statement = database.prepare(
-          `SELECT id, name, score, photo FROM people WHERE name = 'person ${i}' AND score > ${i + 1} ORDER BY id LIMIT 9`,
+          `SELECT id, name, score, photo FROM people WHERE name = 'person ${i}' AND score > ${
+            i + 1
+          } ORDER BY id LIMIT 9`,
         );
         statement.run();
       }
@@ -45,7 +38,8 @@ const works: Record<string, (hooks: BumpHooks["process"] | null) => Work> = {
     const insert = database.prepare("REPLACE INTO people VALUES (?, ?, ?, ?)");
     const search = database.prepare("SELECT id, score FROM people WHERE name > ? ORDER BY name LIMIT 20");
     const remove = database.prepare("DELETE FROM people WHERE id BETWEEN ? AND ?");
-    const group = "SELECT substr(name, 1, 10), count(*), group_concat(id) FROM people GROUP BY 1 ORDER BY 2 DESC LIMIT 9";
+    const group =
+      "SELECT substr(name, 1, 10), count(*), group_concat(id) FROM people GROUP BY 1 ORDER BY 2 DESC LIMIT 9";
     const photo = new Uint8Array(600);
     let random = 1;
     return (seconds, sample) => {
@@ -76,7 +70,10 @@ const works: Record<string, (hooks: BumpHooks["process"] | null) => Work> = {
     if (hooks !== null) {
       cJSON_InitHooks(BigUint64Array.of(Deno.UnsafePointer.value(hooks.malloc), Deno.UnsafePointer.value(hooks.free)));
     }
-    const list = Array.from({ length: 30_000 }, (_, i) => ({ id: i, name: "x".repeat(i % 60), list: [i / 3, null, {}] }));
+    const list = Array.from(
+      { length: 30_000 },
+      (_, i) => ({ id: i, name: "x".repeat(i % 60), list: [i / 3, null, {}] }),
+    );
     const document = new TextEncoder().encode(JSON.stringify(list) + "\0");
     return (amount) => {
       for (let i = 0; i < amount; i++) {
@@ -98,10 +95,9 @@ function openDatabase(hooks: BumpHooks["process"] | null): Database {
 const [name, amount, hooked] = Deno.args;
 const work = works[name](hooked === "--hooks" ? new BumpAlloc().hooks.process : null);
 const points: [number, number][] = [];
-const before = memoryOf("self", "VmRSS");
 const start = performance.now();
 const sample = () => points.push([(performance.now() - start) / 1000, memoryOf("self", "VmRSS")]);
 const count = work(Number(amount), sample);
 const microseconds = (performance.now() - start) * 1000 / count;
-const report: Report = { microseconds, peak: memoryOf("self", "VmHWM") - before, points };
+const report: Report = { microseconds, peak: memoryOf("self", "VmHWM"), points };
 console.log(JSON.stringify(report));

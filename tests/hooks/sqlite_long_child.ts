@@ -27,7 +27,9 @@ const program = Array.from({ length: STATEMENTS }, (_, i) => {
   const id = i * 7919 % 997;
   if (i % 10 === 0) return `REPLACE INTO words VALUES (${id}, 'word-${i % 331}', zeroblob(${i * i % 9001 >> i % 8}))`;
   if (i % 50 === 1) return `DELETE FROM words WHERE id BETWEEN ${id} AND ${id + 9}`;
-  if (i % 2500 === 2) return `SELECT group_concat(hex(bytes)), count(*) FROM words GROUP BY id / ${i % 7 + 1} ORDER BY 2`;
+  if (i % 2500 === 2) {
+    return `SELECT group_concat(hex(bytes)), count(*) FROM words GROUP BY id / ${i % 7 + 1} ORDER BY 2`;
+  }
   return `SELECT word FROM words WHERE id = ${id}`;
 }).join(";");
 const used: number[] = [];
