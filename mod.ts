@@ -13,11 +13,13 @@
  */
 
 export { BumpAlloc, type BumpAllocOptions, type BumpHandle, type BumpStats } from "./src/bump_alloc.ts";
-export { BumpPool, type BumpPoolOptions, type BumpPoolStats } from "./src/pool.ts";
+export { BumpPool, type BumpPoolOptions, type BumpPoolStats, type BumpPoolUseOptions } from "./src/pool.ts";
 export type { BumpHooks } from "./src/hooks.ts";
 export { BumpScope, ScratchArena } from "./src/scratch_arena.ts";
-export type { Out, OutType, OutValues, OutView } from "./src/out.ts";
-export type { Mark, Scratch, TypedArrayConstructor } from "./src/scratch.ts";
+export { BumpWriter, type BumpWriterOptions } from "./src/writer.ts";
+export type { Out, OutType, OutValues, OutViews } from "./src/out.ts";
+export type { ByteReader, ReadAllOptions, ReadFileOptions, ReadSource } from "./src/reading.ts";
+export type { Copied, ElementOf, Mark, Scratch, TypedArray, TypedArrayConstructor } from "./src/scratch.ts";
 export {
   ClosedError,
   CommitError,

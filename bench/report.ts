@@ -15,6 +15,9 @@ import type { Results } from "./lib/measure.ts";
 const BENCHES: Record<string, number> = {
   allocation: 190,
   scopes: 30,
+  reading: 60,
+  writer: 20,
+  text: 30,
   memory: 130,
   ffi: 60,
   hooks: 90,

@@ -1,24 +1,27 @@
 /**
- * `deno task bench:startup`: what importing the module and the first allocation add to the run of an empty script, and
- * what becomes of a process that uses one huge buffer once. Whole processes, started in turn; medians.
+ * `deno task bench:startup`: what importing the package and the first allocation add to the run of an empty script, in time
+ * and in resident memory, beside the least that gives memory through the FFI; and what becomes of a process that uses one huge
+ * buffer once. Whole processes, started in turn; medians.
  *
- * Each script has a cache of its own, and has run before: Deno keeps the code that a program compiled in its first run, and
- * would else keep only what the first of these scripts needs.
+ * Each script has a cache of its own, and has run before: Deno keeps what it learnt of a program's modules in its first run, and
+ * would else keep only what the first of these scripts needs. The package is the one that is published, from a file: from JSR
+ * Deno reads two files more.
  *
  * @module
  */
-import { Bench } from "./lib/measure.ts";
+import { buildPackage } from "../tools/package/build.ts";
+import { Bench, type Way } from "./lib/measure.ts";
 
 const bench = new Bench("startup", { rounds: 61, quickRounds: 1 });
-const module = new URL("../mod.ts", import.meta.url).href;
-const importing = `import { BumpAlloc } from "${module}";`;
-const WHOLE = "import and first allocation, written";
+const folder = Deno.makeTempDirSync();
+await buildPackage(`${folder}/package`);
+const importing = `import { BumpAlloc } from "./package/mod.js";`;
+const SKETCH_NAME = "a sketch of an allocator over mmap";
 const SCRIPTS = {
   "an empty script": "",
-  "a sketch of an allocator over mmap, and first allocation":
-    'import { Sketch } from "./sketch.ts"; new Sketch().alloc(64)[0] = 1;',
+  [SKETCH_NAME]: 'import { Sketch } from "./sketch.ts"; new Sketch().alloc(64)[0] = 1;',
   "import": `${importing} void BumpAlloc;`,
-  [WHOLE]: `${importing} new BumpAlloc().alloc(64)[0] = 1;`,
+  "import and first block": `${importing} new BumpAlloc().alloc(64)[0] = 1;`,
 };
 /** The least that gives memory through the FFI, one file with one function of libc. */
 const SKETCH = `
@@ -45,40 +48,82 @@ const HUGE_SCRIPTS = {
   "new Uint8Array, fill": `new Uint8Array(${HUGE}).fill(1);`,
 };
 
-function milliseconds(script: string, DENO_DIR: string): number {
-  const start = performance.now();
-  const { success } = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-check", "--allow-ffi", script],
-    env: { DENO_DIR },
-    stdout: "null",
+/** Runs a script in a process of its own, and gives what it printed. */
+function run(script: string): string {
+  const { success, stdout } = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--no-check", "--allow-ffi", `${folder}/${script}.ts`],
+    env: { DENO_DIR: `${folder}/${script}_cache` },
     stderr: "inherit",
   }).outputSync();
   if (!success) throw new Error(`${script} failed`);
+  return new TextDecoder().decode(stdout);
+}
+
+function milliseconds(script: string): number {
+  const start = performance.now();
+  run(script);
   return performance.now() - start;
 }
 
-const folder = Deno.makeTempDirSync();
-/** Each script as a way to be measured. */
-function ways(scripts: Record<string, string>): (readonly [string, () => number])[] {
+/** Each script as a way to be measured; `end` is added to it. */
+function ways(
+  scripts: Record<string, string>,
+  measure: (script: string) => number,
+  end = "",
+): (readonly [string, () => number])[] {
   return Object.entries(scripts).map(([name, text]) => {
-    const script = `${folder}/${name.replaceAll(/\W/g, "_")}`;
-    Deno.writeTextFileSync(`${script}.ts`, text);
-    return [name, () => milliseconds(`${script}.ts`, `${script}_cache`)];
+    const script = `${name} ${measure.name}`.replaceAll(/\W/g, "_");
+    Deno.writeTextFileSync(`${folder}/${script}.ts`, text + end);
+    return [name, () => measure(script)];
   });
+}
+
+/** What the others took more than the first, round by round. */
+function moreThanFirst([first, ...others]: readonly Way[]): readonly (readonly number[])[] {
+  return others.map(({ samples }) => samples.map((sample, round) => sample - first.samples[round]));
+}
+
+/** MiB that are resident when the script is through. */
+function resident(script: string): number {
+  return Number(run(script)) / 2 ** 20;
+}
+
+const warmUp = bench.quick ? 1 : 2; // they fill the caches
+
+async function measureTime(): Promise<void> {
+  const measured = await bench.inTurn(ways(SCRIPTS, milliseconds), { warmUp });
+  bench.value(measured[0].name, "ms", measured[0].samples);
+  const [sketch, ...own] = moreThanFirst(measured);
+  const atMost = [0.7, 1.5];
+  for (const [i, samples] of own.entries()) {
+    bench.compared("ms", {
+      what: `${measured[i + 2].name}, more than an empty script`,
+      own: ["the package", samples],
+      peers: [[SKETCH_NAME, sketch, { atMost: atMost[i] }]],
+    });
+  }
+}
+
+async function measureMemory(): Promise<void> {
+  const print = "\nconsole.log(Deno.memoryUsage().rss);";
+  const rounds = Math.min(15, bench.rounds);
+  const measured = await bench.inTurn(ways(SCRIPTS, resident, print), { warmUp, rounds });
+  const [sketch, imported, whole] = moreThanFirst(measured);
+  bench.value(`${SKETCH_NAME}: resident memory, more than an empty script`, "MiB", sketch);
+  bench.value("import: resident memory, more than an empty script", "MiB", imported);
+  const [, more] = moreThanFirst(measured.slice(1));
+  bench.value("import and first block: resident memory, more than an empty script", "MiB", whole);
+  bench.value("import and first block: resident memory, more than the sketch", "MiB", more, { atMost: 2.5 });
 }
 
 try {
   Deno.writeTextFileSync(`${folder}/sketch.ts`, SKETCH);
-  const warmUp = bench.quick ? 1 : 2; // they fill the caches
-  const [empty, ...others] = await bench.inTurn(ways(SCRIPTS), { warmUp });
-  bench.value(empty.name, "ms", empty.samples);
-  for (const { name, samples } of others) {
-    const more = samples.map((time, round) => time - empty.samples[round]);
-    bench.value(`${name}: more than the empty script`, "ms", more, name === WHOLE ? { atMost: 6 } : {});
-  }
+  await measureTime();
+  await measureMemory();
   const what = "a whole process that fills 256 MiB once";
   if (bench.wants(what)) {
-    const [own, peer] = await bench.inTurn(ways(HUGE_SCRIPTS), { warmUp: 1, rounds: Math.min(9, bench.rounds) });
+    const rounds = Math.min(9, bench.rounds);
+    const [own, peer] = await bench.inTurn(ways(HUGE_SCRIPTS, milliseconds), { warmUp: 1, rounds });
     bench.compared("ms", { what, own: [own.name, own.samples], peers: [[peer.name, peer.samples]] });
   }
 } finally {

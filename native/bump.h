@@ -9,7 +9,7 @@
  * all of them are equal. A bump_t belongs to the thread that took it and goes with
  * it: when the thread ends, or its instance of this library is unloaded, the hold is
  * dropped. A bump_t that was closed is stale: every call refuses it. Its place is
- * used again after a thousand others, so late calls of native code are harmless.
+ * used again after five hundred others, so late calls of native code are harmless.
  *
  * Sizes and offsets are bytes. They cross the FFI as double, which is exact
  * up to 2^53. Every function may be called from any thread; none prints, exits

@@ -7,6 +7,7 @@ enum {
   FEW_WAITING = 16,       /* so many may wait longer than they must */
   SECOND = 1000,          /* ms: how long each waits, unless too many do */
   UNMAPPED_AT_ONCE = 4,   /* the most that one call unmaps for their age */
+  MAPPINGS_TO_SPARE = 20000,
 };
 #define MOST_CHARGED ((uint64_t)64 * 1024 * 1024) /* committed bytes that wait where they count against a limit */
 #define SPARE ((uint64_t)1024 * 1024)             /* rather left mapped than made a mapping of its own */
@@ -20,6 +21,7 @@ typedef struct {
 static struct {
   retired_t ring[MOST_WAITING];
   size_t oldest, count;
+  size_t fewer; /* than MOST_WAITING may wait, where mappings are short */
   uint64_t committed;
 } waiting;
 
@@ -47,7 +49,15 @@ static bool waiting_add(const retired_t *one) {
 }
 
 static bool too_many(void) {
-  return waiting.count == MOST_WAITING || (waiting.committed > MOST_CHARGED && os_charges_committed());
+  return waiting.count >= MOST_WAITING - waiting.fewer || (waiting.committed > MOST_CHARGED && os_charges_committed());
+}
+
+/* Each takes two mappings: those of one Worker at most a twenty-fifth of what is left. */
+static void limit_waiting(size_t mappings_left) {
+  const size_t most = offset_min(offset_max(mappings_left / 50, FEW_WAITING), MOST_WAITING);
+  lock(&instance.lock);
+  waiting.fewer = MOST_WAITING - most;
+  unlock(&instance.lock);
 }
 
 static void unmap(const retired_t *one) { (void)os_release(one->at.base, one->at.room, one->at.whole); }
@@ -74,7 +84,8 @@ static bool unmap_retired(void) {
 static void wait_for_use(mapping_t at, uint64_t committed, uint64_t high) {
   const retired_t one = {at, committed, high, os_now()};
   for (int i = 0; i < UNMAPPED_AT_ONCE && unmap_oldest(false, one.since); i++) {}
-  while (!waiting_add(&one)) (void)unmap_oldest(false, one.since);
+  if (at.capacity == 0 && committed == 0) unmap(&one); /* neither of use, nor accessible */
+  else while (!waiting_add(&one)) (void)unmap_oldest(false, one.since);
 }
 
 /* A region of this size that has waited long enough, the oldest. */
@@ -93,12 +104,13 @@ static bool take_retired(uint64_t capacity, uint32_t flags, retired_t *found) {
 }
 
 /* This instance's code goes, so nothing can wait. The last few that native code may still use stay for good, as far as they
- * are committed. */
+ * are committed; not where so many have stayed that the process would come near its limit of mappings. */
 static void leave_retired(void) {
   const uint64_t now = os_now();
+  const size_t few = waiting.count != 0 && os_mappings_left() > MAPPINGS_TO_SPARE ? FEW_WAITING : 0;
   while (waiting.count != 0) {
     retired_t one = waiting_remove(0);
-    if (waiting.count < FEW_WAITING && now - one.since < SECOND && one.committed != 0) {
+    if (waiting.count < few && now - one.since < SECOND && one.committed != 0) {
       one.at.base += one.committed;
       one.at.room -= one.committed;
       one.at.whole = false;

@@ -11,6 +11,9 @@ const { Uint8Array: OwnUint8Array } = globalThis;
 
 const DEFAULT_ALIGN = 8;
 
+/** Above every position: the slow path must see each rewind. */
+const NO_FLOOR = MAX_POSITION + 1;
+
 /** Stands for the bytes of an arena that the fast path may not serve. */
 const NO_BYTES = new OwnUint8Array(NO_WINDOW.buffer);
 
@@ -38,13 +41,16 @@ export class Arena {
   buffer: ArrayBuffer = NO_WINDOW.buffer;
   /** Offset of the window. */
   base = 0;
-  /** Where one's own bytes begin in the window: its first page may show others'. */
-  floor = 0;
+  /**
+   * The fast path rewinds to here or above: where one's own bytes begin in the window, whose first page may show others'.
+   * `NO_FLOOR` while the slow path must see each rewind.
+   */
+  floor = NO_FLOOR;
   /** Highest cursor in this window before it went back. */
   high = 0;
   /** Bytes behind the cursor that a block has which is too large for positions in a window. */
   beyond = 0;
-  /** Offset of the latest mark: marks above it are void. */
+  /** Offset of the latest mark: marks above it are void. Below 0 when there is none. */
   top = 0;
   /** Which life of this object a mark is of: it changes at `reset`, and for each scope. */
   life = 0;
@@ -84,8 +90,11 @@ export class Arena {
 
   // ---- the bump --------------------------------------------------------------------------------
 
-  /** Takes `byteLength` bytes and returns their position in the window; -1 when the region is full. */
-  tryTake(byteLength: number, align: number | undefined, what: What): number {
+  /**
+   * Takes `byteLength` bytes and returns their position in the window. A full region is an error, or -1 when it is `tryAlloc`
+   * that asks.
+   */
+  take(byteLength: number, align: number | undefined, what: What): number {
     if (typeof byteLength === "number" && (byteLength | 0) === byteLength && byteLength > 0) {
       const mask = align === undefined ? DEFAULT_ALIGN - 1 : maskOf(align);
       const start = (this.cursor + mask) & ~mask;
@@ -96,13 +105,6 @@ export class Arena {
       }
     }
     return this.#takeSlowly(byteLength, align, what);
-  }
-
-  /** As `tryTake`; a full region is an error. */
-  take(byteLength: number, align: number | undefined, what: What): number {
-    const start = this.tryTake(byteLength, align, what);
-    if (start < 0) throw this.full(byteLength, align, what);
-    return start;
   }
 
   /** The request that did not fit. */
@@ -117,13 +119,17 @@ export class Arena {
     if (align === undefined) align = DEFAULT_ALIGN;
     else checkAlign(align, this.hold.capacity, what);
     if (byteLength === 0) return this.#takeNothing(align);
-    if (this.ended && this.position === this.start && !this.#hasRoom(byteLength, align)) this.#startOver();
+    if (this.#isEmpty && !this.#hasRoom(byteLength, align)) this.#startOver();
     const start = this.#place(byteLength, align, this.position);
-    if (start >= 0 && this.hold.zero) this.clear(start, byteLength);
+    if (start < 0) {
+      if (typeof what === "function" && what.name === "tryAlloc") return -1;
+      throw this.full(byteLength, align, what);
+    }
+    if (this.hold.zero) this.clear(start, byteLength);
     return start;
   }
 
-  /** Moves the cursor behind a block that begins at offset `position` or above. Returns as `tryTake`. */
+  /** Moves the cursor behind a block that begins at offset `position` or above. Returns -1 when the region is full. */
   #place(byteLength: number, align: number, position: number): number {
     const { hold } = this;
     if (byteLength > hold.capacity) return -1;
@@ -158,7 +164,7 @@ export class Arena {
   /** Lets the fast path in where it may serve. */
   #unlock(): void {
     const { hold, base, buffer } = this;
-    this.floor = Math.max(0, hold.chunks.startAt(this.position) - base);
+    this.floor = hold.poison || this.beyond > 0 ? NO_FLOOR : this.#lowest;
     const limit = Math.min(hold.chunks.endAt(this.position) - base, lengthOf(buffer), MAX_POSITION);
     if (limit <= 0 || this.beyond > 0 || hold.zero) {
       this.bytes = NO_BYTES;
@@ -171,6 +177,17 @@ export class Arena {
     this.bytes = this.#shown;
   }
 
+  /** Sends every request to the slow path. */
+  #lock(): void {
+    this.bytes = NO_BYTES;
+    this.floor = NO_FLOOR;
+  }
+
+  /** Position where one's own bytes begin in the window. */
+  get #lowest(): number {
+    return Math.max(0, this.hold.chunks.startAt(this.position) - this.base);
+  }
+
   /** Whether the current window has room for a block at the cursor. */
   #hasRoom(byteLength: number, align: number): boolean {
     const { position } = this;
@@ -180,7 +197,7 @@ export class Arena {
 
   /** Has no window: the next request opens one. The cursor is at an offset. */
   #leave(offset: number): void {
-    this.bytes = NO_BYTES;
+    this.#lock();
     this.buffer = NO_WINDOW.buffer;
     this.base = offset;
     this.cursor = this.beyond = this.high = 0;
@@ -276,7 +293,7 @@ export class Arena {
 
   /** Whether [start, end) of a buffer is the last block here. */
   isLast(buffer: ArrayBufferLike, start: number, end: number): boolean {
-    return buffer === this.buffer && end === this.cursor + this.beyond && end > start && start >= this.floor &&
+    return buffer === this.buffer && end === this.cursor + this.beyond && end > start && start >= this.#lowest &&
       this.base + start >= this.start;
   }
 
@@ -299,6 +316,7 @@ export class Arena {
       new OwnUint8Array(this.buffer, moved, kept).set(new OwnUint8Array(buffer, start, kept));
     }
     if (hold.zero) new OwnUint8Array(this.buffer, moved + kept, byteLength - kept).fill(0);
+    this.top = Math.min(this.top, this.position); // marks behind a block that was cut are void
     return moved;
   }
 
@@ -317,7 +335,7 @@ export class Arena {
       this.beyond = 0;
       return;
     }
-    if (offset < this.base + this.floor || lengthOf(this.buffer) === 0) {
+    if (offset < this.base + this.#lowest || lengthOf(this.buffer) === 0) {
       const window = this.windows.showing(offset, offset + 1);
       this.#leave(offset);
       if (window === NO_WINDOW) return;
@@ -352,7 +370,7 @@ export class Arena {
       const last = Math.max(offset + byteLength, first + 1);
       window = windows.showing(first, last);
       if (window === NO_WINDOW) {
-        if (this.isLost || windows.lost.length > 0) throw new DetachedError(what);
+        if (this.isLost || windows.hasLost) throw new DetachedError(what);
         window = windows.open(first, last, end, 0);
       }
     }
@@ -369,7 +387,7 @@ export class Arena {
       if (end === 0) continue;
       const offset = base + start;
       // Between an arena's position and the frame that is open in it lie the bytes of frames that have ended.
-      const isOwn = offset >= arena.start || (arena.parent !== null && offset <= arena.parent.position);
+      const isOwn = offset >= arena.start || (arena.parent !== null && offset < arena.parent.position);
       return isOwn && (depth === 0 || offset >= this.start) && !isDetached(buffer as ArrayBuffer) ? base : -1;
     }
     return -1;
@@ -384,10 +402,10 @@ export class Arena {
     const child = this.#spare ??= new Arena("scope", this.hold, this);
     child.life = lives = (lives + 1) | 0;
     child.start = this.position;
-    child.top = 0;
+    child.top = -1;
     child.#leave(child.start);
     this.child = child;
-    this.bytes = NO_BYTES;
+    this.#lock();
     return child;
   }
 
@@ -397,6 +415,7 @@ export class Arena {
     if (spare === null || !spare.ended || this.child !== null || spare.bytes.length === 0) return this.open(what);
     spare.life = lives = (lives + 1) | 0;
     spare.start = spare.base + spare.cursor;
+    spare.top = -1;
     this.child = spare;
     return spare;
   }
@@ -443,10 +462,19 @@ export class Arena {
     this.#unlock();
   }
 
-  /** A frame in which nothing is allocated yet goes back to where the first one began. */
+  /** Nothing is allocated here yet, and there is no mark. */
+  get #isEmpty(): boolean {
+    return this.top < 0 && this.position === this.start;
+  }
+
+  /** Where nothing is allocated yet, here and in the scopes around, frames go back to where the first one began. */
   #startOver(): void {
-    this.#detach();
-    this.start = this.parent!.position;
+    const { parent } = this;
+    if (parent === null || !this.#isEmpty) return;
+    parent.#startOver();
+    if (this.ended) this.#detach();
+    if (this.start === parent.position) return;
+    this.start = parent.position;
     this.#leave(this.start);
   }
 
@@ -455,10 +483,13 @@ export class Arena {
   /** Keeps the memory from ending until a promise settles; and `user` from being collected. */
   pin(promise: PromiseLike<unknown>, user: object): void {
     const pins = this.#pins ??= new Set();
+    const { hold } = this;
+    hold.pins++;
     const unpin = async () => {
       try {
         await promise; // never goes on at once, whatever a thenable does
       } catch { /* whoever has the promise handles it */ }
+      hold.pins--;
       if (user !== null) pins.delete(settled);
     };
     const settled: Promise<void> = unpin();
@@ -513,10 +544,9 @@ export class Arena {
   /** Ends an allocator and its scopes, but not its hold. */
   close(): void {
     const { hold } = this;
-    hold.reportLost();
     try {
       this.#reclaimAll();
-      if (hold.isShared) hold.chunks.giveBack(this.innermost.position);
+      if (hold.isShared) hold.giveBack(this.innermost.position);
     } catch (error) {
       ignoreRevocation(error); // nobody sees these bytes any more, poisoned or not
     }
@@ -534,7 +564,9 @@ export class Arena {
 
   #reclaimAll(): void {
     this.innermost.#noteAll();
-    if (this.hold.poison) this.hold.fill(0, this.innermost.position, POISON);
+    if (!this.hold.poison) return;
+    this.hold.reportLost(); // what receivers see is not poisoned
+    this.hold.fill(0, this.innermost.position, POISON);
   }
 
   /** Who has a scope that is open has one that is closed from now on. */

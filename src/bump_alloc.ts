@@ -112,6 +112,9 @@ export interface BumpStats {
 /**
  * A bump allocator: scratch memory from one reserved range of addresses, a gigabyte by default.
  *
+ * **Methods.** Those that allocate are {@linkcode ScratchArena}'s, which scopes have, too: `alloc`, `allocArray`, `copy`, `cstring`,
+ * `readAll`, `writer`, `scope` and others. `deno doc --filter ScratchArena jsr:@bump/alloc` lists them, each with an example.
+ *
  * **Lifetime.** Memory lives until its scope ends or the allocator is reset or closed. Views of it
  * then have length 0: they can neither read nor overwrite what comes next. An allocator that is
  * never closed is released when it and all of its views have been collected, and when its Worker or the
@@ -427,7 +430,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
       };
     }
     const { used, innermost, pins } = arena;
-    return {
+    const stats: BumpStats = {
       capacity,
       used,
       remaining: capacity - used,
@@ -443,6 +446,9 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
       pins,
       attached: hold.holders,
     };
+    // console.log shows the number, not that there is a getter.
+    const value = (inspect: typeof Deno.inspect, options: Deno.InspectOptions) => inspect({ ...stats }, options);
+    return Object.defineProperty(stats, Symbol.for("Deno.customInspect"), { value });
   }
 
   /**

@@ -28,6 +28,18 @@ export function checkFlag(value: unknown, what: What, name: string): asserts val
   }
 }
 
+/** The signal in options that have one or not. Throws its reason when it was aborted before. */
+export function signalOf(options: { signal?: AbortSignal }, what: What): AbortSignal | undefined {
+  checkObject(options, what, "{ signal: AbortSignal.timeout(1000) }");
+  const { signal } = options;
+  if (signal === undefined) return undefined;
+  if (!(signal instanceof AbortSignal)) {
+    throw cannot(TypeError, what, `signal must be an AbortSignal, not ${describe(signal)}`);
+  }
+  signal.throwIfAborted();
+  return signal;
+}
+
 /** Throws unless `align` is a power of two up to `capacity`. */
 export function checkAlign(align: unknown, capacity: number, what: What): asserts align is number {
   if (typeof align !== "number") {

@@ -322,6 +322,7 @@ const WORDS: Readonly<Record<string, string>> = {
   realloc: "reallocate",
   arrayFrom: "make an array",
   viewArray: "view",
+  encode: "encode text",
   cstring: "make a C string",
   cstring16: "make a wide C string",
   cstringArray: "make C strings",

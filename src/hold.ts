@@ -2,9 +2,10 @@ import { canMarkUntransferable, detach, isDetached, markUntransferable } from ".
 import { type Chunk, Chunks, type ChunkSource } from "./chunks.ts";
 import { CommitError, describeSystemError, ReserveError, SharedError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
-import { type BumpLibrary, library } from "./native/library.ts";
+import { checkAliases } from "./native/alias.ts";
+import { type BumpLibrary, library, permitted } from "./native/library.ts";
 import { BumpCode, HUGE_PAGES } from "./native/symbols.ts";
-import { windowStep } from "./offsets.ts";
+import { small, windowStep } from "./offsets.ts";
 import { type WindowMaker, Windows } from "./windows.ts";
 
 /** What a region is made with; `BumpAllocOptions` after validation. */
@@ -44,6 +45,8 @@ export class Hold implements ChunkSource, WindowMaker {
   address: number;
   /** Whether others may move the native cursor: allocators that attach, or native callers. */
   isShared: boolean;
+  /** Pinned promises that use the memory. */
+  pins = 0;
   readonly #native: BumpLibrary = library();
   readonly #levels: Windows[] = [];
   /** Pages go back in units of this. */
@@ -155,7 +158,7 @@ export class Hold implements ChunkSource, WindowMaker {
     if (code === BumpCode.FULL) return null;
     if (code !== BumpCode.OK) throw new CommitError(`allocate ${formatBytes(minimum)}`, code);
     this.#step = step;
-    return { start: grant[0], end: grant[1], dirty: grant[2] };
+    return { start: small(grant[0]), end: small(grant[1]), dirty: small(grant[2]) };
   }
 
   give(from: number, to: number): boolean {
@@ -170,9 +173,15 @@ export class Hold implements ChunkSource, WindowMaker {
   }
 
   makeWindow(base: number, byteLength: number): ArrayBuffer {
-    const buffer = Deno.UnsafePointerView.getArrayBuffer(this.#base, byteLength, base) as ArrayBuffer;
+    const buffer = this.#show(base, byteLength);
+    if (!isChecked) checkAliases(buffer, this.address + base);
+    isChecked = true;
     if (!this.transferable) markUntransferable(buffer);
     return buffer;
+  }
+
+  #show(base: number, byteLength: number): ArrayBuffer {
+    return permitted(() => Deno.UnsafePointerView.getArrayBuffer(this.#base, byteLength, base) as ArrayBuffer);
   }
 
   lose(base: number, end: number): void {
@@ -213,12 +222,18 @@ export class Hold implements ChunkSource, WindowMaker {
   /** The bytes must be committed. */
   #fill(from: number, to: number, value: number): void {
     if (to <= from) return;
-    const bytes = Deno.UnsafePointerView.getArrayBuffer(this.#base, to - from, from) as ArrayBuffer;
+    const bytes = this.#show(from, to - from);
     new Uint8Array(bytes).fill(value);
     detach(bytes);
   }
 
   // ---- the end ---------------------------------------------------------------------------------
+
+  /** Gives what is above `position` back, as far as nobody took more since and nobody sees it. */
+  giveBack(position: number): void {
+    this.reportLost();
+    this.chunks.giveBack(position);
+  }
 
   /** Sees which windows were transferred away. */
   reportLost(): void {
@@ -227,9 +242,13 @@ export class Hold implements ChunkSource, WindowMaker {
 
   /** What `endAll` needs from the system, got before anything changes: other addresses, when receivers see these. */
   prepareEnd(): void {
-    const lost = this.#levels.flatMap((level) => level.lost);
-    if (lost.length === 0 && !this.#isLossy) return;
-    for (const { base, end } of lost) this.#keep(base, end);
+    let isLossy = this.#isLossy;
+    for (const level of this.#levels) {
+      if (!level.hasLost) continue;
+      isLossy = true;
+      for (const { base, end } of level.lost) this.#keep(base, end);
+    }
+    if (!isLossy) return;
     const code = this.#native.bump_prepare_reset(this.#control);
     if (code !== BumpCode.OK && code !== BumpCode.SHARED) throw new ReserveError(this.capacity, code);
   }
@@ -381,6 +400,9 @@ export class Hold implements ChunkSource, WindowMaker {
     }
   }
 }
+
+/** Whether a window was seen to show native memory. */
+let isChecked = false;
 
 /** Throws unless the reason is that the program has given the permission for FFI up. */
 export function ignoreRevocation(error: unknown): void {

@@ -197,6 +197,11 @@ export class HoldHooks implements BumpHooks {
     };
   }
 
+  /** For `console.log`: the families. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return "BumpHooks { native, zlib, zstd, lua, yyjson, pcre2, freetype, expat, process }";
+  }
+
   /** The `bump_t*`, while the allocator is open. */
   #control(): Deno.PointerObject {
     if (this.#owner.closed) throw new ClosedError("take the hooks", "allocator");

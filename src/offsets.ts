@@ -31,7 +31,15 @@ export function alignOf(position: number): number {
 /** The least offset from `offset` on whose address, `address` + offset, is a multiple of `align`. */
 export function alignUp(address: number, offset: number, align: number): number {
   const past = (address + offset) % align;
-  return past === 0 ? offset : offset + align - past;
+  return past === 0 ? offset : small(offset + align - past);
+}
+
+/**
+ * The same number, as V8's small integer if it is one. What was computed from doubles, such as addresses, stays a double
+ * otherwise, and so does every field that it gets into.
+ */
+export function small(number: number): number {
+  return (number | 0) === number ? number | 0 : number;
 }
 
 /**
@@ -40,5 +48,5 @@ export function alignUp(address: number, offset: number, align: number): number 
  */
 export function windowStep(usual: number, former: number, taken: number): number {
   const most = Math.max(usual, LARGE_WINDOW, Math.min(taken / WINDOW_PART, MAX_POSITION));
-  return Math.min(Math.max(usual, 2 * former), most);
+  return Math.floor(Math.min(Math.max(usual, 2 * former), most));
 }

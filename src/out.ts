@@ -1,5 +1,6 @@
+import type { Arena } from "./arena.ts";
 import { describe } from "./check.ts";
-import { ClosedError } from "./errors.ts";
+import { cannot, ClosedError, type What } from "./errors.ts";
 
 /**
  * The types of an out-parameter, and what `value` then is.
@@ -76,92 +77,139 @@ export type OutType = keyof OutValues;
  */
 export interface Out<T extends OutType> {
   /** To pass where the function takes a `"buffer"`. */
-  readonly view: OutView;
+  readonly view: OutViews[T];
   /** What the memory holds. Setting it makes an in-out parameter; of a number what does not fit wraps, as in a typed array. */
   value: OutValues[T];
 }
 
 /**
- * One element of the type, in scratch memory.
+ * The array of one element that an out-parameter of each type is.
  *
  * @example What a call is given
  * ```ts
- * import { BumpAlloc, type OutView } from "@bump/alloc";
+ * import { BumpAlloc, type OutViews } from "@bump/alloc";
  * import { assertEquals } from "@std/assert";
  *
  * using scratch = new BumpAlloc();
- * const view: OutView = scratch.out("f64").view;
- * assertEquals(view.byteLength, 8);
+ * const view: OutViews["f64"] = scratch.out("f64").view; // a Float64Array<ArrayBuffer>
+ * assertEquals(view.length, 1);
  * ```
  */
-export type OutView =
-  | Int8Array<ArrayBuffer>
-  | Uint8Array<ArrayBuffer>
-  | Int16Array<ArrayBuffer>
-  | Uint16Array<ArrayBuffer>
-  | Int32Array<ArrayBuffer>
-  | Uint32Array<ArrayBuffer>
-  | BigInt64Array<ArrayBuffer>
-  | BigUint64Array<ArrayBuffer>
-  | Float32Array<ArrayBuffer>
-  | Float64Array<ArrayBuffer>;
-
-/** The part of a typed array that an out-parameter uses. */
-interface Cell<V> {
-  0: V | undefined;
+export interface OutViews {
+  /** `int8_t`. */
+  i8: Int8Array<ArrayBuffer>;
+  /** `uint8_t`. */
+  u8: Uint8Array<ArrayBuffer>;
+  /** `int16_t`. */
+  i16: Int16Array<ArrayBuffer>;
+  /** `uint16_t`. */
+  u16: Uint16Array<ArrayBuffer>;
+  /** `int32_t`, `int`. */
+  i32: Int32Array<ArrayBuffer>;
+  /** `uint32_t`, `unsigned`. */
+  u32: Uint32Array<ArrayBuffer>;
+  /** `int64_t`. */
+  i64: BigInt64Array<ArrayBuffer>;
+  /** `uint64_t`. */
+  u64: BigUint64Array<ArrayBuffer>;
+  /** `ssize_t`, `intptr_t`. */
+  isize: BigInt64Array<ArrayBuffer>;
+  /** `size_t`, `uintptr_t`. */
+  usize: BigUint64Array<ArrayBuffer>;
+  /** `float`. */
+  f32: Float32Array<ArrayBuffer>;
+  /** `double`. */
+  f64: Float64Array<ArrayBuffer>;
+  /** `bool`, one byte. */
+  bool: Uint8Array<ArrayBuffer>;
+  /** A pointer: its address. */
+  pointer: BigUint64Array<ArrayBuffer>;
 }
 
+type Cell<T extends OutType> = OutViews[T] & { 0: number | bigint | undefined };
+
 function gone(what: string): ClosedError {
-  return new ClosedError(`${what} the out-parameter`, "scope or allocator that made it");
+  return new ClosedError(`${what} the out-parameter`, "memory of it", "was taken back, or transferred away");
 }
 
 function wrongValue(needed: string, value: unknown): TypeError {
   return new TypeError(`Cannot set the out-parameter: ${needed} is needed, not ${describe(value)}`);
 }
 
+/** What all kinds show of themselves; a log must not fail because the memory has ended. */
+abstract class Shown<V> {
+  abstract value: V;
+  abstract readonly view: ArrayBufferView;
+
+  get #ended(): boolean {
+    return this.view.byteLength === 0;
+  }
+
+  /** For `console.log`. */
+  [Symbol.for("Deno.customInspect")](inspect: typeof Deno.inspect): string {
+    return this.#ended ? "Out { memory taken back }" : `Out { ${inspect(this.value)} }`;
+  }
+
+  /** For `JSON.stringify`: the value, of 64-bit integers and addresses in decimal digits. */
+  toJSON(): unknown {
+    if (this.#ended) return null;
+    return typeof this.value === "bigint" ? String(this.value) : this.value;
+  }
+}
+
 /** A class for each kind of array, so that reading `value` stays monomorphic. */
-function outClass<V>(zero: V, type: new (buffer: ArrayBuffer, offset: number, length: number) => OutView) {
-  return class {
-    readonly view: OutView;
+function outClass<T extends OutType>(
+  zero: OutValues[T] & (number | bigint),
+  type: new (buffer: ArrayBuffer, offset: number, length: number) => OutViews[T],
+) {
+  return class extends Shown<OutValues[T]> implements Out<T> {
+    // Private, so that a clone of the object does not copy the window.
+    readonly #view: Cell<T>;
 
     constructor(buffer: ArrayBuffer, offset: number) {
-      this.view = new type(buffer, offset, 1);
-      (this.view as unknown as Cell<V>)[0] = zero;
+      super();
+      this.#view = new type(buffer, offset, 1) as Cell<T>;
+      this.#view[0] = zero;
     }
 
-    get value(): V {
-      const value = (this.view as unknown as Cell<V>)[0];
+    get view(): OutViews[T] {
+      return this.#view;
+    }
+
+    get value(): OutValues[T] {
+      const value = this.#view[0];
       if (value === undefined) throw gone("read");
-      return value;
+      return value as OutValues[T];
     }
 
-    set value(value: V) {
-      if (this.view.length === 0) throw gone("set");
+    set value(value: OutValues[T]) {
+      if (this.#view.length === 0) throw gone("set");
       if (typeof value !== typeof zero) throw wrongValue(`a ${typeof zero}`, value);
-      (this.view as unknown as Cell<V>)[0] = value;
+      this.#view[0] = value as number | bigint;
     }
   };
 }
 
-const OutI8 = outClass<number>(0, Int8Array);
-const OutU8 = outClass<number>(0, Uint8Array);
-const OutI16 = outClass<number>(0, Int16Array);
-const OutU16 = outClass<number>(0, Uint16Array);
-const OutI32 = outClass<number>(0, Int32Array);
-const OutU32 = outClass<number>(0, Uint32Array);
-const OutI64 = outClass<bigint>(0n, BigInt64Array);
-const OutU64 = outClass<bigint>(0n, BigUint64Array);
-const OutF32 = outClass<number>(0, Float32Array);
-const OutF64 = outClass<number>(0, Float64Array);
+const OutI8 = outClass<"i8">(0, Int8Array);
+const OutU8 = outClass<"u8">(0, Uint8Array);
+const OutI16 = outClass<"i16">(0, Int16Array);
+const OutU16 = outClass<"u16">(0, Uint16Array);
+const OutI32 = outClass<"i32">(0, Int32Array);
+const OutU32 = outClass<"u32">(0, Uint32Array);
+const OutI64 = outClass<"i64">(0n, BigInt64Array);
+const OutU64 = outClass<"u64">(0n, BigUint64Array);
+const OutF32 = outClass<"f32">(0, Float32Array);
+const OutF64 = outClass<"f64">(0, Float64Array);
 
-class OutBool {
+class OutBool extends Shown<boolean> implements Out<"bool"> {
   readonly #byte: InstanceType<typeof OutU8>;
 
   constructor(buffer: ArrayBuffer, offset: number) {
+    super();
     this.#byte = new OutU8(buffer, offset);
   }
 
-  get view(): OutView {
+  get view(): Uint8Array<ArrayBuffer> {
     return this.#byte.view;
   }
 
@@ -175,14 +223,15 @@ class OutBool {
   }
 }
 
-class OutPointer {
+class OutPointer extends Shown<Deno.PointerValue> implements Out<"pointer"> {
   readonly #address: InstanceType<typeof OutU64>;
 
   constructor(buffer: ArrayBuffer, offset: number) {
+    super();
     this.#address = new OutU64(buffer, offset);
   }
 
-  get view(): OutView {
+  get view(): BigUint64Array<ArrayBuffer> {
     return this.#address.view;
   }
 
@@ -199,18 +248,16 @@ class OutPointer {
     }
     this.#address.value = address;
   }
+
+  /** The address in decimal digits, null for NULL. */
+  override toJSON(): unknown {
+    const address = this.#address.toJSON();
+    return address === "0" ? null : address;
+  }
 }
 
 /** Bytes that every out-parameter takes: that of the largest type. */
-export const OUT_SIZE = 8;
-
-/** Throws unless `type` is one. */
-export function checkOutType(type: unknown): asserts type is OutType {
-  if (!TYPES.includes(type as OutType)) {
-    const shown = typeof type === "string" ? `"${type}"` : describe(type);
-    throw new TypeError(`Cannot make an out-parameter: the type must be one of ${TYPES.join(", ")}, not ${shown}`);
-  }
-}
+const OUT_SIZE = 8;
 
 const TYPES: readonly OutType[] = [
   "i8",
@@ -229,8 +276,11 @@ const TYPES: readonly OutType[] = [
   "pointer",
 ];
 
-/** An out-parameter at `offset` of a window. */
-export function makeOut(type: OutType, buffer: ArrayBuffer, offset: number): Out<OutType> {
+/** An out-parameter in an arena's memory. */
+export function makeOut(arena: Arena, type: OutType, what: What): Out<OutType> {
+  const { position } = arena;
+  const offset = arena.take(OUT_SIZE, undefined, what);
+  const { buffer } = arena;
   switch (type) {
     case "i32":
       return new OutI32(buffer, offset);
@@ -259,5 +309,7 @@ export function makeOut(type: OutType, buffer: ArrayBuffer, offset: number): Out
     case "bool":
       return new OutBool(buffer, offset);
   }
-  checkOutType(type);
+  arena.rewindTo(position, what);
+  const shown = typeof type === "string" ? `"${type}"` : describe(type);
+  throw cannot(TypeError, what, `the type must be one of ${TYPES.join(", ")}, not ${shown}`);
 }

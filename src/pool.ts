@@ -1,5 +1,5 @@
 import { type BumpAlloc, type BumpAllocOptions, checkOptions } from "./bump_alloc.ts";
-import { checkObject, checkSize } from "./check.ts";
+import { checkObject, checkSize, signalOf } from "./check.ts";
 import { ClosedError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
 import { Slots } from "./slots.ts";
@@ -51,6 +51,8 @@ export interface BumpPoolStats {
   readonly idle: number;
   /** Calls of `use` that wait for a lease; a count. */
   readonly waiting: number;
+  /** Pinned promises that keep leases; a count. */
+  readonly pins: number;
   /** Highest `leased` so far; a count. */
   readonly peak: number;
   /** Leases given out so far; a count. */
@@ -63,6 +65,24 @@ export interface BumpPoolStats {
   readonly reserved: number;
   /** RAM that idle allocators keep, in bytes. */
   readonly idleResident: number;
+}
+
+/**
+ * Options of {@linkcode BumpPool.use}.
+ *
+ * @example Who has gone does not wait
+ * ```ts
+ * import { BumpPool, type BumpPoolUseOptions } from "@bump/alloc";
+ * import { assertRejects } from "@std/assert";
+ *
+ * const options: BumpPoolUseOptions = { signal: AbortSignal.abort() };
+ * using pool = new BumpPool();
+ * await assertRejects(() => pool.use(() => {}, options), DOMException);
+ * ```
+ */
+export interface BumpPoolUseOptions {
+  /** Ends the wait for a lease: the promise is rejected with the signal's reason, and the function not called. */
+  signal?: AbortSignal;
 }
 
 const DEFAULT_SIZE = 64 * 1024 * 1024;
@@ -147,10 +167,14 @@ export class BumpPool implements Disposable {
 
   /**
    * Calls `fn` with a lease, waits for what it returns and for pinned promises, and puts the lease back, also when `fn`
-   * throws. Views of the lease have length 0 afterwards: return copies.
+   * throws. Views of the lease have length 0 afterwards: where `fn` returns one, the promise is rejected; return a copy.
    *
    * When the pool is full it waits for its turn, or throws a {@linkcode PoolFullError}, as the option
-   * `whenFull` says.
+   * `whenFull` says. A `use` inside another one waits for ever when its own pool is full of such calls: then
+   * `stats()` shows `waiting` and no `pins`. Open a scope of the lease instead.
+   *
+   * @param options.signal Ends the wait for a turn; what `fn` does with it is its own affair.
+   * @throws {TypeError} `fn` returned a view of the lease.
    *
    * @example
    * ```ts
@@ -163,13 +187,24 @@ export class BumpPool implements Disposable {
    * assertEquals(await Promise.all([sum([1, 2]), sum([3, 4])]), [3, 7]); // one after the other
    * ```
    */
-  async use<T>(fn: (scratch: BumpAlloc) => Promise<T> | T): Promise<T> {
+  async use<T>(fn: (scratch: BumpAlloc) => Promise<T> | T, options: BumpPoolUseOptions = {}): Promise<T> {
     if (typeof fn !== "function") throw new TypeError("Cannot use the pool: a function is needed");
+    const signal = signalOf(options, "use the pool");
     const slots = this.#slots;
     const wait = !this.#throws && !slots.closed && !slots.available;
-    await using scratch = wait ? await slots.wait() : slots.lease();
+    const scratch = wait ? await slots.wait(signal) : slots.lease();
     if (scratch === null) throw new ClosedError("lease", "pool");
-    return await fn(scratch);
+    try {
+      const result = await fn(scratch);
+      if (ArrayBuffer.isView(result) && scratch.owns(result)) {
+        throw new TypeError(
+          "Cannot use the pool: the function returned a view of its lease, which ends now; return a copy",
+        );
+      }
+      return result;
+    } finally {
+      await scratch[Symbol.asyncDispose]();
+    }
   }
 
   /**
@@ -255,8 +290,8 @@ export class BumpPool implements Disposable {
   /** For `console.log`. */
   [Symbol.for("Deno.customInspect")](): string {
     if (this.closed) return "BumpPool { closed }";
-    const { leased, idle, waiting, limit, idleResident } = this.stats();
-    return `BumpPool { leased: ${leased}, idle: ${idle}, waiting: ${waiting}, limit: ${limit}, ` +
+    const { leased, idle, waiting, pins, limit, idleResident } = this.stats();
+    return `BumpPool { leased: ${leased}, idle: ${idle}, waiting: ${waiting}, pins: ${pins}, limit: ${limit}, ` +
       `idleResident: ${formatBytes(idleResident)} }`;
   }
 }

@@ -4,7 +4,10 @@
  * @module
  */
 
+import type { BumpScope } from "./scratch_arena.ts";
 import type { Out, OutType } from "./out.ts";
+import type { ReadAllOptions, ReadFileOptions, ReadSource } from "./reading.ts";
+import type { BumpWriter, BumpWriterOptions } from "./writer.ts";
 
 /**
  * A typed array type that {@linkcode Scratch.allocArray} can make: `Float64Array`, `BigInt64Array` and the others.
@@ -46,7 +49,63 @@ export interface Mark {
 }
 
 /**
- * What allocates: a `BumpAlloc` or a `BumpScope`.
+ * Any typed array, also one of types that this version of Deno does not know.
+ *
+ * @example What can be reallocated
+ * ```ts
+ * import { BumpAlloc, type Scratch, type TypedArray } from "@bump/alloc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const doubled = <T extends TypedArray>(scratch: Scratch, array: T): T => scratch.realloc(array, 2 * array.length);
+ * using scratch = new BumpAlloc();
+ * assertEquals(doubled(scratch, scratch.allocArray(Float64Array, 4)).length, 8);
+ * ```
+ */
+export interface TypedArray extends ArrayBufferView {
+  /** Bytes of one element. */
+  readonly BYTES_PER_ELEMENT: number;
+  /** How many elements there are. */
+  readonly length: number;
+}
+
+/**
+ * What the elements of a typed array are: numbers, or bigints.
+ *
+ * @example The numbers that an array is made of
+ * ```ts
+ * import { BumpAlloc, type ElementOf } from "@bump/alloc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const ids: ElementOf<BigUint64Array>[] = [1n, 2n];
+ * using scratch = new BumpAlloc();
+ * assertEquals(scratch.arrayFrom(BigUint64Array, ids)[1], 2n);
+ * ```
+ */
+export type ElementOf<T> = T extends { [index: number]: infer E } ? E : number | bigint;
+
+/**
+ * What a copy of `T` in scratch memory is: the same kind of view, over an `ArrayBuffer`; of a buffer its bytes.
+ *
+ * @example A function that keeps what it is given
+ * ```ts
+ * import { BumpAlloc, type Copied } from "@bump/alloc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using scratch = new BumpAlloc();
+ * const kept: Copied<Uint16Array> = scratch.copy(new Uint16Array([1, 2]));
+ * const bytes: Copied<ArrayBuffer> = scratch.copy(kept.buffer.slice(0, 1));
+ * assertEquals([kept.length, bytes.length], [2, 1]);
+ * ```
+ */
+export type Copied<T> = T extends Uint8Array ? Uint8Array<ArrayBuffer>
+  : T extends DataView ? DataView<ArrayBuffer>
+  : T extends ArrayBufferLike ? Uint8Array<ArrayBuffer>
+  // What a typed array's `slice` gives is over an ArrayBuffer.
+  : T extends { slice(start?: number): infer S } ? S
+  : ArrayBufferView<ArrayBuffer>;
+
+/**
+ * What allocates: a `BumpAlloc` or a `BumpScope`. {@linkcode ScratchArena} has an example for each method.
  *
  * No two live allocations overlap. Every view stays valid until its allocator or scope is reset,
  * rewound, ended or closed; after all of these but `rewind` it has length 0.
@@ -55,23 +114,25 @@ export interface Mark {
  * Any other number is a `RangeError`, any other type a `TypeError`; what does not fit is an
  * `OutOfMemoryError`. After an error nothing has moved.
  *
- * @example A function that allocates wherever its caller likes
+ * @example A function that allocates wherever its caller likes, and forgets its own temporaries
  * ```ts
  * import { BumpAlloc, type Scratch } from "@bump/alloc";
  * import { assertEquals } from "@std/assert";
  *
- * function squares(scratch: Scratch, count: number): Float64Array {
- *   const result = scratch.allocArray(Float64Array, count);
- *   for (let i = 0; i < count; i++) result[i] = i * i;
- *   return result;
+ * function sumOfSquares(scratch: Scratch, count: number): number {
+ *   using scope = scratch.scope();
+ *   const squares = scope.allocArray(Float64Array, count);
+ *   for (let i = 0; i < count; i++) squares[i] = i * i;
+ *   return squares.reduce((a, b) => a + b);
  * }
  *
  * using scratch = new BumpAlloc();
  * using scope = scratch.scope();
- * assertEquals([...squares(scope, 4)], [0, 1, 4, 9]);
+ * assertEquals([sumOfSquares(scope, 4), scratch.used], [14, 0]);
  * ```
  */
 export interface Scratch {
+  // ---- memory by size
   /** `byteLength` uninitialised bytes whose address is a multiple of `align` (default 8). */
   alloc(byteLength: number, align?: number): Uint8Array<ArrayBuffer>;
   /** `byteLength` zero bytes; clears only what was used before. */
@@ -80,32 +141,74 @@ export interface Scratch {
   tryAlloc(byteLength: number, align?: number): Uint8Array<ArrayBuffer> | null;
   /** A typed array of `length` uninitialised elements. */
   allocArray<T>(type: TypedArrayConstructor<T>, length: number): T;
+  /** A typed array of `length` zeros. */
+  allocArrayZeroed<T>(type: TypedArrayConstructor<T>, length: number): T;
   /** A `DataView` over `byteLength` uninitialised bytes. */
   allocView(byteLength: number, align?: number): DataView<ArrayBuffer>;
-  /** A copy of `source`: same type, same elements, own memory. */
-  copy<T extends ArrayBufferView>(source: T): T;
-  /** `view` with another length: in place when it is the last allocation or shrinks, else copied. */
-  realloc<T extends ArrayBufferView & { readonly length: number }>(array: T, length: number): T;
+  /** A `DataView` over `byteLength` zero bytes: for structs, as C's `calloc`. */
+  allocViewZeroed(byteLength: number, align?: number): DataView<ArrayBuffer>;
+
+  // ---- memory from values
+  /** A typed array of these values: of an array, another typed array, or any iterable. */
+  arrayFrom<T>(type: TypedArrayConstructor<T>, values: ArrayLike<ElementOf<T>> | Iterable<ElementOf<T>>): T;
+  /** A copy of `source`: of a view the same type and elements, of a buffer its bytes. */
+  copy<T extends ArrayBufferView | ArrayBufferLike>(source: T): Copied<T>;
+  /** `array` with another length, in elements: in place when it is the last allocation or shrinks, else copied. */
+  realloc<T extends TypedArray>(array: T, length: number): T;
   /** Does nothing, as in every bump allocator. */
   free(view: ArrayBufferView): void;
+
+  // ---- text, and what FFI calls take
+  /** `text` as UTF-8, without a NUL. */
+  encode(text: string): Uint8Array<ArrayBuffer>;
+  /** `text` as a C string: UTF-8 and a NUL. */
+  cstring(text: string): Uint8Array<ArrayBuffer>;
+  /** `text` as a wide string of Windows: UTF-16 and a NUL. */
+  cstring16(text: string): Uint16Array<ArrayBuffer>;
+  /** A `char**`: the addresses of C strings, and a NULL at the end. */
+  cstringArray(texts: readonly string[]): BigUint64Array<ArrayBuffer>;
+  /** Memory for one out-parameter of an FFI call. */
+  out<T extends OutType>(type: T): Out<T>;
+  /** Appends numbers, text and bytes to one block that grows. */
+  writer(options?: BumpWriterOptions): BumpWriter;
+
+  // ---- files and bodies
+  /** The bytes of a file. */
+  readFileSync(path: string | URL): Uint8Array<ArrayBuffer>;
+  /** The bytes of a file, read in the background under a pin. */
+  readFile(path: string | URL, options?: ReadFileOptions): Promise<Uint8Array<ArrayBuffer>>;
+  /** The bytes of a stream, request, response, blob, async iterable, file or connection, to its end, read under a pin. */
+  readAll(source: ReadSource, options?: ReadAllOptions): Promise<Uint8Array<ArrayBuffer>>;
+
+  // ---- offsets and addresses
   /** As `alloc`, without making a view: the offset from the region's address, in bytes. */
   offset(byteLength: number, align?: number): number;
+  /** The offset of the first byte of `view` from the region's address. */
+  offsetOf(view: ArrayBufferView): number;
   /** A view of `byteLength` allocated bytes at `offset` from the region's address. */
   view(offset: number, byteLength: number): Uint8Array<ArrayBuffer>;
-  /** The position of the cursor, for `rewind`. */
-  mark(): Mark;
-  /** Takes back what was allocated since `mark`. Unchecked: old views then alias new ones. */
-  rewind(mark: Mark): void;
+  /** A typed array of `length` allocated elements at `offset` from the region's address. */
+  viewArray<T>(type: TypedArrayConstructor<T>, offset: number, length: number): T;
   /** Whether `view` shows memory of this allocator or scope that was not taken back. */
   owns(view: ArrayBufferView): boolean;
   /** The address of the first byte of `view`. */
   addressOf(view: ArrayBufferView): bigint;
   /** A pointer to the first byte of `view`, for FFI calls. */
   pointerOf(view: ArrayBufferView): Deno.PointerObject;
-  /** `text` as a C string: UTF-8 and a NUL. */
-  cstring(text: string): Uint8Array<ArrayBuffer>;
-  /** A `char**`: the addresses of C strings, and a NULL at the end. */
-  cstringArray(texts: readonly string[]): BigUint64Array<ArrayBuffer>;
-  /** Memory for one out-parameter of an FFI call. */
-  out<T extends OutType>(type: T): Out<T>;
+
+  // ---- lifetimes
+  /** Bytes of the region that are taken. */
+  readonly used: number;
+  /** Opens a nested lifetime: every view from it is dead when it ends. Until then this one allocates nothing. */
+  scope(): BumpScope;
+  /** Opens a frame: a scope for calls that are many, whose views die a little later. */
+  frame(): BumpScope;
+  /** Calls `fn` with a frame, ends the frame, and gives the result back. */
+  frame<T>(fn: (frame: BumpScope) => T): T;
+  /** Keeps the memory in use until the promise settles; gives the promise. */
+  pin<T>(promise: Promise<T>): Promise<T>;
+  /** The position of the cursor, for `rewind`. */
+  mark(): Mark;
+  /** Takes back what was allocated since `mark`. Unchecked: old views then alias new ones. */
+  rewind(mark: Mark): void;
 }

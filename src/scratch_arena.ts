@@ -1,11 +1,22 @@
 import { type Arena, ENDED_SCOPE } from "./arena.ts";
+import { arrayFrom } from "./arrays.ts";
 import { isDetached } from "./buffers.ts";
 import { checkView } from "./check.ts";
 import { cannot, type What } from "./errors.ts";
-import { checkOutType, makeOut, type Out, OUT_SIZE, type OutType } from "./out.ts";
-import type { Mark, Scratch, TypedArrayConstructor } from "./scratch.ts";
-import { cstring, cstringArray } from "./text.ts";
-import { allocArray, type AnyArray, copy, placeOf, realloc } from "./views.ts";
+import { formatBytes } from "./format.ts";
+import { makeOut, type Out, type OutType } from "./out.ts";
+import {
+  readAll,
+  type ReadAllOptions,
+  readFile,
+  type ReadFileOptions,
+  readFileSync,
+  type ReadSource,
+} from "./reading.ts";
+import type { Copied, ElementOf, Mark, Scratch, TypedArray, TypedArrayConstructor } from "./scratch.ts";
+import { cstring16, cstringArray, encode } from "./text.ts";
+import { allocArray, allocArrayZeroed, copy, placeOf, realloc, viewArray } from "./views.ts";
+import { BumpWriter, type BumpWriterOptions } from "./writer.ts";
 
 // Taken once: a program may replace the global ones, by classes that allocate.
 const { BigUint64Array: OwnBigUint64Array, DataView: OwnDataView, Uint8Array: OwnUint8Array } = globalThis;
@@ -113,7 +124,7 @@ export abstract class ScratchArena implements Scratch {
    */
   tryAlloc(byteLength: number, align?: number): Uint8Array<ArrayBuffer> | null {
     const arena = this.#arena;
-    const start = arena.tryTake(byteLength, align, methods.tryAlloc);
+    const start = arena.take(byteLength, align, methods.tryAlloc);
     return start < 0 ? null : new OwnUint8Array(arena.buffer, start, byteLength);
   }
 
@@ -158,7 +169,65 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Copies a typed array or `DataView` into own memory: same type, same elements.
+   * As {@linkcode ScratchArena.allocArray}, with zeros.
+   *
+   * @example Counters
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const counts = scratch.allocArrayZeroed(Uint32Array, 256);
+   * for (const byte of [1, 2, 1]) counts[byte]++;
+   * assertEquals([counts[0], counts[1]], [0, 2]);
+   * ```
+   */
+  allocArrayZeroed<T>(type: TypedArrayConstructor<T>, length: number): T {
+    return allocArrayZeroed(this.#arena, type, length, methods.allocArrayZeroed);
+  }
+
+  /**
+   * As {@linkcode ScratchArena.allocView}, with zeros: for structs of which only some fields are set, as C's `calloc`.
+   *
+   * @example A struct with reserved fields
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const struct = scratch.allocViewZeroed(24);
+   * struct.setUint32(0, 24, true); // its size
+   * assertEquals(struct.getBigUint64(16, true), 0n);
+   * ```
+   */
+  allocViewZeroed(byteLength: number, align?: number): DataView<ArrayBuffer> {
+    const arena = this.#arena;
+    const start = arena.take(byteLength, align, methods.allocViewZeroed);
+    arena.clear(start, byteLength);
+    return new OwnDataView(arena.buffer, start, byteLength);
+  }
+
+  /**
+   * A typed array of these values: of an array, another typed array, or any iterable. They are converted as typed arrays do, and
+   * may be endless: then the region is full at some point. Where one throws, nothing stays taken.
+   *
+   * @example Of a set, and of another type
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const ids = scratch.arrayFrom(Uint32Array, new Set([3, 1, 3]));
+   * const floats = scratch.arrayFrom(Float64Array, ids);
+   * assertEquals([...floats], [3, 1]);
+   * ```
+   */
+  arrayFrom<T>(type: TypedArrayConstructor<T>, values: ArrayLike<ElementOf<T>> | Iterable<ElementOf<T>>): T {
+    return arrayFrom(this, type, values);
+  }
+
+  /**
+   * Copies a typed array or `DataView` into own memory: same type, same elements. Of a buffer it copies the bytes.
    *
    * @example Keep what a callback shows only for a moment
    * ```ts
@@ -171,13 +240,13 @@ export abstract class ScratchArena implements Scratch {
    * assertEquals(scratch.owns(kept), true);
    * ```
    */
-  copy<T extends ArrayBufferView>(source: T): T {
+  copy<T extends ArrayBufferView | ArrayBufferLike>(source: T): Copied<T> {
     return copy(this.#arena, source, methods.copy);
   }
 
   /**
-   * Gives `view` another length: in place when it is the last allocation or shrinks, else as a
-   * copy. The bytes that both have stay; further ones are uninitialised. The old view must not be used
+   * Gives a typed array another length, in elements: in place when it is the last allocation or shrinks, else as a
+   * copy. The elements that both have stay; further ones are uninitialised. The old array must not be used
    * any more. A view of an outer scope is copied; one of another allocator is a `TypeError`.
    *
    * @example Grow a buffer while it fills
@@ -193,7 +262,7 @@ export abstract class ScratchArena implements Scratch {
    * assertEquals(scratch.used, 4096); // grown in place
    * ```
    */
-  realloc<T extends AnyArray>(array: T, length: number): T {
+  realloc<T extends TypedArray>(array: T, length: number): T {
     return realloc(this.#arena, array, length, methods.realloc);
   }
 
@@ -270,6 +339,45 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
+   * The offset of the first byte of `view` from the region's address: what {@linkcode ScratchArena.view} takes, in this Worker or another.
+   *
+   * @throws {TypeError} The view is not memory of this allocator.
+   *
+   * @example Where a C string is
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const text = scratch.cstring("hello");
+   * assertEquals([...scratch.view(scratch.offsetOf(text), 2)], [104, 101]);
+   * ```
+   */
+  offsetOf(view: ArrayBufferView): number {
+    return this.#addressOf(view, methods.offsetOf) - this.#arena.hold.address;
+  }
+
+  /**
+   * A typed array of `length` allocated elements at `offset` from the region's address.
+   *
+   * @throws {RangeError} Some of the bytes were never allocated, or the offset is no multiple of the element's size.
+   *
+   * @example Numbers at an offset
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const offset = scratch.offset(32);
+   * scratch.viewArray(Float64Array, offset, 4).fill(0.5);
+   * assertEquals(scratch.viewArray(Float64Array, offset + 24, 1)[0], 0.5);
+   * ```
+   */
+  viewArray<T>(type: TypedArrayConstructor<T>, offset: number, length: number): T {
+    return viewArray(this.#arena, type, offset, length, methods.viewArray);
+  }
+
+  /**
    * The position of the cursor, for {@linkcode ScratchArena.rewind}.
    *
    * @example The sharp tool: take memory back without detaching
@@ -318,10 +426,10 @@ export abstract class ScratchArena implements Scratch {
     // No instanceof: it would cost as much as the rest. The owner is as good a proof.
     const { owner, life, offset } = (mark ?? NO_MARK) as CursorMark;
     const arena = this.#arena;
-    if (owner === this && life === arena.life && offset <= arena.top && !arena.hold.poison) {
+    if (owner === this && life === arena.life && offset <= arena.top) {
       const start = offset - arena.base;
       const { cursor } = arena;
-      if (start >= arena.floor && start <= cursor && arena.bytes.length > 0) {
+      if (start >= arena.floor) {
         if (cursor > arena.high) arena.high = cursor;
         arena.cursor = start;
         arena.top = offset;
@@ -425,6 +533,22 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
+   * Writes `text` as UTF-8, without a NUL, at any address. Lone surrogates become U+FFFD.
+   *
+   * @example
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * assertEquals([...scratch.encode("na\u00efve")], [110, 97, 195, 175, 118, 101]);
+   * ```
+   */
+  encode(text: string): Uint8Array<ArrayBuffer> {
+    return encode(this.#arena, text, 0, methods.encode);
+  }
+
+  /**
    * Writes `text` as a C string: UTF-8 and a NUL, at any address. The view includes the NUL.
    *
    * Lone surrogates become U+FFFD. An empty text gives one NUL: a valid pointer, not NULL.
@@ -442,9 +566,25 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   cstring(text: string): Uint8Array<ArrayBuffer> {
-    const arena = this.#arena;
-    const start = cstring(arena, text, methods.cstring);
-    return new OwnUint8Array(arena.buffer, start, arena.cursor - start);
+    return encode(this.#arena, text, 1, methods.cstring);
+  }
+
+  /**
+   * Writes `text` as a wide string of Windows: UTF-16 and a NUL. Lone surrogates become U+FFFD. The array includes the NUL.
+   *
+   * @throws {TypeError} The text has a NUL inside: C would take it for the end.
+   *
+   * @example
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * assertEquals([...scratch.cstring16("C:\\")], [67, 58, 92, 0]); // for a function that takes an LPCWSTR
+   * ```
+   */
+  cstring16(text: string): Uint16Array<ArrayBuffer> {
+    return cstring16(this.#arena, text, methods.cstring16);
   }
 
   /**
@@ -482,10 +622,94 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   out<T extends OutType>(type: T): Out<T> {
-    const arena = this.#arena;
-    checkOutType(type);
-    const start = arena.take(OUT_SIZE, undefined, methods.out);
-    return makeOut(type, arena.buffer, start) as unknown as Out<T>;
+    return makeOut(this.#arena, type, methods.out) as unknown as Out<T>;
+  }
+
+  /**
+   * A {@linkcode BumpWriter}: appends numbers, text and bytes to one block that grows in place.
+   *
+   * @example
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const packet = scratch.writer({ littleEndian: false }).u8(1).u16(2).text("hi").finish();
+   * assertEquals([...packet], [1, 0, 2, 104, 105]);
+   * ```
+   */
+  writer(options?: BumpWriterOptions): BumpWriter {
+    return new BumpWriter(this, options);
+  }
+
+  /**
+   * Reads a whole file, also one whose size is not known before, such as those in `/proc`. Where it fails, nothing stays taken.
+   *
+   * @throws {Deno.errors.NotFound} And what else `Deno.openSync` throws.
+   *
+   * @example
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using scratch = new BumpAlloc();
+   * const path = Deno.makeTempFileSync();
+   * Deno.writeTextFileSync(path, "a,b\n");
+   * assertEquals([...scratch.readFileSync(path)], [97, 44, 98, 10]);
+   * Deno.removeSync(path);
+   * ```
+   */
+  readFileSync(path: string | URL): Uint8Array<ArrayBuffer> {
+    return readFileSync(this, path);
+  }
+
+  /**
+   * Reads a whole file in the background. The memory is pinned meanwhile, and for as long as a read goes on after an abort.
+   *
+   * This arena may allocate meanwhile; then the block moves when it has to grow. While one of its scopes is open it cannot grow, and the
+   * promise is rejected with a {@linkcode ScopeError}.
+   *
+   * @example Two files at once
+   * ```ts
+   * import { BumpAlloc } from "@bump/alloc";
+   * import { assert } from "@std/assert";
+   *
+   * await using scratch = new BumpAlloc();
+   * const path = new URL(import.meta.url);
+   * const [first, second] = await Promise.all([scratch.readFile(path), scratch.readFile(path)]);
+   * assert(first.length === second.length);
+   * ```
+   */
+  readFile(path: string | URL, options?: ReadFileOptions): Promise<Uint8Array<ArrayBuffer>> {
+    return readFile(this, path, options);
+  }
+
+  /**
+   * Reads a source to its end: a stream, a request's or response's body, a blob, an async iterable of bytes, or what has Deno's `read`.
+   * The memory is pinned meanwhile. `null`, which a missing body is, gives an empty view.
+   *
+   * Where the source fails, is aborted, or has more than `limit` bytes, the promise is rejected, the source cancelled, and the memory given
+   * back, if nothing was allocated behind it. As with {@linkcode ScratchArena.readFile}, the block cannot grow while a scope is open.
+   *
+   * @throws {RangeError} The source has more than `limit` bytes.
+   *
+   * @example The body of a request, in a server
+   * ```ts
+   * import { BumpAlloc, BumpPool } from "@bump/alloc";
+   * import { assertEquals } from "@std/assert";
+   *
+   * using pool = new BumpPool();
+   * const handler = (request: Request) =>
+   *   pool.use(async (scratch) => {
+   *     const body = await scratch.readAll(request, { limit: 1_000_000 });
+   *     return new Response(String(body.length));
+   *   });
+   * const response = await handler(new Request("http://localhost/", { method: "POST", body: "hello" }));
+   * assertEquals(await response.text(), "5");
+   * ```
+   */
+  readAll(source: ReadSource, options?: ReadAllOptions): Promise<Uint8Array<ArrayBuffer>> {
+    return readAll(this, source, options);
   }
 
   /**
@@ -613,7 +837,8 @@ export abstract class ScratchArena implements Scratch {
 const methods = ScratchArena.prototype;
 
 /**
- * A nested lifetime, from {@linkcode BumpAlloc.scope} or {@linkcode BumpScope.scope}.
+ * A nested lifetime, from {@linkcode BumpAlloc.scope} or {@linkcode BumpScope.scope}. The methods that allocate are
+ * {@linkcode ScratchArena}'s.
  *
  * @example Scopes in a scope
  * ```ts
@@ -679,6 +904,13 @@ export class BumpScope extends ScratchArena implements Disposable, AsyncDisposab
     this.end();
   }
 
+  /** For `console.log`. */
+  [Symbol.for("Deno.customInspect")](): string {
+    const name = this.#isFrame ? "BumpScope (frame)" : "BumpScope";
+    const arena = arenaOf(this);
+    return arena.closed ? `${name} { ended }` : `${name} { used: ${formatBytes(arena.position - arena.start)} }`;
+  }
+
   /** Waits for pinned promises, then ends the scope: for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await arenaOf(this).settlePins();
@@ -699,6 +931,16 @@ class CursorMark implements Mark {
     this.owner = owner;
     this.life = life;
     this.offset = offset;
+  }
+
+  /** For `JSON.stringify`. */
+  toJSON(): { offset: number } {
+    return { offset: this.offset };
+  }
+
+  /** For `console.log`. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return `Mark { offset: ${this.offset} }`;
   }
 }
 

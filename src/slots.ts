@@ -64,7 +64,8 @@ export class Slots {
   /** So many idle ones, from the beginning, keep only what they shall retain. */
   #cold = 0;
   readonly #waiting: ((lease: BumpAlloc | null) => void)[] = [];
-  #leased = 0;
+  /** Who serves a lease. */
+  readonly #leased = new Set<Slot>();
   #peak = 0;
   #leases = 0;
   #lost = 0;
@@ -87,7 +88,7 @@ export class Slots {
     if (this.closed) throw new ClosedError("lease", "pool");
     const slot = this.#idle.pop() ?? this.#grow();
     if (this.#idle.length < this.#cold) this.#cold = this.#idle.length;
-    const leased = ++this.#leased;
+    const leased = this.#leased.add(slot).size;
     if (leased > this.#peak) this.#peak = leased;
     if (leased > this.#demand) this.#demand = leased;
     this.#leases++;
@@ -97,7 +98,7 @@ export class Slots {
   }
 
   #grow(): Slot {
-    if (this.#leased >= this.#limit) throw new PoolFullError(this.#limit);
+    if (this.#leased.size >= this.#limit) throw new PoolFullError(this.#limit);
     const slot = new Slot(this, this.#settings);
     this.#capacity = slot.hold.capacity;
     return slot;
@@ -105,12 +106,23 @@ export class Slots {
 
   /** Whether `lease` would not throw. */
   get available(): boolean {
-    return this.#idle.length > 0 || this.#leased < this.#limit;
+    return this.#idle.length > 0 || this.#leased.size < this.#limit;
   }
 
-  /** As `lease`, when one comes back; null when the pool is closed before. */
-  wait(): Promise<BumpAlloc | null> {
-    return new Promise((resolve) => this.#waiting.push(resolve));
+  /** As `lease`, when one comes back; null when the pool is closed before. An abort ends the wait. */
+  wait(signal: AbortSignal | undefined): Promise<BumpAlloc | null> {
+    const { promise, resolve, reject } = Promise.withResolvers<BumpAlloc | null>();
+    const abort = () => {
+      this.#waiting.splice(this.#waiting.indexOf(answer), 1);
+      reject(signal!.reason);
+    };
+    const answer = (lease: BumpAlloc | null) => {
+      signal?.removeEventListener("abort", abort);
+      resolve(lease);
+    };
+    signal?.addEventListener("abort", abort, { once: true });
+    this.#waiting.push(answer);
+    return promise;
   }
 
   /** Where the stack ends in the midst of this the lease can be closed again. */
@@ -125,7 +137,7 @@ export class Slots {
       } catch { /* the system takes no pages back now: they stay resident, and are offered again at later returns */ }
     }
     lostLeases.unregister(slot);
-    this.#leased--;
+    this.#leased.delete(slot);
     if (hold.address !== address) this.#moved++;
     if (serves) this.#idle.push(slot);
     this.#coolIdle();
@@ -134,7 +146,7 @@ export class Slots {
 
   /** A lease was collected that nobody had closed: its memory goes when its views have been collected, too. */
   lose(slot: Slot): void {
-    this.#leased--;
+    this.#leased.delete(slot);
     this.#lost++;
     slot.hold.abandon();
     this.#wake();
@@ -155,9 +167,9 @@ export class Slots {
 
   /** After a burst: one idle slot that is not needed at once any more keeps only what it shall retain. */
   #coolIdle(): void {
-    this.#demand = Math.max(this.#leased, this.#demand - this.#demand * FORGET_LEASES);
+    this.#demand = Math.max(this.#leased.size, this.#demand - this.#demand * FORGET_LEASES);
     const warm = this.#idle.length - this.#cold;
-    if (warm <= Math.ceil(this.#demand) - this.#leased + 1) return;
+    if (warm <= Math.ceil(this.#demand) - this.#leased.size + 1) return;
     try {
       this.#chill(this.#settings.retain);
     } catch { /* as above */ }
@@ -180,14 +192,15 @@ export class Slots {
     const idle = this.#idle;
     return {
       limit: this.#limit,
-      leased: this.#leased,
+      leased: this.#leased.size,
       idle: idle.length,
       waiting: this.#waiting.length,
+      pins: this.#leased.values().reduce((sum, { hold }) => sum + hold.pins, 0),
       peak: this.#peak,
       leases: this.#leases,
       lost: this.#lost,
       moved: this.#moved,
-      reserved: (this.#leased + idle.length) * this.#capacity,
+      reserved: (this.#leased.size + idle.length) * this.#capacity,
       idleResident: idle.reduce((sum, { hold }) => sum + hold.resident, 0),
     };
   }

@@ -3,54 +3,78 @@
 import type { Arena } from "./arena.ts";
 import { checkSize, describe } from "./check.ts";
 import { cannot, OutOfMemoryError, type What } from "./errors.ts";
-import { utf8Length, writeLong, writeShort } from "./utf8.ts";
+import { encodeInto, SHORT_TEXT, utf8Length, writeLong, writeShort } from "./utf8.ts";
 
 // Taken once: a program may replace the global ones, by classes that allocate.
-const { BigUint64Array: OwnBigUint64Array, Uint8Array: OwnUint8Array } = globalThis;
+const { BigUint64Array: OwnBigUint64Array, Uint16Array: OwnUint16Array, Uint8Array: OwnUint8Array } = globalThis;
 
-/** Code units up to which a C string is written by a loop of our own. */
-const SHORT_TEXT = 100;
-
-/** Writes a C string and gives its position; the cursor is behind it. */
-export function cstring(arena: Arena, text: string, what: What): number {
+/** Writes `text` as UTF-8 with `nul` (0 or 1) zero bytes behind it. With one, a NUL inside is refused. */
+export function encode(arena: Arena, text: string, nul: 0 | 1, what: What): Uint8Array<ArrayBuffer> {
   if (typeof text !== "string") throw cannot(TypeError, what, `a string is needed, not ${describe(text)}`);
   const { length } = text;
   const { cursor: start, bytes } = arena;
-  if (length > SHORT_TEXT || start + 3 * length >= bytes.length) return longCstring(arena, text, what);
-  const end = writeShort(text, bytes, start);
-  if (end < 0) {
-    arena.high = Math.max(arena.high, start + 3 * length); // bytes in front of the NUL were written
-    throw hasNul(~end, what);
+  if (length <= SHORT_TEXT) {
+    if (start + 3 * length + nul < bytes.length) {
+      const end = writeShort(text, bytes, start, nul);
+      if (end >= 0) {
+        if (nul === 1) bytes[end] = 0;
+        const view = new OwnUint8Array(arena.buffer, start, end + nul - start);
+        arena.cursor = end + nul;
+        return view;
+      }
+    }
+  } else {
+    const view = writeLong(text, arena.buffer, start, bytes.length, nul);
+    if (view !== null) {
+      arena.cursor = start + view.length;
+      return view;
+    }
   }
-  bytes[end] = 0;
-  arena.cursor = end + 1;
-  return start;
+  return encodeSlowly(arena, text, nul, what);
 }
 
-/** A C string of any length, or one that the window has no room for. */
-function longCstring(arena: Arena, text: string, what: What): number {
-  const nul = text.indexOf("\0");
-  if (nul >= 0) throw hasNul(nul, what);
-  // Most texts are ASCII. For others what is missing is counted, so that no byte more is asked for.
+/** A text of any length, or one that the window has no room for. */
+function encodeSlowly(arena: Arena, text: string, nul: 0 | 1, what: What): Uint8Array<ArrayBuffer> {
   const { length } = text;
-  let start = arena.take(length + 1, 1, what);
-  const { read, written } = writeLong(text, 0, new OwnUint8Array(arena.buffer, start, length));
+  // Bytes behind the cursor may have been written.
+  arena.high = Math.max(arena.high, Math.min(arena.cursor + 3 * length, arena.bytes.length));
+  if (nul === 1) checkNoNul(text, what);
+  // Most texts are ASCII. For others what is missing is counted, so that no byte more is asked for.
+  let start = arena.take(length + nul, 1, what);
+  const { read, written } = encodeInto(text, 0, new OwnUint8Array(arena.buffer, start, length));
+  let byteLength = length;
   if (read < length) {
     const rest = utf8Length(text, read);
+    byteLength = written + rest;
     try {
-      start = arena.resizeLast(start, written + rest + 1, what);
+      start = arena.resizeLast(start, byteLength + nul, what);
     } catch (error) {
       arena.resizeLast(start, 0, what);
-      throw error instanceof OutOfMemoryError ? arena.full(written + rest + 1, 1, what) : error;
+      throw error instanceof OutOfMemoryError ? arena.full(byteLength + nul, 1, what) : error;
     }
-    writeLong(text, read, new OwnUint8Array(arena.buffer, start + written, rest));
+    encodeInto(text, read, new OwnUint8Array(arena.buffer, start + written, rest));
   }
-  new OwnUint8Array(arena.buffer)[arena.cursor - 1] = 0;
-  return start;
+  const view = new OwnUint8Array(arena.buffer, start, byteLength + nul);
+  if (nul === 1) view[byteLength] = 0;
+  return view;
 }
 
-function hasNul(index: number, what: What): TypeError {
-  return cannot(TypeError, what, `the text has a NUL at index ${index}`);
+function checkNoNul(text: string, what: What): void {
+  const index = text.indexOf("\0");
+  if (index >= 0) throw cannot(TypeError, what, `the text has a NUL at index ${index}`);
+}
+
+/** Writes UTF-16 and a NUL: what `wchar_t*` is on Windows. */
+export function cstring16(arena: Arena, text: string, what: What): Uint16Array<ArrayBuffer> {
+  if (typeof text !== "string") throw cannot(TypeError, what, `a string is needed, not ${describe(text)}`);
+  checkNoNul(text, what);
+  const { length } = text;
+  const whole = text.toWellFormed(); // U+FFFD for lone surrogates
+  const start = arena.take(2 * length + 2, 2, what);
+  const units = new OwnUint16Array(arena.buffer, start, length + 1);
+  for (let i = 0; i < length; i++) units[i] = whole.charCodeAt(i);
+  units[length] = 0;
+  return units;
 }
 
 /** Writes C strings, and an array of their addresses with a NULL at the end. */
@@ -67,8 +91,8 @@ export function cstringArray(arena: Arena, texts: readonly string[], what: What)
     const start = arena.take(8 * (count + 1), undefined, what);
     const array = new OwnBigUint64Array(arena.buffer, start, count + 1);
     for (let i = 0; i < count; i++) {
-      const at = cstring(arena, strings[i], what);
-      array[i] = BigInt(hold.address + arena.base + at);
+      const { length } = encode(arena, strings[i], 1, what);
+      array[i] = BigInt(hold.address + arena.position - length);
     }
     array[count] = 0n;
     return array;

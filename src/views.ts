@@ -2,15 +2,12 @@
 
 import type { Arena } from "./arena.ts";
 import { isDetached } from "./buffers.ts";
-import { checkSize, checkView } from "./check.ts";
+import { checkSize, checkView, describe } from "./check.ts";
 import { cannot, type What } from "./errors.ts";
-import type { TypedArrayConstructor } from "./scratch.ts";
+import type { Copied, TypedArray, TypedArrayConstructor } from "./scratch.ts";
 
 // Taken once: a program may replace the global ones, by classes that allocate.
 const { DataView: OwnDataView, Uint8Array: OwnUint8Array } = globalThis;
-
-/** A typed array of any type. */
-export type AnyArray = ArrayBufferView & { readonly length: number };
 
 /** A view's built-in type, to make another of it. */
 interface ViewType {
@@ -27,7 +24,7 @@ const arrayTypes: Record<string, ViewType> = Object.fromEntries(
 // The getters that a view's own property or a subclass cannot replace.
 const typedArrayPrototype = Object.getPrototypeOf(OwnUint8Array.prototype);
 /** Name of a typed array's built-in type; undefined for all else. */
-const typedArrayName = getter<string | undefined>(typedArrayPrototype, Symbol.toStringTag);
+export const typedArrayName = getter<string | undefined>(typedArrayPrototype, Symbol.toStringTag);
 const arrayBuffer = getter<ArrayBufferLike>(typedArrayPrototype, "buffer");
 const arrayByteOffset = getter<number>(typedArrayPrototype, "byteOffset");
 const arrayByteLength = getter<number>(typedArrayPrototype, "byteLength");
@@ -67,28 +64,74 @@ function viewType(view: ArrayBufferView): ViewType {
 
 /** A typed array of `length` elements. */
 export function allocArray<T>(arena: Arena, type: TypedArrayConstructor<T>, length: number, what: What): T {
-  const size = type?.BYTES_PER_ELEMENT;
-  // A power of two up to eight: what a class says of itself must not move the cursor back.
-  if (typeof type !== "function" || !(size === 8 || size === 4 || size === 2 || size === 1)) {
-    throw cannot(TypeError, what, "the type must be a typed array constructor");
-  }
+  const size = sizeOf(type, what);
   if (typeof length !== "number" || (length | 0) !== length || length < 0) checkSize(length, what, "length");
   const start = arena.take(length * size, undefined, what);
   return new type(arena.buffer, start, length);
 }
 
-/** A copy of a view: same type, same elements. */
-export function copy<T extends ArrayBufferView>(arena: Arena, source: T, what: What): T {
-  const { buffer, start, byteLength } = placeOf(source, what);
+/** As `allocArray`, with zeros. */
+export function allocArrayZeroed<T>(arena: Arena, type: TypedArrayConstructor<T>, length: number, what: What): T {
+  const size = sizeOf(type, what);
+  checkSize(length, what, "length");
+  const start = arena.take(length * size, undefined, what);
+  arena.clear(start, length * size);
+  return new type(arena.buffer, start, length);
+}
+
+/** A typed array over allocated bytes. */
+export function viewArray<T>(
+  arena: Arena,
+  type: TypedArrayConstructor<T>,
+  offset: number,
+  length: number,
+  what: What,
+): T {
+  const size = sizeOf(type, what);
+  checkSize(length, what, "length");
+  const { buffer, start } = arena.viewElsewhere(offset, length * size, what);
+  if (offset % size !== 0) {
+    throw cannot(RangeError, what, `the offset must be a multiple of the element's ${size} bytes, not ${offset}`);
+  }
+  return new type(buffer, start, length);
+}
+
+/** Bytes of one element. A power of two up to eight: what a class says of itself must not move the cursor back. */
+function sizeOf(type: TypedArrayConstructor<unknown>, what: What): number {
+  const size = type?.BYTES_PER_ELEMENT;
+  if (typeof type === "function" && (size === 8 || size === 4 || size === 2 || size === 1)) return size;
+  throw cannot(TypeError, what, "the type must be a typed array constructor");
+}
+
+/** The bytes of a view or a buffer, whatever it says of itself. Throws when they are gone. */
+export function bytesOf(source: ArrayBufferView | ArrayBufferLike, what: What): Uint8Array {
+  if (ArrayBuffer.isView(source)) {
+    const { buffer, start, byteLength } = placeOf(source, what);
+    return new OwnUint8Array(buffer, start, byteLength);
+  }
+  if (source instanceof SharedArrayBuffer) return new OwnUint8Array(source);
+  if (!(source instanceof ArrayBuffer)) {
+    throw cannot(TypeError, what, `a typed array, DataView or ArrayBuffer is needed, not ${describe(source)}`);
+  }
+  if (isDetached(source)) throw cannot(TypeError, what, "the buffer was transferred away");
+  return new OwnUint8Array(source);
+}
+
+/** A copy of a view: same type, same elements. Of a buffer, its bytes. */
+export function copy<T extends ArrayBufferView | ArrayBufferLike>(arena: Arena, source: T, what: What): Copied<T> {
+  const bytes = bytesOf(source, what);
+  const byteLength = bytes.length;
   const to = arena.take(byteLength, undefined, what);
-  new OwnUint8Array(arena.buffer, to, byteLength).set(new OwnUint8Array(buffer, start, byteLength));
-  const type = viewType(source);
-  return new type(arena.buffer, to, byteLength / (type.BYTES_PER_ELEMENT ?? 1)) as T;
+  new OwnUint8Array(arena.buffer, to, byteLength).set(bytes);
+  const type = ArrayBuffer.isView(source) ? viewType(source) : OwnUint8Array;
+  return new type(arena.buffer, to, byteLength / (type.BYTES_PER_ELEMENT ?? 1)) as ArrayBufferView as Copied<T>;
 }
 
 /** A typed array with another length: in place when it is the last block or shrinks, else a copy. */
-export function realloc<T extends AnyArray>(arena: Arena, array: T, length: number, what: What): T {
-  if (typedArrayName.call(array) === undefined) throw cannot(TypeError, what, "a typed array is needed");
+export function realloc<T extends TypedArray>(arena: Arena, array: T, length: number, what: What): T {
+  if (typedArrayName.call(array) === undefined) {
+    throw cannot(TypeError, what, `a typed array is needed, not ${describe(array)}`);
+  }
   checkSize(length, what, "length");
   arena.checkUsable(what);
   const { buffer, start, byteLength } = placeOf(array, what);
@@ -99,10 +142,10 @@ export function realloc<T extends AnyArray>(arena: Arena, array: T, length: numb
   }
   if (arena.isLast(buffer, start, start + byteLength)) {
     const moved = arena.resizeLast(start, wanted, what);
-    return new type(arena.buffer, moved, length) as T;
+    return new type(arena.buffer, moved, length) as ArrayBufferView as T;
   }
-  if (wanted <= byteLength) return new type(buffer, start, length) as T;
+  if (wanted <= byteLength) return new type(buffer, start, length) as ArrayBufferView as T;
   const to = arena.take(wanted, undefined, what);
   new OwnUint8Array(arena.buffer, to, byteLength).set(new OwnUint8Array(buffer, start, byteLength));
-  return new type(arena.buffer, to, length) as T;
+  return new type(arena.buffer, to, length) as ArrayBufferView as T;
 }

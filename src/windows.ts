@@ -43,6 +43,12 @@ export class Windows {
     return list.length > 0 && list[0].fresh ? list.length - 1 : list.length;
   }
 
+  /** Whether a window of the level was transferred away. */
+  get hasLost(): boolean {
+    for (const { buffer } of this.#list) if (isDetached(buffer)) return true;
+    return false;
+  }
+
   /** Windows of the level that were transferred away. */
   get lost(): Window[] {
     return this.#list.filter(({ buffer }) => isDetached(buffer));

@@ -97,7 +97,6 @@ const values: fc.Arbitrary<(live: Uint8Array, mark: unknown) => unknown> = fc.on
   fc.constant((live: Uint8Array) => ({ buffer: live.buffer, byteOffset: "5", byteLength: 8 })),
   fc.constant((live: Uint8Array) => Object.defineProperty(live.subarray(0, 8), "byteOffset", { value: -1e9 })),
   fc.constant((_: Uint8Array, mark: unknown) => mark),
-  fc.constant((_: Uint8Array, mark: unknown) => ({ ...mark as object, offset: "1", lease: NaN })),
 );
 
 type Call = (arena: Any, ...args: Any[]) => unknown;
@@ -113,19 +112,26 @@ const CALLS: Readonly<Record<string, Call>> = {
     "allocZeroed",
     "tryAlloc",
     "allocArray",
+    "allocArrayZeroed",
     "allocView",
+    "allocViewZeroed",
     "copy",
     "realloc",
     "free",
     "offset",
+    "offsetOf",
     "view",
+    "viewArray",
     "mark",
     "rewind",
     "owns",
     "addressOf",
     "pointerOf",
+    "encode",
     "cstring",
+    "cstring16",
     "cstringArray",
+    "writer",
     "out",
     "pin",
     "trim",
@@ -143,6 +149,40 @@ const CALLS: Readonly<Record<string, Call>> = {
       assert(error instanceof TypeError); // the memory was taken all the same
     }
     return view.byteLength === 8 ? undefined : out.value;
+  },
+  "arrayFrom": (arena, type, source) => {
+    try {
+      return arena.arrayFrom(type, source);
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error; // what BigInt says of a text
+    }
+  },
+  "readAll": async (arena, source, options) => {
+    try {
+      const bytes = await arena.readAll(
+        typeof source === "number" ? new Blob(["x".repeat(source & 0xfffff)]) : source,
+        options,
+      );
+      new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength).fill(1);
+    } catch (error) {
+      checkError(error);
+    }
+  },
+  "a writer": (arena, first, second, third) => {
+    const writer = arena.writer();
+    const wrong = (call: () => void) => {
+      try {
+        call();
+      } catch (error) {
+        checkError(error); // what was written stays
+      }
+    };
+    wrong(() => writer.bytes(first));
+    wrong(() => writer.text(second));
+    wrong(() => writer.reserve(third).fill(1));
+    wrong(() => writer.setU32(second, third));
+    wrong(() => writer.u64(first));
+    return writer.finish();
   },
   "hooks": (arena, byteLength) => {
     // All but `process`, which is for good.
@@ -277,7 +317,7 @@ Deno.test("any call with any values gives a documented error or a result, and no
           if (name.startsWith("transfer")) received.push(result as Uint8Array);
           else if ((name.startsWith("alloc") || name === "tryAlloc") && ArrayBuffer.isView(result)) {
             const bytes = new Uint8Array(result.buffer, result.byteOffset, result.byteLength);
-            if (settings.zero || name === "allocZeroed") assert(isFull(bytes, 0), `${receiver}.${name} gave no zeros`);
+            if (settings.zero || name.endsWith("Zeroed")) assert(isFull(bytes, 0), `${receiver}.${name} gave no zeros`);
             bytes.fill(1);
           }
         } catch (error) {

@@ -331,3 +331,83 @@ Deno.test("bad options are refused", () => {
   assertThrows(() => lease.alloc(lease.capacity + 1), OutOfMemoryError);
   assertEquals(lease.alloc(lease.capacity).length, lease.capacity);
 });
+
+Deno.test("use with a signal: an abort ends the wait, and the others go on in their order", async () => {
+  using pool = new BumpPool({ limit: 1 });
+  const reason = new Error("gone");
+  await assertRejects(() => pool.use(() => {}, { signal: AbortSignal.abort(reason) }), Error, "gone");
+  const lease = pool.lease();
+  const controller = new AbortController();
+  const order: number[] = [];
+  const uses = [0, 1, 2].map((id) =>
+    pool.use(() => void order.push(id), id === 1 ? { signal: controller.signal } : undefined)
+  );
+  assertEquals(pool.stats().waiting, 3);
+  controller.abort(reason);
+  assertEquals(await assertRejects(() => uses[1]), reason);
+  assertEquals(pool.stats().waiting, 2);
+  lease.close();
+  await Promise.all([uses[0], uses[2]]);
+  assertEquals(order, [0, 2]);
+  // After its turn has come the signal is the function's own affair.
+  const later = new AbortController();
+  const result = await pool.use(() => {
+    later.abort();
+    return 7;
+  }, { signal: later.signal });
+  assertEquals([result, pool.stats().leased, pool.stats().waiting], [7, 0, 0]);
+  for (const options of [null, 7, { signal: 7 }, { signal: null }]) {
+    await assertRejects(() => pool.use(() => {}, options as never), TypeError, "Cannot use the pool");
+  }
+});
+
+Deno.test("use rejects a view of its lease, whatever its kind, and takes the lease back; copies and others' views pass", async () => {
+  using pool = new BumpPool({ limit: 1 });
+  const view = (make: (scratch: BumpAlloc) => unknown) => pool.use(make);
+  for (
+    const make of [
+      (scratch: BumpAlloc) => scratch.alloc(8),
+      (scratch: BumpAlloc) => Promise.resolve(scratch.alloc(8).subarray(2, 3)),
+      (scratch: BumpAlloc) => scratch.allocView(8),
+      (scratch: BumpAlloc) => scratch.scope().arrayFrom(Float64Array, [1]),
+      (scratch: BumpAlloc) => scratch.readAll(new Blob(["text"])),
+      (scratch: BumpAlloc) => scratch.alloc(0),
+    ]
+  ) {
+    await assertRejects(() => view(make), TypeError, "return a copy");
+    assertEquals(pool.stats().leased, 0);
+  }
+  assertEquals(await pool.use((scratch) => scratch.encode("text").slice()), new TextEncoder().encode("text"));
+  using other = new BumpAlloc();
+  assertEquals((await pool.use(() => other.alloc(3))).length, 3);
+  assertEquals(await pool.use((scratch) => ({ length: scratch.alloc(4).length })), { length: 4 });
+});
+
+Deno.test("stats tell a pool that waits for pins from one whose calls wait for themselves", async () => {
+  using pool = new BumpPool({ limit: 2 });
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const slow = [0, 1].map(() =>
+    pool.use(async (scratch) => {
+      using scope = scratch.scope();
+      await scope.pin(promise);
+    })
+  );
+  const waiting = pool.use(() => {});
+  assertEquals([pool.stats().leased, pool.stats().waiting, pool.stats().pins], [2, 1, 2]);
+  assertEquals(Deno.inspect(pool).includes("waiting: 1, pins: 2, limit: 2"), true);
+  resolve();
+  await Promise.all([...slow, waiting]);
+  assertEquals([pool.stats().leased, pool.stats().waiting, pool.stats().pins], [0, 0, 0]);
+  const controller = new AbortController();
+  const nested = [0, 1].map(() =>
+    pool.use(async () => {
+      await Promise.resolve(); // until both have a lease
+      await pool.use(() => {}, { signal: controller.signal });
+    })
+  );
+  await new Promise((resolve) => setTimeout(resolve));
+  assertEquals([pool.stats().leased, pool.stats().waiting, pool.stats().pins], [2, 2, 0]);
+  controller.abort(new Error("it would wait for ever"));
+  await Promise.all(nested.map((use) => assertRejects(() => use, Error, "for ever")));
+  assertEquals(pool.stats().leased, 0);
+});

@@ -45,7 +45,33 @@ export function withFigures(readme: string, all: readonly Results[]): string {
   const begin = readme.indexOf(BEGIN);
   const end = readme.indexOf(END);
   if (begin < 0 || end < begin) throw new Error("the README has no place for the figures");
-  return readme.slice(0, begin + BEGIN.length) + renderFigures(all) + readme.slice(end);
+  return readme.slice(0, begin + BEGIN.length) + renderFigures(all) + renderStart(all) + readme.slice(end);
+}
+
+/** What a program pays before its first block: a sentence below the table. */
+function renderStart(all: readonly Results[]): string {
+  const figures = all.find(({ bench }) => bench === "startup")?.figures ?? [];
+  const find = (what: string) => {
+    const figure = figures.find((figure) => figure.what === what);
+    if (figure === undefined) throw new Error(`startup has no figure "${what}"`);
+    return figure;
+  };
+  const time = (what: string) => {
+    const { spread, peers } = find(`${what}, more than an empty script`);
+    return { own: amount(spread.median, "ms"), sketch: amount(peers![0].spread.median, "ms") };
+  };
+  const memory = (what: string) => {
+    return amount(find(`${what}: resident memory, more than an empty script`).spread.median, "MiB");
+  };
+  const empty = amount(find("an empty script").spread.median, "ms");
+  const whole = time("import and first block");
+  return `\n**At start** importing adds ${
+    time("import").own
+  } to an empty script of ${empty}; importing and the first block, ` +
+    `${whole.own} and ${
+      memory("import and first block")
+    } of RAM. The least that gives memory through the FFI, one file with one ` +
+    `function of libc, adds ${whole.sketch} and ${memory("a sketch of an allocator over mmap")}.\n`;
 }
 
 function renderFigures(all: readonly Results[]): string {

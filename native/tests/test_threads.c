@@ -90,6 +90,10 @@ static void *attach_and_close(void *unused) {
       continue;
     }
     attached++;
+    for (int i = 0; i < 3; i++) { /* nobody moves it while it is held */
+      if (bump_base(bump) != bump_pointer(region.address)) CHECK(!"what is attached stays where it is");
+      sched_yield();
+    }
     bump_t *more = bump_hold(bump, NULL);
     unsigned char *block = bump_alloc(bump, 64, 8);
     if (block == NULL || more == NULL || bump_holders(bump) < 2) CHECK(!"what is attached lives");

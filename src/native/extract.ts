@@ -9,11 +9,8 @@ export interface LoadableFile {
 export function extractToFile(bytes: Uint8Array<ArrayBuffer>): LoadableFile {
   const folder = Deno.makeTempDirSync({ prefix: "bump_alloc_" });
   const path = `${folder}/bump_alloc.${Deno.build.os === "darwin" ? "dylib" : "so"}`;
-  const remove = () => {
-    try {
-      Deno.removeSync(folder, { recursive: true });
-    } catch { /* a network's file system may keep the file of a loaded library */ }
-  };
+  // A network's file system may keep the file of a loaded library.
+  const remove = () => tryRemove(folder);
   try {
     // Complete before it is loaded: a truncated library kills a process with SIGBUS.
     Deno.writeFileSync(path, bytes, { createNew: true, mode: 0o700 });
@@ -27,42 +24,92 @@ export function extractToFile(bytes: Uint8Array<ArrayBuffer>): LoadableFile {
 /** How many names are tried when files with other contents have the first ones. */
 const MAX_NAMES = 16;
 
+/** How often a file that somebody holds open is renamed, and milliseconds between two times. */
+const MAX_RENAMES = 10;
+const RENAME_PAUSE = 30;
+
+/** A file that one process alone loads has such a name; older ones than this are of processes that ended. */
+const FRESH = "bump_alloc_fresh_";
+const FRESH_AGE = 60 * 60 * 1000;
+
 /**
- * For Windows, where a loaded library's file cannot be removed: one file in the user's temporary folder, used
- * again by every later process whose bytes are the same.
+ * For Windows, where a loaded library's file cannot be removed: one file in the user's temporary folder, used again by
+ * every later process whose bytes are the same.
+ *
+ * A fresh file of a random name instead, where the folder is not in a user's own profile (somebody else may put a file there
+ * and change it between the comparison and the loading), and where a scanner or an indexer holds what was just written, so that it
+ * cannot be renamed. It stays as long as it is loaded; a later process removes it.
  */
 export function extractToStableFile(bytes: Uint8Array<ArrayBuffer>): LoadableFile {
   // Its folder is the temporary one, which only this call tells without --allow-env.
-  const fresh = Deno.makeTempFileSync({ prefix: "bump_alloc_", suffix: ".dll" });
+  const fresh = Deno.makeTempFileSync({ prefix: FRESH, suffix: ".dll" });
+  let path = fresh;
   try {
     const folder = fresh.slice(0, Math.max(fresh.lastIndexOf("\\"), fresh.lastIndexOf("/")) + 1);
-    const name = `${folder}bump_alloc_${checksum(bytes)}`;
-    for (let i = 0; i < MAX_NAMES; i++) {
-      const path = `${name}${i === 0 ? "" : `_${i}`}.dll`;
-      if (holds(path, bytes) || isMovedTo(path, fresh, bytes)) return { path, remove() {} };
-    }
-    throw new Error(`files with other contents have all names from ${name}.dll on; remove them`);
-  } finally {
+    if (isInProfile(folder)) path = stableFile(folder, fresh, bytes);
+    else Deno.writeFileSync(fresh, bytes);
+    if (path === fresh) removeOldFresh(folder);
+  } catch (error) {
+    tryRemove(fresh);
+    throw error;
+  }
+  if (path !== fresh) tryRemove(fresh); // it may have been renamed
+  return { path, remove: (loaded) => !loaded && path === fresh && tryRemove(fresh) };
+}
+
+/** Whether Windows lets only this user and administrators write there: it made the folder so, with the user's profile. */
+function isInProfile(folder: string): boolean {
+  return /[\\/]AppData[\\/]Local[\\/]Temp[\\/](\d+[\\/])?$/i.test(folder); // a number: one session of several
+}
+
+/** The file with these bytes that all processes share; `fresh`, with these bytes, where it cannot get that name. */
+function stableFile(folder: string, fresh: string, bytes: Uint8Array<ArrayBuffer>): string {
+  const name = `${folder}bump_alloc_${checksum(bytes)}`;
+  let isWritten = false;
+  for (let i = 0; i < MAX_NAMES; i++) {
+    const path = `${name}${i === 0 ? "" : `_${i}`}.dll`;
+    if (holds(path, bytes)) return path;
+    if (isThere(path)) continue;
+    if (!isWritten) Deno.writeFileSync(fresh, bytes);
+    isWritten = true;
+    // Renamed when complete, so that another process never sees half of it.
+    if (isRenamed(fresh, path)) return path;
+    // Another process was first, and Windows does not replace the file of a loaded library.
+    if (holds(path, bytes)) return path;
+    if (!isThere(path)) return fresh;
+  }
+  throw new Error(`files with other contents have all names from ${name}.dll on; remove them`);
+}
+
+/** Whether `from` is called `to` now; not where that name was taken meanwhile, or `from` is held for long. */
+function isRenamed(from: string, to: string): boolean {
+  for (let tries = 1;; tries++) {
     try {
-      Deno.removeSync(fresh);
-    } catch { /* it was renamed */ }
+      Deno.renameSync(from, to);
+      return true;
+    } catch (error) {
+      if (error instanceof Deno.errors.NotCapable) throw error;
+      if (tries === MAX_RENAMES || isThere(to)) return false;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, RENAME_PAUSE);
+    }
   }
 }
 
-/** Whether `fresh`, with these bytes, is now what `path` names, or another process's file that has the same. */
-function isMovedTo(path: string, fresh: string, bytes: Uint8Array<ArrayBuffer>): boolean {
-  if (isThere(path)) return false;
-  Deno.writeFileSync(fresh, bytes);
+/** Removes what earlier processes left, which could not remove what they had loaded. */
+function removeOldFresh(folder: string): void {
+  const isOld = (path: string) => Date.now() - Deno.statSync(path).mtime!.getTime() > FRESH_AGE;
   try {
-    // Renamed when complete, so that another process never sees half of it.
-    Deno.renameSync(fresh, path);
-    return true;
-  } catch (error) {
-    // Another process was first, and Windows does not replace the file of a loaded library.
-    if (holds(path, bytes)) return true;
-    if (isThere(path)) return false;
-    throw error;
-  }
+    for (const { name } of Deno.readDirSync(folder)) {
+      const path = `${folder}${name}`;
+      if (name.startsWith(FRESH) && isOld(path)) tryRemove(path);
+    }
+  } catch { /* a later process may see them */ }
+}
+
+function tryRemove(path: string): void {
+  try {
+    Deno.removeSync(path, { recursive: true });
+  } catch { /* it is not there, or in use */ }
 }
 
 /** Whether there is anything by this name, a folder too. */

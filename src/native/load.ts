@@ -8,7 +8,8 @@ const OVERRIDE = "BUMP_ALLOC_LIB";
 /**
  * Loads the C library: from memory where Linux can, else from a file that this process just wrote.
  *
- * On POSIX each Worker loads its own copy, so that the library notices when a Worker ends.
+ * On POSIX each Worker loads its own copy, so that the library notices when a Worker ends. What `BUMP_ALLOC_LIB` names is
+ * loaded from where it is, so that a signature or a path that somebody approved stays with it; all Workers share that one.
  */
 export function loadLibrary<T extends Deno.ForeignLibraryInterface>(
   table: T,
@@ -16,32 +17,56 @@ export function loadLibrary<T extends Deno.ForeignLibraryInterface>(
   requireDeno2();
   requestFfi();
   const override = overrideFile();
-  const bytes = override === null ? prebuiltBytes() : readOverride(override);
+  return override === null ? loadPrebuilt(table) : loadOverride(override, table);
+}
+
+function loadPrebuilt<T extends Deno.ForeignLibraryInterface>(table: T): Deno.DynamicLibrary<T>["symbols"] {
+  const bytes = libraryBytes();
   const failures: unknown[] = [];
   for (const make of waysFor(Deno.build.os)) {
-    let file: LoadableFile;
+    let file: LoadableFile | undefined;
     try {
       file = make(bytes);
-    } catch (error) {
-      failures.push(error);
-      continue;
-    }
-    try {
       const { symbols } = Deno.dlopen(file.path, table);
       file.remove(true);
       return symbols;
     } catch (error) {
+      file?.remove(false);
       failures.push(error);
-      file.remove(false);
     }
   }
-  throw (loadFailure(override, failures));
+  // A missing permission reaches the caller as Deno's own error.
+  const denied = failures.find((error) => error instanceof Deno.errors.NotCapable);
+  if (denied !== undefined) throw denied;
+  throw loadFailure(`the library for ${platform}`, failures, PREBUILT_HINTS);
+}
+
+function loadOverride<T extends Deno.ForeignLibraryInterface>(
+  path: string,
+  table: T,
+): Deno.DynamicLibrary<T>["symbols"] {
+  const name = `${path}, which ${OVERRIDE} names`;
+  let file: string;
+  let isWhole: boolean;
+  try {
+    file = Deno.realPathSync(path); // a system looks for a bare name elsewhere
+    isWhole = !isCutOff(Deno.readFileSync(file));
+  } catch (cause) {
+    if (cause instanceof Deno.errors.NotCapable) throw cause;
+    throw new Error(`Cannot load ${name}: correct or unset the variable`, { cause });
+  }
+  if (!isWhole) throw new Error(`Cannot load ${name}: its end is missing`);
+  try {
+    return Deno.dlopen(file, table).symbols;
+  } catch (error) {
+    throw loadFailure(name, [error], OVERRIDE_HINTS);
+  }
 }
 
 /** Says what an older Deno would say with an error about something else. */
 function requireDeno2(): void {
   if (Deno.errors.NotCapable !== undefined) return;
-  throw (new Error(`Cannot load the native library: it needs Deno 2.0.0 or newer, and this is ${Deno.version.deno}`));
+  throw new Error(`Cannot load the native library: it needs Deno 2.0.0 or newer, and this is ${Deno.version.deno}`);
 }
 
 /** How the bytes can become something that the system loads, best first. */
@@ -56,33 +81,20 @@ function waysFor(os: typeof Deno.build.os): ((bytes: Uint8Array<ArrayBuffer>) =>
  * Denied, the first call that needs it throws Deno's own `NotCapable`.
  */
 function requestFfi(): void {
-  if (Deno.permissions.querySync({ name: "ffi" }).state === "prompt") {
-    Deno.permissions.requestSync({ name: "ffi" });
-  }
-  if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") {
-    throw (new Deno.errors.NotCapable(
-      'Requires ffi access, run again with the --allow-ffi flag. A scoped grant ("--allow-ffi=<path>") is ' +
-        "not enough: Deno refuses raw pointers then",
-    ));
-  }
+  const ffi = { name: "ffi" } as const;
+  let { state } = Deno.permissions.querySync(ffi);
+  if (state === "prompt") ({ state } = Deno.permissions.requestSync(ffi));
+  if (state === "granted") return;
+  throw new Deno.errors.NotCapable(
+    'Requires ffi access, run again with the --allow-ffi flag. A scoped grant ("--allow-ffi=<path>") is ' +
+      "not enough: Deno refuses raw pointers then",
+  );
 }
 
 function overrideFile(): string | null {
   // Asking for what is not granted would be a second prompt.
   const state = Deno.permissions.querySync({ name: "env", variable: OVERRIDE }).state;
   return state === "granted" ? Deno.env.get(OVERRIDE) || null : null;
-}
-
-function readOverride(path: string): Uint8Array<ArrayBuffer> {
-  let bytes: Uint8Array<ArrayBuffer>;
-  try {
-    bytes = Deno.readFileSync(path);
-  } catch (cause) {
-    if (cause instanceof Deno.errors.NotCapable) throw cause;
-    throw (new Error(`Cannot load ${path}, which ${OVERRIDE} names: correct or unset the variable`, { cause }));
-  }
-  if (isCutOff(bytes)) throw (new Error(`Cannot load ${path}, which ${OVERRIDE} names: its end is missing`));
-  return bytes;
 }
 
 /** Whether an ELF file ends before its last segment does: the loader maps it all the same, and SIGBUS ends the process. */
@@ -101,14 +113,13 @@ function isCutOff(bytes: Uint8Array<ArrayBuffer>): boolean {
   return false;
 }
 
-function prebuiltBytes(): Uint8Array<ArrayBuffer> {
-  if (prebuilt !== null) return prebuilt.bytes();
-  const own = ownBuild();
-  if (own !== null) return own;
-  throw (new Error(
+function libraryBytes(): Uint8Array<ArrayBuffer> {
+  const bytes = prebuilt() ?? ownBuild();
+  if (bytes !== null) return bytes;
+  throw new Error(
     `Cannot load the native library: there is none for ${platform}. Build one from native/ with ` +
       `\`deno task build:host\`, and set ${OVERRIDE} to its path`,
-  ));
+  );
 }
 
 /** What `deno task build:host` made in this checkout, for a platform without a prebuilt library. */
@@ -122,19 +133,32 @@ function ownBuild(): Uint8Array<ArrayBuffer> | null {
   }
 }
 
-function loadFailure(override: string | null, failures: unknown[]): Error {
-  // A missing permission reaches the caller as Deno's own error, unless that is not what is wrong.
-  const denied = failures.find((error) => error instanceof Deno.errors.NotCapable);
-  if (denied !== undefined && override === null) return denied as Error;
-  const name = override === null ? `the library for ${platform}` : `${override}, which ${OVERRIDE} names`;
-  const reasons = failures.map((error) => error instanceof Error ? error.message : String(error));
-  return new Error(
-    `Cannot load ${name}: ${reasons.join("; ")}. ${
-      Deno.build.os === "windows"
-        ? "It is loaded from a file in the temporary folder, which TMP or TEMP names: it must exist and be writable"
-        : "On Linux it is loaded from memory, which needs /proc; else from a temporary folder, which must be writable " +
-          "(--allow-write) and not mounted noexec"
-    }`,
-    { cause: failures.length === 1 ? failures[0] : new AggregateError(failures) },
-  );
+/** What is most often in the way of a prebuilt library. */
+const PREBUILT_HINTS: Partial<Record<typeof Deno.build.os, string>> = {
+  linux: "It is loaded from memory, which needs /proc; else from a temporary folder, which must be writable " +
+    "(--allow-write) and not mounted noexec",
+  darwin: "It is loaded from a temporary folder, which must be writable (--allow-write). A program with a hardened " +
+    "runtime, such as one of `deno compile` that was signed again, needs the entitlement " +
+    `com.apple.security.cs.disable-library-validation, or ${OVERRIDE} must name a copy that the same team signed`,
+  windows:
+    "It is loaded from a file in the temporary folder, which TMP or TEMP names: it must exist and be writable. " +
+    "Where a policy (Smart App Control, AppLocker, App Control) refuses unsigned libraries there, " +
+    `${OVERRIDE} must name a copy that it permits`,
+};
+
+/** And of a library that a user named. */
+const OVERRIDE_HINTS: Partial<Record<typeof Deno.build.os, string>> = {
+  linux: "It must be a library for this system, on a file system that is not mounted noexec",
+  darwin: "It must be a library for this system; a program with a hardened runtime that has no entitlement " +
+    "com.apple.security.cs.disable-library-validation loads only what the same team signed",
+  windows:
+    "It must be a library for this system, and one that no policy (Smart App Control, AppLocker, App Control) refuses",
+};
+
+function loadFailure(name: string, failures: unknown[], hints: typeof PREBUILT_HINTS): Error {
+  // Windows ends its sentences, and the line.
+  const reasons = failures.map((error) => (error as Error).message.replace(/[.\s]+$/, ""));
+  return new Error(`Cannot load ${name}: ${reasons.join("; ")}. ${hints[Deno.build.os] ?? hints.linux}`, {
+    cause: failures.length === 1 ? failures[0] : new AggregateError(failures),
+  });
 }

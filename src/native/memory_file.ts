@@ -1,6 +1,7 @@
 import type { LoadableFile } from "./extract.ts";
 
-const MFD_CLOEXEC = 1;
+const MFD_CLOEXEC = 0x1;
+const MFD_EXEC = 0x10;
 const SEEK_SET = 0;
 const SEEK_CUR = 1;
 
@@ -49,7 +50,11 @@ export function memoryFile(bytes: Uint8Array<ArrayBuffer>): LoadableFile {
 function writeMemoryFile(libc: LibcSymbols, bytes: Uint8Array<ArrayBuffer>): number {
   const memfdCreate = native(libc.memfd_create, { parameters: ["buffer", "u32"], result: "i32" });
   const write = native(libc.write, { parameters: ["i32", "buffer", "usize"], result: "isize" });
-  const fd = memfdCreate.call(new TextEncoder().encode("bump_alloc\0"), MFD_CLOEXEC);
+  const name = new TextEncoder().encode("bump_alloc\0");
+  // Linux 6.3 to 6.5 may refuse, and logs, what does not say whether it will be executed; older ones do not know the
+  // flag, and 6.6 refuses it where it takes the plain call.
+  let fd = memfdCreate.call(name, MFD_CLOEXEC | MFD_EXEC);
+  if (fd < 0) fd = memfdCreate.call(name, MFD_CLOEXEC);
   if (fd < 0) throw new Error("memfd_create failed");
   for (let done = 0; done < bytes.length;) {
     const count = Number(write.call(fd, bytes.subarray(done), BigInt(bytes.length - done)));

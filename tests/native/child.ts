@@ -2,7 +2,8 @@
 import { assertEquals } from "@std/assert";
 import { isBefore, succeeds } from "../skip.ts";
 
-const MOD = new URL("../../mod.ts", import.meta.url).href;
+/** The package's module, as the checkout has it. */
+export const MOD: string = new URL("../../mod.ts", import.meta.url).href;
 
 /** How Deno is started. */
 export interface Start {
@@ -16,6 +17,8 @@ export interface Start {
   under?: string[];
   /** The package's module. */
   mod?: string;
+  /** Where it is started. */
+  cwd?: string;
 }
 
 /** What it printed, and how it ended. */
@@ -49,8 +52,8 @@ export async function withCommand<T>(start: Start, use: (command: string[]) => P
 /** Without a terminal. */
 export function run(start: Start): Promise<Ended> {
   return withCommand({ ...start, flags: ["--no-prompt", ...start.flags] }, async ([command, ...args]) => {
-    const env = { NO_COLOR: "1", ...start.env };
-    const { stdout, stderr, code, signal } = await new Deno.Command(command, { args, env, stdin: "null" }).output();
+    const options = { args, env: { NO_COLOR: "1", ...start.env }, cwd: start.cwd, stdin: "null" } as const;
+    const { stdout, stderr, code, signal } = await new Deno.Command(command, options).output();
     const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
     return { out: text(stdout), error: text(stderr), end: signal ?? code };
   });

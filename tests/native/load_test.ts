@@ -7,14 +7,15 @@ import { platform, prebuilt } from "../../src/native/prebuilt.ts";
 import { ABI, symbols } from "../../src/native/symbols.ts";
 import { LOADING } from "../permissions.ts";
 import { missing, succeeds, testUnless } from "../skip.ts";
-import { assertAllocates, assertRefused, DENIED, run, withTemporary } from "./child.ts";
+import { assertAllocates, assertRefused, DENIED, MOD, run, type Start, withTemporary } from "./child.ts";
 
 const notLinux = Deno.build.os === "linux" ? null : "it is for Linux";
 const isWindows = Deno.build.os === "windows" ? "Windows has another way: stable_file_test.ts" : null;
 
 Deno.test("there is a library for this platform", () => {
-  assert(prebuilt !== null, `none for ${platform}`);
-  assert(prebuilt.bytes().length > 4096);
+  const bytes = prebuilt();
+  assert(bytes !== null, `none for ${platform}`);
+  assert(bytes.length > 4096);
 });
 
 // ---- from memory -----------------------------------------------------------
@@ -37,7 +38,7 @@ function isMemoryFile(path: string): boolean {
 
 testUnless(notLinux, "a memory file's descriptor is closed once the library is loaded", () => {
   for (let i = 0; i < 20; i++) {
-    const file = memoryFile(prebuilt!.bytes());
+    const file = memoryFile(prebuilt()!);
     assert(isMemoryFile(file.path));
     assert(loads(file.path));
     assert(!isMemoryFile(file.path));
@@ -52,7 +53,7 @@ testUnless(notLinux, "a memory file that is not loaded is closed, and never some
   assert(!isMemoryFile(refused.path));
 
   // The library was loaded, and closed it, and then a symbol was missing.
-  const file = memoryFile(prebuilt!.bytes());
+  const file = memoryFile(prebuilt()!);
   const number = file.path.split("/").at(-1);
   assert(loads(file.path));
   const opened: Deno.FsFile[] = [];
@@ -70,21 +71,35 @@ testUnless(
   noCompiler,
   "where memfd_create is refused, the library is loaded from a file, which is removed",
   () =>
-    withTemporary(async (TMPDIR) => {
-      const program = `${TMPDIR}/no_memfd`;
-      const source = decodeURIComponent(new URL("no_memfd.c", import.meta.url).pathname);
-      assert(succeeds(["cc", "-Wall", "-Werror", "-o", program, source]));
-      const start = { env: { TMPDIR }, under: [program] };
+    withMemfdAllowed("never", async (start) => {
       await assertAllocates({ ...start, flags: ["--allow-ffi", "--allow-write"] });
       await assertRefused({ ...start, flags: ["--allow-ffi"] }, DENIED, "--allow-write");
-      await Deno.remove(program);
     }),
 );
+
+for (const allowed of ["flagged", "unflagged"]) {
+  testUnless(
+    noCompiler,
+    `where only a memfd_create that is ${allowed} is permitted, it is loaded from memory`,
+    () => withMemfdAllowed(allowed, (start) => assertAllocates({ ...start, flags: ["--allow-ffi"] })),
+  );
+}
+
+/** With a temporary folder, and only such calls of memfd_create (no_memfd.c). */
+async function withMemfdAllowed(allowed: string, use: (start: Omit<Start, "flags">) => Promise<void>): Promise<void> {
+  await withTemporary(async (TMPDIR) => {
+    const program = `${TMPDIR}/no_memfd`;
+    const source = decodeURIComponent(new URL("no_memfd.c", import.meta.url).pathname);
+    assert(succeeds(["cc", "-Wall", "-Werror", "-o", program, source]));
+    await use({ env: { TMPDIR }, under: [program, allowed] });
+    await Deno.remove(program);
+  });
+}
 
 // ---- from a file -----------------------------------------------------------
 
 testUnless(isWindows, "a file is in a folder that only this user enters, and is removed after loading", () => {
-  const file = extractToFile(prebuilt!.bytes());
+  const file = extractToFile(prebuilt()!);
   const folder = file.path.slice(0, file.path.lastIndexOf("/"));
   assertEquals(Deno.statSync(folder).mode! & 0o777, 0o700);
   assert(loads(file.path));
@@ -92,21 +107,20 @@ testUnless(isWindows, "a file is in a folder that only this user enters, and is 
   assertEquals(existing(folder), false);
 });
 
-testUnless(isWindows, "a folder that cannot be removed after loading does not matter", async () => {
-  const removed = "Deno.removeSync = () => { throw new Error('the file is in use'); };";
-  const elsewhere = `Object.defineProperty(Deno, "build", { value: { ...Deno.build, os: "darwin" } });`;
-  const TMPDIR = await Deno.makeTempDir();
+testUnless(isWindows, "a folder that cannot be removed after loading does not matter", () => {
+  const file = extractToFile(prebuilt()!);
+  assert(loads(file.path));
+  const { removeSync } = Deno;
+  Deno.removeSync = () => {
+    throw new Error("the file is in use");
+  };
   try {
-    await assertAllocates({
-      flags: ["--allow-ffi", "--allow-write", "--allow-read", "--allow-env"],
-      env: { TMPDIR, BUMP_ALLOC_LIB: await library(`${TMPDIR}/libbump.so`) },
-      before: removed + elsewhere,
-    });
-    const names = [...Deno.readDirSync(TMPDIR)].map(({ name }) => name);
-    assertEquals(names.filter((name) => name.startsWith("bump_alloc_")).length, 1, "it was not loaded from a folder");
+    file.remove(true);
   } finally {
-    await Deno.remove(TMPDIR, { recursive: true });
+    Deno.removeSync = removeSync;
   }
+  assert(existing(file.path));
+  file.remove(true);
 });
 
 function existing(path: string): boolean {
@@ -122,19 +136,77 @@ function existing(path: string): boolean {
 
 const OVERRIDING = [...new Set(["--allow-ffi", "--allow-env", "--allow-read", ...LOADING])];
 
+/** What another library's file is called: Windows adds an extension to a name that has none. */
+const LIBRARY = Deno.build.os === "windows" ? "library.dll" : "library";
+
 /** Writes this platform's library to a file. */
 async function library(path: string): Promise<string> {
-  await Deno.writeFile(path, prebuilt!.bytes());
+  await Deno.writeFile(path, prebuilt()!);
   return path;
 }
 
 Deno.test("BUMP_ALLOC_LIB names another file, where --allow-env permits to see it", () =>
   withTemporary(async (folder) => {
-    const BUMP_ALLOC_LIB = await library(join(folder, "library"));
+    const BUMP_ALLOC_LIB = await library(join(folder, LIBRARY));
     await assertAllocates({ flags: OVERRIDING, env: { BUMP_ALLOC_LIB } });
     await assertAllocates({ flags: [...LOADING], env: { BUMP_ALLOC_LIB: "/does/not/exist" } });
     const unreadable = { flags: ["--allow-ffi", "--allow-env"], env: { BUMP_ALLOC_LIB } };
     await assertRefused(unreadable, DENIED, "read access", BUMP_ALLOC_LIB);
+    await Deno.remove(BUMP_ALLOC_LIB);
+  }));
+
+Deno.test("BUMP_ALLOC_LIB: the file is loaded from where it is, by a name relative to the current folder, too", () =>
+  withTemporary(async (folder) => {
+    await library(join(folder, LIBRARY));
+    // A loaded library's file is mapped; Windows does not let it be removed.
+    const program = `
+      const scratch = new BumpAlloc();
+      try {
+        const path = ${JSON.stringify(join(folder, LIBRARY))};
+        if (Deno.build.os === "linux") console.log(Deno.readTextFileSync("/proc/self/maps").includes(path));
+        else Deno.removeSync(path), console.log(Deno.build.os !== "windows");
+      } catch {
+        console.log(Deno.build.os === "windows");
+      }`;
+    for (const BUMP_ALLOC_LIB of [join(folder, LIBRARY), LIBRARY, join(".", LIBRARY)]) {
+      const ended = await run({ flags: ["-A"], env: { BUMP_ALLOC_LIB }, cwd: folder, program });
+      assertEquals(ended, { out: "true", error: "", end: 0 });
+      await library(join(folder, LIBRARY));
+    }
+    await Deno.remove(join(folder, LIBRARY));
+  }));
+
+Deno.test("BUMP_ALLOC_LIB: Workers share what is loaded, and the end of one still ends what it held", () =>
+  withTemporary(async (folder) => {
+    const BUMP_ALLOC_LIB = await library(join(folder, LIBRARY));
+    const program = `
+      const scratch = new BumpAlloc();
+      const worker = \`
+        import { BumpAlloc } from \${JSON.stringify(MOD)};
+        self.onmessage = ({ data }) => {
+          self.kept = BumpAlloc.attach(data);
+          self.kept.alloc(100);
+          postMessage(null);
+        };\`;
+      const counts = [];
+      for (let i = 0; i < 3; i++) {
+        const one = new Worker("data:text/javascript," + encodeURIComponent(worker), { type: "module" });
+        one.postMessage(scratch.share());
+        await new Promise((resolve) => one.onmessage = resolve);
+        const held = scratch.stats().attached;
+        one.terminate();
+        while (scratch.stats().attached === held) await new Promise((resolve) => setTimeout(resolve, 5));
+        counts.push(held - scratch.stats().attached);
+      }
+      console.log(counts.join(), scratch.alloc(100).fill(7).every((byte) => byte === 7));`;
+    assertEquals(
+      await run({ flags: ["-A"], env: { BUMP_ALLOC_LIB }, program: `const MOD = ${JSON.stringify(MOD)};${program}` }),
+      {
+        out: "1,1,1 true",
+        error: "",
+        end: 0,
+      },
+    );
     await Deno.remove(BUMP_ALLOC_LIB);
   }));
 
@@ -157,7 +229,7 @@ Deno.test("BUMP_ALLOC_LIB names a missing file, a folder, or no library: an erro
 Deno.test("BUMP_ALLOC_LIB names a library whose end is missing: an error, and no SIGBUS", () =>
   withTemporary(async (folder) => {
     const file = `${folder}/library`;
-    const bytes = prebuilt!.bytes();
+    const bytes = prebuilt()!;
     for (const length of [40, 64, 100, 1000, 4096, bytes.length >> 1, bytes.length - 2000]) {
       await Deno.writeFile(file, bytes.subarray(0, length));
       await assertRefused({ flags: OVERRIDING, env: { BUMP_ALLOC_LIB: file } }, "Cannot load", file, "BUMP_ALLOC_LIB");
@@ -214,6 +286,33 @@ Deno.test("a platform without a library: importing works, and the error names th
   const imported = await run({ ...start, program: "console.log(typeof BumpAlloc);" });
   assertEquals(imported, { out: "function", error: "", end: 0 });
 });
+
+const REFUSED: Record<string, string[]> = {
+  linux: ["needs /proc", "mounted noexec"],
+  darwin: ["hardened runtime", "com.apple.security.cs.disable-library-validation"],
+  windows: ["TMP or TEMP", "Smart App Control"],
+};
+
+for (const [os, words] of Object.entries(REFUSED)) {
+  testUnless(
+    notLinux,
+    `${os}: what the system does not load is an error that says what may be in the way`,
+    () =>
+      withTemporary(async (TMPDIR) => {
+        // A library for another processor, and what is none at all.
+        const env = { TMPDIR };
+        const other = Deno.build.arch === "x86_64" ? "aarch64" : "x86_64";
+        const flags = ["-A"];
+        const name = `Cannot load the library for ${os}_${other}: `;
+        await assertRefused({ flags, env, before: pretend(os, other) }, name, ...words);
+        const BUMP_ALLOC_LIB = `${TMPDIR}/library`;
+        await Deno.writeTextFile(BUMP_ALLOC_LIB, "no library");
+        const start = { flags, env: { ...env, BUMP_ALLOC_LIB }, before: pretend(os, other) };
+        await assertRefused(start, `Cannot load ${BUMP_ALLOC_LIB}, which BUMP_ALLOC_LIB names: `, words.at(-1)!);
+        await Deno.remove(BUMP_ALLOC_LIB);
+      }),
+  );
+}
 
 testUnless(
   isWindows,

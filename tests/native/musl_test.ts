@@ -10,7 +10,7 @@ const noMusl = platform === "linux_x86_64" ? missing("musl-gcc") : "it is for Li
 async function outputOf(source: string): Promise<string> {
   const folder = await Deno.makeTempDir();
   try {
-    await Deno.writeFile(`${folder}/bump.so`, prebuilt!.bytes());
+    await Deno.writeFile(`${folder}/bump.so`, prebuilt()!);
     const run = async (command: string, ...args: string[]) => {
       const { success, stdout, stderr } = await new Deno.Command(command, { args }).output();
       const text = new TextDecoder();

@@ -1,22 +1,34 @@
-/* no_memfd.c - starts a command for which memfd_create does not exist, as on old kernels and in some sandboxes. */
+/* no_memfd.c - starts a command whose memfd_create fails: always, as on old kernels and in some sandboxes (`never`);
+ * with a flag that only newer kernels know (`unflagged`: they give MFD_CLOEXEC alone); or without one that says whether the file
+ * will be executed, as newer ones may be set to do (`flagged`: MFD_EXEC).
+ */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+enum { CLOEXEC = 0x1, EXEC = 0x10 };
+
 int main(int count, char **words) {
+  if (count < 3) return 100;
+  const char *allowed = words[1];
+  /* Flags that the call must have, exactly; no call has all bits. */
+  unsigned flags = strcmp(allowed, "unflagged") == 0 ? CLOEXEC : strcmp(allowed, "flagged") == 0 ? (CLOEXEC | EXEC) : ~0u;
   struct sock_filter code[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_memfd_create, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_memfd_create, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])), /* little-endian: its low half */
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, flags, 1, 0),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
   struct sock_fprog program = {sizeof code / sizeof *code, code};
-  if (count < 2 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return 100;
-  if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) return 101;
-  execvp(words[1], words + 1);
-  return 102;
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return 101;
+  if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) return 102;
+  execvp(words[2], words + 2);
+  return 103;
 }

@@ -10,19 +10,22 @@ import { testUnless } from "../skip.ts";
 const windows = Deno.build.os === "windows";
 const notWindows = windows ? null : "elsewhere the library is not loaded from there";
 const MOD = new URL("../../mod.ts", import.meta.url).href;
-const bytes = prebuilt!.bytes();
+const bytes = prebuilt()!;
 
 /** What tells a process its temporary folder, on any system. */
 function temporary(folder: string): Record<string, string> {
   return { TMPDIR: folder, TMP: folder, TEMP: folder };
 }
 
-/** Runs a test with a temporary folder of its own; its name is as users' names may be. */
-async function inFolder(test: (folder: string) => void | Promise<void>): Promise<void> {
+/** Runs a test with a temporary folder of its own, in a user's profile; its name is as users' names may be. */
+async function inFolder(
+  test: (folder: string) => void | Promise<void>,
+  within = ["AppData", "Local", "Temp"],
+): Promise<void> {
   const former = Object.keys(temporary("")).map((name) => [name, Deno.env.get(name)] as const);
   const outer = await Deno.makeTempDir();
-  const folder = join(outer, "Zoë ユーザー #1");
-  await Deno.mkdir(folder);
+  const folder = join(outer, "Zoë ユーザー #1", ...within);
+  await Deno.mkdir(folder, { recursive: true });
   for (const [name, value] of Object.entries(temporary(folder))) Deno.env.set(name, value);
   try {
     await test(folder);
@@ -175,16 +178,98 @@ Deno.test("a folder takes the name at the last moment: the next name is used", (
     });
   }));
 
-Deno.test("what keeps the file from being renamed is said, and nothing is left", () =>
+Deno.test("a scanner holds the file for a moment: renamed when it lets go", () =>
   inFolder((folder) => {
-    const other = () => {
-      throw new Deno.errors.PermissionDenied("no renaming here");
+    let times = 0;
+    const held = () => {
+      if (++times < 4) throw new Deno.errors.Busy("a scanner holds it");
     };
-    beforeRenaming(other, () => {
-      assertThrows(() => extractToStableFile(bytes), Deno.errors.PermissionDenied, "no renaming here");
+    beforeRenaming(held, () => {
+      const { path } = extractToStableFile(bytes);
+      assertEquals([times, names(folder).map((name) => join(folder, name))], [4, [path]]);
+    });
+    const { path } = extractToStableFile(bytes);
+    assertEquals(names(folder).map((name) => join(folder, name)), [path]);
+  }));
+
+Deno.test("a file that cannot be renamed is loaded by its own name, and removed where it is not loaded", () =>
+  inFolder((folder) => {
+    const held = () => {
+      throw new Deno.errors.PermissionDenied("a scanner holds it");
+    };
+    beforeRenaming(held, () => {
+      const [loaded, refused] = [extractToStableFile(bytes), extractToStableFile(bytes)];
+      assertNotEquals(loaded.path, refused.path);
+      assertEquals(Deno.readFileSync(loaded.path), bytes);
+      assertLoads(loaded.path);
+      loaded.remove(true);
+      refused.remove(false);
+      assertEquals(names(folder).map((name) => join(folder, name)), [loaded.path]);
+    });
+  }));
+
+Deno.test("no permission to rename is no reason for another file", () =>
+  inFolder((folder) => {
+    const denied = () => {
+      throw new Deno.errors.NotCapable("no write access");
+    };
+    beforeRenaming(denied, () => {
+      assertThrows(() => extractToStableFile(bytes), Deno.errors.NotCapable);
     });
     assertEquals(names(folder), []);
   }));
+
+Deno.test("outside of a user's profile each process has a file of its own, and later ones remove what is old", () =>
+  inFolder((folder) => {
+    const [first, second] = [extractToStableFile(bytes), extractToStableFile(bytes)];
+    assertNotEquals(first.path, second.path);
+    for (const { path } of [first, second]) {
+      assertEquals(Deno.readFileSync(path), bytes);
+      assertLoads(path);
+    }
+    const yesterday = new Date(Date.now() - 86_400_000);
+    const foreign = join(folder, "bump_alloc_other.dll");
+    Deno.writeFileSync(foreign, new Uint8Array());
+    for (const path of [first.path, foreign]) Deno.utimeSync(path, yesterday, yesterday);
+    const third = extractToStableFile(bytes);
+    const left = [second.path, third.path, foreign].sort();
+    assertEquals(names(folder).map((name) => join(folder, name)), left);
+  }, ["Temp"]));
+
+/** Opens a file as scanners do: others may read it, and neither rename nor write it. Gives what lets go of it. */
+function hold(path: string): () => void {
+  const { symbols: kernel32 } = Deno.dlopen("kernel32.dll", {
+    CreateFileW: { parameters: ["buffer", "u32", "u32", "pointer", "u32", "u32", "pointer"], result: "isize" },
+    CloseHandle: { parameters: ["isize"], result: "i32" },
+  });
+  const wide = Uint16Array.from(`${path}\0`, (char) => char.charCodeAt(0));
+  const [GENERIC_READ, FILE_SHARE_READ, OPEN_EXISTING] = [0x80000000, 1, 3];
+  const handle = kernel32.CreateFileW(wide, GENERIC_READ, FILE_SHARE_READ, null, OPEN_EXISTING, 0, null);
+  assertNotEquals(BigInt(handle), -1n, "it cannot be held");
+  return () => assertEquals(kernel32.CloseHandle(handle), 1);
+}
+
+testUnless(
+  notWindows,
+  "on Windows a held file is renamed when it is let go, and else loaded while it is held",
+  () =>
+    inFolder((folder) => {
+      for (const patience of [3, Infinity]) {
+        let release: (() => void) | undefined;
+        let times = 0;
+        beforeRenaming(() => {
+          release ??= hold(join(folder, names(folder).find((name) => name.startsWith("bump_alloc_fresh_"))!));
+          if (++times === patience) release();
+        }, () => {
+          const { path } = extractToStableFile(bytes);
+          assertEquals(path.includes("fresh"), patience === Infinity, path);
+          assertLoads(path);
+          if (patience === Infinity) release!();
+          Deno.removeSync(path);
+        });
+      }
+    }),
+);
 
 testUnless(notWindows, "eight processes that start at once share one file", () =>
   inFolder(async (folder) => {

@@ -1,10 +1,10 @@
 // The package as its users get it: packed as for publishing, served by a stand-in for JSR, imported in an
 // empty folder with an empty cache. Nothing but 127.0.0.1 is contacted.
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { join } from "@std/path";
+import { join, toFileUrl } from "@std/path";
 import { LOADING } from "../permissions.ts";
-import { testUnless } from "../skip.ts";
-import { pack, packedSize, type Registry, ROOT, serve } from "./registry.ts";
+import { isBefore, testUnless } from "../skip.ts";
+import { pack, packedSize, type Registry, ROOT, serve, writePackage } from "./registry.ts";
 
 const packed = await pack();
 
@@ -19,7 +19,7 @@ const bytes = scratch.alloc(1000, 64).fill(7);
 const stale: Uint8Array = bytes;
 scratch.reset();
 using pool = new BumpPool({ limit: 2 });
-const sum = await pool.use((lease) => lease.copy(new Uint8Array([1, 2, 3])).reduce((a, b) => a + b));
+const sum = await pool.use((lease) => lease.copy(new Uint8Array([1, 2, 3])).reduce((a: number, b: number) => a + b));
 let full = false;
 try {
   scratch.alloc(2 ** 40);
@@ -28,6 +28,9 @@ try {
 }
 console.log(stale.length === 0 && sum === 6 && full ? "OK" : "wrong");
 `;
+
+/** Tests that use nothing but the public interface. */
+const TESTS = ["frames", "pins", "properties", "share"].map((name) => `tests/${name}_test.ts`);
 
 const NAMES = "{ BumpAlloc, BumpPool, OutOfMemoryError }";
 
@@ -87,40 +90,118 @@ function assertOk({ out, error, success }: { out: string; error: string; success
   assertEquals(out.split("\n").at(-1), last, error);
 }
 
-Deno.test("the package holds what its users need, and nothing else", async () => {
-  const paths = [...packed.files.keys()].sort();
-  for (const path of paths) {
-    assert(
-      /^\/(mod\.ts|deno\.json|README\.md|CHANGELOG\.md|LICENSE|src\/[\w/]+\.ts)$/.test(path),
-      `${path} does not belong in the package`,
-    );
-  }
-  for (const file of ["/mod.ts", "/deno.json", "/README.md", "/CHANGELOG.md", "/LICENSE"]) {
-    assert(packed.files.has(file), `${file} is missing`);
-  }
-  for (const file of Object.values(packed.exports)) assert(packed.files.has(file.slice(1)), `${file} is missing`);
-  assert(paths.filter((path) => path.startsWith("/src/native/prebuilt/")).length === 6, "a library is missing");
-  const size = await packedSize(packed);
-  assert(size < 120_000, `the package has ${size} bytes, compressed`);
+Deno.test("the package is one JavaScript file with its types, and little more", async () => {
+  assertEquals([...packed.files.keys()].sort(), [
+    "/CHANGELOG.md",
+    "/LICENSE",
+    "/README.md",
+    "/deno.json",
+    "/mod.d.ts",
+    "/mod.js",
+  ]);
+  assertEquals(packed.exports, { ".": "./mod.js" });
+  const source = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
+  assertEquals([packed.name, packed.version], [source.name, source.version]);
+  const sizes = [...packed.files.values()].map(({ length }) => length);
+  const size = sizes.reduce((a, b) => a + b);
+  assert(size < 430 * 1024, `the package has ${size} bytes`);
+  const compressed = await packedSize(packed);
+  assert(compressed < 160_000, `the package has ${compressed} bytes, compressed`);
 });
 
-Deno.test("the source is ASCII: one other character doubles what V8 keeps of a file, and costs at each start", () => {
-  for (const [path, bytes] of packed.files) {
-    if (path.endsWith(".ts")) assertEquals(bytes.findIndex((byte) => byte > 127), -1, path);
-  }
+Deno.test("the JavaScript is ASCII: one other character doubles what V8 keeps of a file, and costs at each start", () => {
+  assertEquals(packed.files.get("/mod.js")!.findIndex((byte) => byte > 127), -1);
 });
 
-Deno.test("nothing in the package imports anything outside it", async () => {
-  for (const file of Object.values(packed.exports)) {
-    const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json", file], cwd: ROOT }).output();
-    const { modules } = JSON.parse(new TextDecoder().decode(stdout)) as { modules: { specifier: string }[] };
-    assert(modules.length > 1);
-    for (const { specifier } of modules) {
-      const known = specifier.startsWith("node:") || packed.files.has(`/${specifier.slice(ROOT.href.length)}`);
-      assert(known, `${file} imports ${specifier}, which is not in the package`);
+/** Runs a test with the package in a folder. */
+async function inFolder(test: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir({ prefix: "bump_package_" });
+  try {
+    await writePackage(packed, folder);
+    await test(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+async function deno(...args: string[]): Promise<string> {
+  const options = { args, cwd: ROOT, env: { NO_COLOR: "1" } };
+  const { out, error, success } = decode(await new Deno.Command(Deno.execPath(), options).output());
+  assert(success, `${out}\n${error}`);
+  return out;
+}
+
+Deno.test("nothing in the package imports anything outside it, and its types are found", () =>
+  inFolder(async (folder) => {
+    const { modules } = JSON.parse(await deno("info", "--json", toFileUrl(`${folder}/mod.js`).href));
+    const names = modules.map(({ specifier }: { specifier: string }) => specifier.split("/").at(-1)).sort();
+    assertEquals(names, ["mod.d.ts", "mod.js"]);
+  }));
+
+/** What `deno doc` says of a symbol. */
+interface Documented {
+  readonly name: string;
+  readonly declarations: readonly { readonly declarationKind: string }[];
+}
+
+/** The documentation of each exported symbol and its members, by their names. */
+async function documentation(path: string): Promise<Record<string, string[]>> {
+  const { nodes } = JSON.parse(await deno("doc", "--json", path));
+  const [{ module_doc, symbols }] = Object.values(nodes) as [{ module_doc: unknown; symbols: Documented[] }];
+  const found: Record<string, string[]> = { module: [JSON.stringify(module_doc)] };
+  for (const symbol of symbols) {
+    if (symbol.declarations[0].declarationKind !== "export") continue;
+    const texts: string[] = found[symbol.name] = [];
+    JSON.stringify(symbol, (key, value) => {
+      // Declarations have no method that implements overloads.
+      if (key === "methods") {
+        value = value.filter((method: Method) =>
+          !method.functionDef?.hasBody ||
+          !value.some(({ name, functionDef }: Method) => name === method.name && !functionDef?.hasBody)
+        );
+      }
+      // Declarations have no methods whose name is computed: those that `console.log` calls.
+      if (value?.jsDoc && !value.name?.startsWith("[Symbol.for(")) {
+        texts.push(`${value.name ?? ""}: ${JSON.stringify(value.jsDoc)}`);
+      }
+      return value;
+    });
+  }
+  return found;
+}
+
+/** Part of what `deno doc --json` says of a method. */
+interface Method {
+  readonly name: string;
+  readonly functionDef?: { readonly hasBody?: boolean };
+}
+
+/** The package is the same in all versions of Deno; those that build it are newer. */
+const oldTools = isBefore("2.4.0") ? "deno doc and deno test are compared as newer versions have them" : null;
+
+testUnless(
+  oldTools,
+  "the package exports what the source does: values, types, and their documentation",
+  () =>
+    inFolder(async (folder) => {
+      assertEquals(await documentation(`${folder}/mod.js`), await documentation("mod.ts"));
+      const values = async (url: string) => Object.keys(await import(url)).sort();
+      assertEquals(await values(toFileUrl(`${folder}/mod.js`).href), await values(new URL("mod.ts", ROOT).href));
+    }),
+);
+
+testUnless(oldTools, "the package passes tests of the source", () =>
+  inFolder(async (folder) => {
+    const map = new URL("tests/offline/import_map.json", ROOT);
+    const { imports } = JSON.parse(await Deno.readTextFile(map));
+    for (const [name, to] of Object.entries<string>(imports)) {
+      if (to.startsWith(".")) imports[name] = new URL(to, map).href;
     }
-  }
-});
+    imports[new URL("mod.ts", ROOT).href] = toFileUrl(`${folder}/mod.js`).href;
+    await Deno.writeTextFile(`${folder}/map.json`, JSON.stringify({ imports }));
+    const args = ["-A", "--no-check", "--v8-flags=--expose-gc", `--import-map=${folder}/map.json`];
+    await deno("test", ...args, ...TESTS);
+  }));
 
 Deno.test("imported from a registry into an empty cache, and again offline", async () => {
   let consumer: Consumer;
@@ -164,7 +245,7 @@ Deno.test("imported by URL", async () => {
   await using registry = await serve(packed);
   const { host } = new URL(registry.url);
   await using consumer = await Consumer.create(registry, {
-    "main.ts": `import ${NAMES} from "${registry.url}${packed.name}/${packed.version}/mod.ts";${PROGRAM}`,
+    "main.ts": `import ${NAMES} from "${registry.url}${packed.name}/${packed.version}/mod.js";${PROGRAM}`,
   });
   assertOk(await consumer.deno("run", "--no-prompt", ...LOADING, `--allow-import=${host}`, "main.ts"));
 });

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { fromFileUrl } from "@std/path";
+import { fromFileUrl, toFileUrl } from "@std/path";
 import { Buffer } from "node:buffer";
 
 /** The checkout. */
@@ -20,23 +20,37 @@ export interface Package {
   readonly exports: Readonly<Record<string, string>>;
 }
 
-/** Takes what `deno publish` says that it would upload. */
+/** Builds the package, and takes what `deno publish` says that it would upload. */
 export async function pack(): Promise<Package> {
-  // The checks are steps of their own; here only the list counts, also while one works on the files.
-  const { stdout, stderr, success } = await new Deno.Command(Deno.execPath(), {
-    args: ["publish", "--dry-run", "--allow-dirty", "--no-check"],
-    cwd: ROOT,
-    env: { NO_COLOR: "1" },
-    stdin: "null",
-  }).output();
-  const text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
-  if (!success) throw new Error(`deno publish --dry-run failed:\n${text}`);
-  const files = new Map<string, Uint8Array<ArrayBuffer>>();
-  for (const [, url] of text.matchAll(/^\s+(file:\S+) \(/gm)) {
-    files.set(`/${url.slice(ROOT.href.length)}`, await Deno.readFile(fromFileUrl(url)));
+  const folder = await Deno.makeTempDir({ prefix: "bump_package_" });
+  try {
+    await deno(ROOT, "run", "-A", "tools/package/build.ts", folder);
+    // The type check is a step of its own; here only the list counts.
+    const root = toFileUrl(`${folder}/`);
+    const text = await deno(root, "publish", "--dry-run", "--allow-dirty", "--no-check");
+    const files = new Map<string, Uint8Array<ArrayBuffer>>();
+    for (const [, url] of text.matchAll(/^\s+(file:\S+) \(/gm)) {
+      files.set(`/${url.slice(root.href.length)}`, await Deno.readFile(fromFileUrl(url)));
+    }
+    const { name, version, exports } = JSON.parse(new TextDecoder().decode(files.get("/deno.json")));
+    return { name, version, files, exports };
+  } finally {
+    await Deno.remove(folder, { recursive: true });
   }
-  const { name, version, exports } = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
-  return { name, version, files, exports: typeof exports === "string" ? { ".": exports } : exports };
+}
+
+/** Runs Deno in a folder, and gives what it wrote. */
+async function deno(cwd: URL, ...args: string[]): Promise<string> {
+  const options = { args, cwd, env: { NO_COLOR: "1" }, stdin: "null" } as const;
+  const { stdout, stderr, success } = await new Deno.Command(Deno.execPath(), options).output();
+  const text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+  if (!success) throw new Error(`deno ${args.join(" ")} failed:\n${text}`);
+  return text;
+}
+
+/** Writes the package's files to a folder. */
+export async function writePackage({ files }: Package, folder: string): Promise<void> {
+  for (const [path, bytes] of files) await Deno.writeFile(`${folder}${path}`, bytes);
 }
 
 /** Bytes of the compressed archive that is uploaded, near enough: the files one after the other. */
@@ -73,7 +87,7 @@ export async function serve(served: Package): Promise<Registry> {
     requests.push(pathname);
     const answer = answers.get(pathname);
     if (answer === undefined) return new Response("not found", { status: 404 });
-    const type = pathname.endsWith(".json") ? "application/json" : "text/typescript";
+    const type = TYPES[pathname.slice(pathname.lastIndexOf(".") + 1)];
     return new Response(answer, { headers: { "content-type": type } });
   });
   return {
@@ -82,6 +96,12 @@ export async function serve(served: Package): Promise<Registry> {
     [Symbol.asyncDispose]: () => server.shutdown(),
   };
 }
+
+const TYPES: Record<string, string> = {
+  js: "text/javascript",
+  json: "application/json",
+  ts: "text/typescript",
+};
 
 function splitName(full: string): { scope: string; name: string } {
   const [scope, name] = full.slice(1).split("/");

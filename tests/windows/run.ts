@@ -10,6 +10,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { LLVM } from "../../native/targets.ts";
+import { prebuilt } from "../../src/native/prebuilt.ts";
 import { denoFor, run as runCommand, unpackFromNpm } from "../npm.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
@@ -119,10 +120,7 @@ async function testC(quick: boolean): Promise<void> {
   };
   const folder = await Deno.makeTempDir();
   try {
-    const packed = await import("../../src/native/prebuilt/windows_x86_64.ts");
-    const { unpack } = await import("../../src/native/unpack.ts");
-    const bytes = unpack(Uint8Array.fromBase64(packed.library.packed), packed.library.byteLength);
-    await Deno.writeFile(`${folder}/bump_alloc.dll`, bytes);
+    await Deno.writeFile(`${folder}/bump_alloc.dll`, prebuilt("windows_x86_64")!);
     const flags = ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-static"];
     for (const [name, sources] of Object.entries(tests)) {
       const program = `${folder}/${name}.exe`;

@@ -79,17 +79,13 @@ export function snapshot(allocator: ScratchArena): Snapshot {
   };
 }
 
-/** Allocators that may be open, and whether one is among them. */
-const known = new Set<WeakRef<ScratchArena>>();
-const seen = new WeakSet<ScratchArena>();
+/** Allocators and scopes that may be open. One that the program dropped stays here, so that what it used is drawn, too. */
+const known = new Set<ScratchArena>();
 
 /** The states of all allocators when most of their memory was used, until now, the largest first. */
 export function peaks(): Snapshot[] {
   // What was never taken back is seen now.
-  for (const reference of known) {
-    const arena = reference.deref();
-    if (arena !== undefined) beforeRelease(arena);
-  }
+  for (const arena of known) beforeRelease(arena);
   return [...entries.values()].flatMap(({ peak }) => peak ?? []).sort((a, b) => b.used - a.used);
 }
 
@@ -208,6 +204,7 @@ export function watch(): void {
         beforeRelease(this);
         original.call(this);
         afterEnd(this, hold);
+        known.delete(this);
       });
   }
   wrap(BumpScope, Symbol.asyncDispose, (original) =>
@@ -226,6 +223,7 @@ export function watch(): void {
         if (closed) return;
         forget(hold, 0);
         entryOf(hold).scopes.length = 0;
+        if (name === "close") known.delete(this);
       });
   }
   for (
@@ -243,7 +241,7 @@ export function watch(): void {
   ) {
     wrap(ScratchArena, name, (original) =>
       function (this: ScratchArena, ...args) {
-        if (!seen.has(this)) known.add(new WeakRef(this)), seen.add(this);
+        known.add(this);
         return original.apply(this, args);
       });
   }

@@ -1,0 +1,74 @@
+/** Typed arrays from values. */
+import { checkSize, describe } from "./check.ts";
+import { drop, grown } from "./growing.ts";
+import type { ElementOf, Scratch, TypedArray, TypedArrayConstructor } from "./scratch.ts";
+import { typedArrayName } from "./views.ts";
+
+/** What `Float64Array` and the others extend. */
+const AnyTypedArray: { readonly prototype: object } & (new () => object) = Object.getPrototypeOf(Uint8Array);
+
+/** Elements of the first block for values whose number is not known. */
+const FIRST_LENGTH = 64;
+
+/** A typed array of these values: arrays by index, other iterables by what they give, all else by `length` and index. */
+export function arrayFrom<T>(
+  scratch: Scratch,
+  type: TypedArrayConstructor<T> & { readonly prototype?: unknown },
+  values: ArrayLike<ElementOf<T>> | Iterable<ElementOf<T>>,
+): T {
+  if (values === null || typeof values !== "object") {
+    throw new TypeError(`Cannot make an array: an array or an iterable of values is needed, not ${describe(values)}`);
+  }
+  if (!(type?.prototype instanceof AnyTypedArray)) {
+    throw new TypeError("Cannot make an array: the type must be a typed array constructor");
+  }
+  const isList = Array.isArray(values) || typedArrayName.call(values) !== undefined;
+  return isList || !(Symbol.iterator in values)
+    ? fromList(scratch, type, values as ArrayLike<ElementOf<T>>)
+    : fromIterable(scratch, type, values);
+}
+
+function fromList<T>(scratch: Scratch, type: TypedArrayConstructor<T>, values: ArrayLike<ElementOf<T>>): T {
+  const { length } = values;
+  checkSize(length, "make an array", "length");
+  const before = scratch.mark();
+  const array = scratch.allocArray(type, length) as AnyArray;
+  try {
+    // The values may be objects that are asked for a number, and do anything meanwhile.
+    array.set(values);
+    checkThere(array, length);
+    return array as T;
+  } catch (error) {
+    drop(scratch, array, before);
+    throw error;
+  }
+}
+
+function fromIterable<T>(scratch: Scratch, type: TypedArrayConstructor<T>, values: Iterable<ElementOf<T>>): T {
+  const before = scratch.mark();
+  let array = scratch.allocArray(type, 0) as AnyArray;
+  let length = 0;
+  try {
+    for (const value of values) {
+      checkThere(array, length);
+      if (length === array.length) array = grown(scratch, array, length + 1, Math.max(2 * length, FIRST_LENGTH));
+      array[length++] = value;
+    }
+    checkThere(array, length);
+    const { buffer, byteOffset } = scratch.realloc(array, length);
+    return new type(buffer as ArrayBuffer, byteOffset, length);
+  } catch (error) {
+    drop(scratch, array, before);
+    throw error;
+  }
+}
+
+/** A typed array, as far as it is used here. */
+interface AnyArray extends TypedArray {
+  [index: number]: unknown;
+  set(values: ArrayLike<unknown>): void;
+}
+
+function checkThere(array: AnyArray, length: number): void {
+  if (array.length < length) throw new TypeError("Cannot make an array: its memory was taken back meanwhile");
+}

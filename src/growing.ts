@@ -1,0 +1,33 @@
+/** Blocks that grow while they are filled: in place as long as they are the last ones. */
+import { OutOfMemoryError, ScopeError } from "./errors.ts";
+import type { Mark, Scratch, TypedArray } from "./scratch.ts";
+
+/** The block with `preferred` elements, or with as many as there is room for, `least` or more. On an error nothing has changed. */
+export function grown<T extends TypedArray>(scratch: Scratch, block: T, least: number, preferred: number): T {
+  for (let size = Math.max(least, preferred);; size = least + Math.floor((size - least) / 2)) {
+    try {
+      return scratch.realloc(block, size);
+    } catch (error) {
+      if (!(error instanceof OutOfMemoryError) || size === least) throw error;
+    }
+  }
+}
+
+/** The first `length` bytes of the block. The rest goes back, unless something was allocated behind it or a scope is open. */
+export function cut(scratch: Scratch, block: Uint8Array<ArrayBuffer>, length: number): Uint8Array<ArrayBuffer> {
+  if (length === block.length) return block;
+  try {
+    return scratch.realloc(block, length);
+  } catch (error) {
+    if (!(error instanceof ScopeError)) throw error;
+    return block.subarray(0, length);
+  }
+}
+
+/** Gives a block back, with all that was taken since `before`, unless something was allocated behind it. */
+export function drop(scratch: Scratch, block: ArrayBufferView, before: Mark): void {
+  if (block.byteLength === 0) return;
+  try {
+    if (scratch.offsetOf(block) + block.byteLength === scratch.mark().offset) scratch.rewind(before);
+  } catch { /* it has ended, or one of its scopes is open */ }
+}

@@ -1,0 +1,342 @@
+import { checkSize, describe, signalOf } from "./check.ts";
+import { formatBytes } from "./format.ts";
+import { cut, drop, grown } from "./growing.ts";
+import type { Mark, Scratch } from "./scratch.ts";
+
+/**
+ * What {@linkcode Scratch.readAll} reads to its end. Deno's files and connections have `read`; `null` is what a missing body is.
+ *
+ * @example A request's body, a process's output, a file
+ * ```ts
+ * import { BumpAlloc, type ReadSource } from "@bump/alloc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using scratch = new BumpAlloc();
+ * const sources: ReadSource[] = [new Request("http://x/", { method: "POST", body: "one" }), new Blob(["two"]), null];
+ * for (const source of sources) await scratch.readAll(source);
+ * assertEquals(scratch.used, 11); // three bytes each; the second block begins at a multiple of eight
+ * ```
+ */
+export type ReadSource =
+  | ReadableStream<Uint8Array>
+  | Request
+  | Response
+  | Blob
+  | AsyncIterable<Uint8Array>
+  | ByteReader
+  | null;
+
+/**
+ * What has Deno's `read`: `Deno.FsFile`, `Deno.Conn`, `Deno.stdin`.
+ *
+ * @example A source of one's own
+ * ```ts
+ * import { BumpAlloc, type ByteReader } from "@bump/alloc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * let left = 3;
+ * const threeOnes: ByteReader = {
+ *   read: (buffer) => Promise.resolve(left-- > 0 ? (buffer[0] = 1) : null),
+ * };
+ * await using scratch = new BumpAlloc();
+ * assertEquals([...await scratch.readAll(threeOnes)], [1, 1, 1]);
+ * ```
+ */
+export interface ByteReader {
+  /** Writes bytes to the beginning of `buffer`; how many, from 1 on, or null at the end. */
+  read(buffer: Uint8Array<ArrayBuffer>): Promise<number | null>;
+}
+
+/**
+ * Options of {@linkcode Scratch.readFile}.
+ *
+ * @example Give up after a second
+ * ```ts
+ * import { BumpAlloc, type ReadFileOptions } from "@bump/alloc";
+ *
+ * const options: ReadFileOptions = { signal: AbortSignal.timeout(1000) };
+ * await using scratch = new BumpAlloc();
+ * const bytes = await scratch.readFile(new URL(import.meta.url), options);
+ * ```
+ */
+export interface ReadFileOptions {
+  /** Aborts the reading: the promise is rejected with the signal's reason. */
+  signal?: AbortSignal;
+}
+
+/**
+ * Options of {@linkcode Scratch.readAll}.
+ *
+ * @example At most a megabyte
+ * ```ts
+ * import { BumpAlloc, type ReadAllOptions } from "@bump/alloc";
+ * import { assertRejects } from "@std/assert";
+ *
+ * const options: ReadAllOptions = { limit: 1_000_000 };
+ * await using scratch = new BumpAlloc();
+ * await assertRejects(() => scratch.readAll(new Blob(["x".repeat(1_000_001)]), options), RangeError);
+ * ```
+ */
+export interface ReadAllOptions extends ReadFileOptions {
+  /** Most bytes that the source may give; default: as many as fit. */
+  limit?: number;
+}
+
+/** First block of a source whose size is not known: most files and bodies fit. */
+const FIRST_BLOCK = 65536;
+
+/** Room for what a read gives when the block is full. Most often that is the end, and the block need not grow. */
+const PROBE = 512;
+
+/** The bytes of a file. */
+export function readFileSync(scratch: Scratch, path: string | URL): Uint8Array<ArrayBuffer> {
+  const block = new Block(scratch, "read the file");
+  const file = Deno.openSync(path);
+  try {
+    for (let read: number | null; (read = file.readSync(block.rest())) !== null;) {
+      if (block.filled(read)) block.expect(file.statSync().size);
+    }
+    return block.finish();
+  } catch (error) {
+    block.drop();
+    throw error;
+  } finally {
+    file.close();
+  }
+}
+
+/** The bytes of a file, read in the background. */
+export async function readFile(
+  scratch: Scratch,
+  path: string | URL,
+  options: ReadFileOptions = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  const signal = signalOf(options, "read the file");
+  const block = new Block(scratch, "read the file");
+  const reading = async () => {
+    const file = await Deno.open(path);
+    try {
+      await fill(block, file, signal, async () => (await file.stat()).size);
+    } finally {
+      file.close();
+    }
+  };
+  return await finished(block, { reading, writesItself: true }, signal);
+}
+
+/** The bytes of a source, to its end. */
+export async function readAll(
+  scratch: Scratch,
+  source: ReadSource,
+  options: ReadAllOptions = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  const signal = signalOf(options, "read the source");
+  const { limit = Infinity } = options;
+  if (limit !== Infinity) checkSize(limit, "read the source", "limit");
+  const block = new Block(scratch, "read the source", limit);
+  return await finished(block, workOn(source, block, signal), signal);
+}
+
+/** How a source is read into a block. */
+interface Work {
+  reading(): Promise<void>;
+  /** Whether the source writes to the block itself: it may do so until `reading` has ended, whatever was aborted. */
+  readonly writesItself: boolean;
+}
+
+/** Throws where the source is none, or somebody else reads it. */
+function workOn(source: ReadSource, block: Block, signal: AbortSignal | undefined): Work {
+  if (source === null) return { reading: () => Promise.resolve(), writesItself: false };
+  if (source instanceof Request || source instanceof Response) {
+    if (source.bodyUsed) throw new TypeError("Cannot read the source: its body was read before");
+    return workOn(source.body, block, signal);
+  }
+  if (source instanceof Blob) {
+    block.expect(source.size);
+    return workOn(source.stream(), block, signal);
+  }
+  if (source instanceof ReadableStream) {
+    // Not a reader with a buffer of one's own, which would be transferred away, and the scratch memory with it.
+    const reader = source.getReader();
+    const next = async () => {
+      const { done, value } = await reader.read();
+      return done ? null : value;
+    };
+    // The lock stays: releasing it makes an error object, which costs more than a small body, and nobody needs the stream.
+    return { reading: () => collect(block, next, (reason) => reader.cancel(reason), signal), writesItself: false };
+  }
+  if (typeof source === "object" && Symbol.asyncIterator in source) {
+    const iterator = source[Symbol.asyncIterator]();
+    const next = async () => {
+      const { done, value } = await iterator.next();
+      return done ? null : value;
+    };
+    return { reading: () => collect(block, next, () => iterator.return?.(), signal), writesItself: false };
+  }
+  if (typeof source === "object" && typeof source.read === "function") {
+    return { reading: () => fill(block, source, signal), writesItself: true };
+  }
+  throw new TypeError(
+    "Cannot read the source: it must be a stream, Request, Response, Blob, an async iterable of bytes, or have `read`",
+  );
+}
+
+/** Copies chunks to the block, until `next` gives null. `cancel` is called after an error, and when the signal aborts. */
+async function collect(
+  block: Block,
+  next: () => Promise<unknown>,
+  cancel: (reason: unknown) => unknown,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const stop = async (reason: unknown) => {
+    try {
+      await cancel(reason);
+    } catch { /* what went wrong before is told */ }
+  };
+  const abort = () => void stop(signal!.reason);
+  signal?.addEventListener("abort", abort, { once: true });
+  try {
+    for (let chunk: unknown; (chunk = await next()) !== null && !signal?.aborted;) block.add(chunk);
+  } catch (error) {
+    if (!signal?.aborted) void stop(error);
+    throw error;
+  } finally {
+    signal?.removeEventListener("abort", abort);
+  }
+}
+
+/** Lets the source write to the block, until it gives null. `size` is asked once, when the first block is full. */
+async function fill(
+  block: Block,
+  source: ByteReader,
+  signal: AbortSignal | undefined,
+  size?: () => Promise<number>,
+): Promise<void> {
+  for (let read: number | null; (read = await source.read(block.rest())) !== null && !signal?.aborted;) {
+    if (block.filled(read) && size !== undefined) block.expect(await size());
+  }
+}
+
+/** What the work has put in the block. The memory is pinned for as long as something may be written there. */
+async function finished(
+  block: Block,
+  { reading, writesItself }: Work,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const aborted = signal && Promise.withResolvers<never>();
+  const abort = () => aborted!.reject(signal!.reason);
+  signal?.addEventListener("abort", abort, { once: true });
+  const orAborted = <T>(promise: Promise<T>) =>
+    aborted === undefined ? promise : Promise.race([promise, aborted.promise]);
+  const work = async () => {
+    try {
+      await (writesItself ? reading() : orAborted(reading()));
+      signal?.throwIfAborted();
+      return block.finish();
+    } catch (error) {
+      block.drop();
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", abort);
+    }
+  };
+  return await orAborted(block.scratch.pin(work()));
+}
+
+/** A block that is filled from its beginning, grows when it is full, and is cut to what it holds. */
+class Block {
+  readonly scratch: Scratch;
+  readonly #what: string;
+  readonly #limit: number;
+  /** Where the cursor was before anything was taken. */
+  readonly #before: Mark;
+  #bytes: Uint8Array<ArrayBuffer>;
+  /** Of `#bytes`, unless they were taken away. */
+  #size = 0;
+  #length = 0;
+  #probe: Uint8Array<ArrayBuffer> | null = null;
+  #isProbing = false;
+  #wasFull = false;
+
+  constructor(scratch: Scratch, what: string, limit: number = Infinity) {
+    this.scratch = scratch;
+    this.#what = what;
+    this.#limit = limit;
+    this.#bytes = scratch.alloc(0); // throws where nothing can be allocated
+    this.#before = scratch.mark();
+  }
+
+  /** Bytes to read into, at least one. */
+  rest(): Uint8Array<ArrayBuffer> {
+    this.#checkThere();
+    for (let size = Math.min(FIRST_BLOCK, this.#limit); this.#size === 0 && size >= 1; size = Math.floor(size / 2)) {
+      this.#become(this.scratch.tryAlloc(size) ?? this.#bytes);
+    }
+    this.#isProbing = this.#length === this.#size;
+    if (this.#isProbing) return this.#probe ??= new Uint8Array(PROBE);
+    return this.#length === 0 ? this.#bytes : this.#bytes.subarray(this.#length);
+  }
+
+  /** Says how many bytes were read into `rest()`. True when the block is full for the first time. */
+  filled(read: number): boolean {
+    this.#checkThere();
+    const most = this.#isProbing ? PROBE : this.#size - this.#length;
+    if (!(Number.isInteger(read) && read > 0 && read <= most)) {
+      throw new TypeError(`Cannot ${this.#what}: it says that it read ${read} bytes into a buffer of ${most}`);
+    }
+    if (this.#isProbing) this.add(this.#probe!.subarray(0, read));
+    else this.#length += read;
+    if (this.#wasFull || this.#length < this.#size) return false;
+    return this.#wasFull = true;
+  }
+
+  /** Appends a copy. */
+  add(chunk: unknown): void {
+    if (!(chunk instanceof Uint8Array)) {
+      throw new TypeError(`Cannot ${this.#what}: its chunks must be Uint8Arrays, and one is ${describe(chunk)}`);
+    }
+    const end = this.#length + chunk.length;
+    if (end > this.#limit) {
+      throw new RangeError(
+        `Cannot ${this.#what}: it has more than the ${formatBytes(this.#limit)} that \`limit\` allows`,
+      );
+    }
+    this.#checkThere();
+    if (end > this.#size) this.#grow(end, Math.max(2 * this.#size, FIRST_BLOCK));
+    this.#bytes.set(chunk, this.#length);
+    this.#length = end;
+  }
+
+  /** Makes room for as many bytes in all, if there is as much. */
+  expect(byteLength: number): void {
+    const size = Math.min(byteLength, this.#limit);
+    if (size > this.#size) this.#grow(this.#size + 1, size);
+  }
+
+  #grow(least: number, preferred: number): void {
+    this.#become(grown(this.scratch, this.#bytes, least, Math.min(preferred, this.#limit)));
+  }
+
+  #become(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#bytes = bytes;
+    this.#size = bytes.length;
+  }
+
+  /** What was read, and no byte more. */
+  finish(): Uint8Array<ArrayBuffer> {
+    this.#checkThere();
+    return cut(this.scratch, this.#bytes, this.#length);
+  }
+
+  /** Gives everything back, if nothing was allocated behind it. */
+  drop(): void {
+    drop(this.scratch, this.#bytes, this.#before);
+  }
+
+  /** Throws when the memory was transferred away, or rewound and used by others. */
+  #checkThere(): void {
+    if (this.#bytes.length === this.#size) return;
+    this.scratch.alloc(0); // says what is wrong
+    throw new TypeError(`Cannot ${this.#what}: the memory for it was taken back meanwhile`);
+  }
+}

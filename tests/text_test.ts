@@ -1,0 +1,179 @@
+/** Text as UTF-8 and UTF-16 in scratch memory. Of `cstring`, what `frames_test.ts` does not have. */
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import fc from "fast-check";
+import { BumpAlloc, ClosedError, DetachedError, OutOfMemoryError, ScopeError, type Scratch } from "../mod.ts";
+import { assertSameBytes } from "./pattern.ts";
+import { times } from "./times.ts";
+
+const encoder = new TextEncoder();
+
+/** Texts around the length where the way of writing changes, with what is beyond ASCII at every place. */
+function* texts(): Generator<string> {
+  for (const length of [0, 1, 2, 3, 4, 5, 7, 8, 38, 39, 40, 41, 42, 63, 64, 100, 3000]) {
+    yield "x".repeat(length);
+    for (
+      const odd of [
+        "\u007f",
+        "\u0080",
+        "\u07ff",
+        "\u0800",
+        "\uffff",
+        "\ud83d\ude00",
+        "\ud83d",
+        "\ude00",
+        "\ude00\ud83d",
+      ]
+    ) {
+      for (const at of [0, 1, 3, 4, length >> 1, length]) {
+        if (at <= length) yield "x".repeat(at) + odd + "x".repeat(length - at);
+      }
+      yield odd.repeat(length);
+    }
+  }
+}
+
+Deno.test("encode and cstring are what the platform's encoder says, at any place of any window", () => {
+  for (const options of [{}, { zero: true }, { window: 4096 }, { poison: true }]) {
+    using scratch = new BumpAlloc(options);
+    const kept: [view: Uint8Array, text: string, nul: boolean][] = [];
+    for (const text of texts()) kept.push([scratch.encode(text), text, false], [scratch.cstring(text), text, true]);
+    for (const [view, text, nul] of kept) {
+      const expected = encoder.encode(nul ? `${text}\0` : text);
+      if (view.length !== expected.length || view.some((byte, i) => byte !== expected[i])) {
+        assertEquals([...view], [...expected], JSON.stringify(text));
+      }
+    }
+  }
+});
+
+Deno.test("a rope, a part of a text, and one out of a number are written as they read", () => {
+  using scratch = new BumpAlloc();
+  const whole = "Zürich, Bern, Köln, ".repeat(20);
+  for (let i = 0; i < 60; i++) {
+    const rope = `${whole.slice(0, i)}${i}-${whole.slice(i, 2 * i)}`;
+    for (const text of [rope, rope.slice(i >> 1), String(i / 7)]) {
+      assertSameBytes(scratch.encode(text), encoder.encode(text));
+      assertSameBytes(scratch.cstring(text), encoder.encode(`${text}\0`));
+    }
+  }
+});
+
+Deno.test("encode: any text, also with NULs; what does not fit is an error and moves nothing", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.string({ unit: "binary", maxLength: 200 }), { maxLength: 40 }),
+      fc.nat(9000),
+      (list, before) => {
+        using scratch = new BumpAlloc({ size: 16384, window: 4096 });
+        scratch.alloc(before);
+        const views: [Uint8Array, string][] = [];
+        for (const text of list) {
+          const { remaining, used } = scratch;
+          const { length } = encoder.encode(text);
+          if (length <= remaining) {
+            views.push([scratch.encode(text), text]);
+            assertEquals(scratch.used, used + length);
+          } else {
+            const error = assertThrows(() => scratch.encode(text), OutOfMemoryError);
+            assertEquals(scratch.used, used);
+            assert(error.requested <= length);
+          }
+        }
+        for (const [view, text] of views) assertEquals([...view], [...encoder.encode(text)]);
+      },
+    ),
+    { numRuns: times(300) },
+  );
+});
+
+Deno.test("what was written and not taken is not handed out as zero", () => {
+  // By the loop, by the guess that a text is ASCII, and by counting.
+  for (const text of ["x".repeat(39) + "\0", "x".repeat(250) + "\u20ac".repeat(20), "\u20ac".repeat(2000)]) {
+    for (const wide of [false, true]) {
+      using scratch = BumpAlloc.withSize(65536);
+      scratch.encode((wide ? "\u20ac" : "x").repeat(100));
+      scratch.alloc(scratch.remaining - 300, 1);
+      assertThrows(() => scratch.cstring(text));
+      assert(scratch.allocZeroed(288).every((byte) => byte === 0));
+    }
+  }
+});
+
+Deno.test("cstring16: UTF-16 with a NUL, lone surrogates replaced; a NUL inside is refused and says where", () => {
+  using scratch = new BumpAlloc();
+  for (const text of texts()) {
+    const mark = scratch.mark();
+    const units = scratch.cstring16(text);
+    const expected = text.toWellFormed();
+    assertEquals(units.length, text.length + 1);
+    for (let i = 0; i < text.length; i++) assert(units[i] === expected.charCodeAt(i), JSON.stringify(text));
+    assertEquals([units.at(-1), units.byteOffset % 2], [0, 0]);
+    scratch.rewind(mark);
+  }
+  for (const [text, index] of [["\0", 0], ["abc\0def", 3], ["\u00e9".repeat(500) + "\0", 500]] as const) {
+    assertThrows(() => scratch.cstring16(text), TypeError, `NUL at index ${index}`);
+  }
+  assertEquals(scratch.used, 0);
+  scratch.alloc(scratch.remaining - 16);
+  assertThrows(() => scratch.cstring16("12345678"), OutOfMemoryError);
+  assertEquals([...scratch.cstring16("1234567")], [49, 50, 51, 52, 53, 54, 55, 0]);
+  assertEquals(scratch.remaining, 0);
+});
+
+Deno.test("what is no text is a TypeError, and what has ended or lost its window says so", () => {
+  const scratch = new BumpAlloc();
+  const calls = (arena: Scratch) => [
+    (text: string) => arena.encode(text),
+    (text: string) => arena.cstring(text),
+    (text: string) => arena.cstring16(text),
+  ];
+  for (const call of calls(scratch)) {
+    for (const wrong of [undefined, null, 7, {}, ["a"], new String("a"), Symbol()]) {
+      assertThrows(() => call(wrong as never), TypeError, "a string is needed");
+    }
+  }
+  assertEquals(scratch.used, 0);
+  const scope = scratch.scope();
+  const inputs = ["", "short", "x".repeat(100), "\u20ac".repeat(100)];
+  const all = (arena: Scratch, type: ErrorType) => {
+    for (const call of calls(arena)) for (const text of inputs) assertThrows(() => call(text), type);
+  };
+  all(scratch, ScopeError);
+  scope.encode("x").buffer.transfer();
+  all(scope, DetachedError);
+  scope.end();
+  all(scope, ClosedError);
+  for (const call of calls(scratch)) for (const text of inputs) call(text);
+  scratch.close();
+  all(scratch, ClosedError);
+});
+
+// deno-lint-ignore no-explicit-any -- errors are made of anything
+type ErrorType = new (...args: any[]) => Error;
+
+Deno.test("empty texts are views with an address that take no space, also when the region is full", () => {
+  using scratch = BumpAlloc.withSize(65536);
+  assert(scratch.addressOf(scratch.encode("")) > 0n);
+  assertEquals(scratch.used, 0);
+  scratch.alloc(65536);
+  assert(scratch.addressOf(scratch.encode("")) > 0n);
+  assertThrows(() => scratch.cstring(""), OutOfMemoryError);
+});
+
+Deno.test("compiled calls write the same: texts of Latin-1 for which one byte a code unit is not enough", () => {
+  using scratch = new BumpAlloc({ zero: true });
+  using plain = new BumpAlloc();
+  const list = ["na\u00efve caf\u00e9", `${"x".repeat(99)}\u00e9`, `${"x".repeat(50)}\u00e9x`];
+  const lengths = list.map((text) => encoder.encode(text).length);
+  for (let turn = 0; turn < 30_000; turn++) {
+    if (turn % 100 === 0) [scratch, plain].forEach((arena) => arena.reset());
+    const text = list[turn % 3];
+    for (const arena of [scratch, plain]) {
+      assertEquals(arena.encode(text).length, lengths[turn % 3]);
+      const writer = arena.writer();
+      writer.reserve(1024 - text.length); // as many code units fit without growing
+      assertEquals(writer.text(text).length, 1024 - text.length + lengths[turn % 3]);
+      assertEquals(arena.cstring(text).length, lengths[turn % 3] + 1);
+    }
+  }
+});
