@@ -37,7 +37,12 @@ const BENCHES: Record<string, number> = {
 };
 
 /** What runs for long: the file of each. */
-const SOAKS: Record<string, string> = { requests: "soak", workers: "soak_workers", watch: "soak_watch" };
+const SOAKS: Record<string, string> = {
+  requests: "soak",
+  workers: "soak_workers",
+  watch: "soak_watch",
+  debug: "soak_debug",
+};
 
 const ROOT = new URL("..", import.meta.url);
 const RESULTS = new URL("bench/results", ROOT).pathname;

@@ -1,11 +1,13 @@
 /**
  * `deno task bench sqlite`: 100,000 rows inserted into SQLite and read back: with call frames, with SQLite's own memory from an
- * arena as well, and the usual way. Each run is a process of its own, because SQLite's allocator is the
+ * arena as well, and the usual way. And SQLite at work for long, on an arena and on `malloc`: statements prepared again and
+ * again, and a mixed load. Each run is a process of its own, because SQLite's allocator is the
  * process's; they are measured in turn, several rounds, medians.
  *
  * @module
  */
 import { Bench } from "./lib/measure.ts";
+import { measureProcess, type Report } from "./lib/process_work.ts";
 
 const bench = new Bench("sqlite", { rounds: 9, quickRounds: 1 });
 const ROWS = bench.quick ? 1000 : 100_000;
@@ -29,7 +31,36 @@ for (const { name, samples } of [frames, hooks]) {
   bench.compared("ms", {
     what: `${ROWS} rows inserted and read`,
     own: [name, samples],
-    peers: [[usual.name, usual.samples]],
+    peers: [[usual.name, usual.samples, name === hooks.name ? { atLeast: 1.7 } : {}]],
   });
 }
+
+/** Time and peak memory of work on an arena against the same on `malloc`. */
+async function long(what: string, work: string, amount: number, rounds: number): Promise<void> {
+  if (!bench.wants(what)) return;
+  const reports: [Report[], Report[]] = [[], []];
+  const measured = (i: 0 | 1) => () => {
+    const report = measureProcess(work, amount, i === 0);
+    reports[i].push(report);
+    return report.microseconds;
+  };
+  const ways = await bench.inTurn([["arena", measured(0)], ["malloc", measured(1)]], { warmUp: 0, rounds });
+  const peaks = reports.map((list) => list.map(({ peak }) => peak / 2 ** 20));
+  bench.compared("µs", {
+    what,
+    own: [ways[0].name, ways[0].samples],
+    peers: [[ways[1].name, ways[1].samples, { atLeast: 1 }]],
+  });
+  bench.compared("MiB", {
+    what: `${what}: peak memory of the process`,
+    own: [ways[0].name, peaks[0]],
+    peers: [[ways[1].name, peaks[1], { atMost: 1.2 }]],
+  });
+  for (const [i, { name }] of ways.entries()) {
+    bench.series({ what: `${what}: memory over time`, unit: "bytes", name, points: reports[i][0].points });
+  }
+}
+
+await long("statements prepared and run", "statements", bench.quick ? 500 : 15_000, bench.quick ? 1 : 9);
+await long("a mixed load of SQLite", "mixed", bench.quick ? 0.2 : 15, bench.quick ? 1 : 4);
 bench.finish();

@@ -3,6 +3,7 @@
 
 #define COMMIT_STEP ((uint64_t)256 * 1024)  /* one mprotect (about 1 us) for many small blocks */
 #define HIGH_STEP ((uint64_t)4096)
+#define POPULATE_BLOCK ((uint64_t)16 * 1024) /* larger blocks are often used in parts: zlib's for a short text */
 #define POPULATE_LEAST ((uint64_t)64 * 1024)
 #define POPULATE_MOST ((uint64_t)2 * 1024 * 1024)
 #define HUGE_PAGE ((uint64_t)2 * 1024 * 1024)
@@ -250,7 +251,7 @@ static int prepare(region_t *region, uint64_t start, uint64_t end) {
   const uint64_t to = offset_min(offset_round_up(end + step, grain_of(region->at.flags)), get(&region->populate_limit));
   uint64_t ready = get(&region->populated);
   if (end > get(&region->high)) recycle_give_back(region); /* idle pages would add to the peak */
-  if (end - start >= RECYCLE_LARGE || to < end || commit(region, to, 1) != 0) return commit(region, end, COMMIT_STEP);
+  if (end - start >= POPULATE_BLOCK || to < end || commit(region, to, 1) != 0) return commit(region, end, COMMIT_STEP);
   while (ready < to) {
     if (!swap(&region->populated, &ready, to)) continue;
     const uint64_t from = offset_max(ready, offset_round_down(start, page));

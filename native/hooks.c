@@ -19,29 +19,38 @@ void bump_zstd_free(void *opaque, void *block) { headed_free(opaque, block); }
 /* ---- Lua --------------------------------------------------------------- */
 
 /* Lua tells a block's size when it frees it, so that its small blocks, which are most, need no header. */
+static bool is_bare(size_t size) { return size - 1 < BARE_LIMIT; }
+
 static void *lua_take(bump_t *bump, size_t size) {
-  return size <= BARE_LIMIT ? bare_alloc(bump, size) : headed_alloc(bump, size);
+  return is_bare(size) ? bare_alloc(bump, size) : headed_alloc(bump, size);
 }
 
 static void lua_free(bump_t *bump, void *block, size_t size) {
-  if (size <= BARE_LIMIT) bare_free(bump, block, size);
+  if (is_bare(size)) bare_free(bump, block, size);
   else headed_free(bump, block);
 }
 
-void *bump_lua_alloc(void *ud, void *block, size_t old_size, size_t new_size) {
-  if (block == NULL) return new_size == 0 ? NULL : lua_take(ud, new_size); /* old_size is a type */
-  if (old_size == 0) return NULL; /* there is no such block */
+COLD void *lua_other(bump_t *bump, void *block, size_t old_size, size_t new_size) {
+  if (block == NULL) return new_size == 0 ? NULL : headed_alloc(bump, new_size); /* old_size is a type */
+  if (old_size == 0) return NULL;                                                /* there is no such block */
   if (new_size == 0) {
-    lua_free(ud, block, old_size);
+    headed_free(bump, block);
     return NULL;
   }
-  if (old_size > BARE_LIMIT && new_size > BARE_LIMIT) return headed_resize(ud, block, new_size);
-  if (old_size <= BARE_LIMIT && new_size <= BARE_LIMIT) return bare_resize(ud, block, old_size, new_size);
-  void *moved = lua_take(ud, new_size);
+  if (!is_bare(old_size) && !is_bare(new_size)) return headed_resize(bump, block, new_size);
+  if (is_bare(old_size) && is_bare(new_size)) return bare_resize(bump, block, old_size, new_size);
+  void *moved = lua_take(bump, new_size);
   if (moved == NULL) return new_size < old_size ? block : NULL; /* Lua counts on it that shrinking cannot fail */
   os_copy(moved, block, old_size < new_size ? old_size : new_size);
-  lua_free(ud, block, old_size);
+  lua_free(bump, block, old_size);
   return moved;
+}
+
+void *bump_lua_alloc(void *ud, void *block, size_t old_size, size_t new_size) {
+  if (block == NULL && is_bare(new_size)) return bare_alloc(ud, new_size);
+  if (block == NULL || new_size != 0 || !is_bare(old_size)) return lua_other(ud, block, old_size, new_size);
+  bare_free(ud, block, old_size);
+  return NULL;
 }
 
 /* ---- yyjson ------------------------------------------------------------ */
@@ -170,7 +179,7 @@ static void *sqlite_realloc(void *block, int size) {
 }
 
 static int sqlite_size(void *block) {
-  const size_t size = bump_process_usable_size(block);
+  const size_t size = headed_usable_as_said(process(), block); /* SQLite asks at each call of malloc and free */
   return size > INT32_MAX ? INT32_MAX : (int)size; /* SQLite asks for less than 2^31 bytes */
 }
 

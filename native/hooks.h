@@ -2,9 +2,10 @@
  *
  * A block's address is a multiple of 16. A block of size 0 is a block: it has an address of its own. NULL
  * means that the region is full, the size is one that cannot exist, or the region is closed. free of the last
- * block gives it back, and so does realloc to less; realloc of the last block to more keeps it in place; free of
- * another block does nothing, and so does free of NULL or of what is no live block of this region. realloc of that gives
- * NULL. Bytes are uninitialised, those of calloc are zero. Any thread may call, each block being one thread's at a time.
+ * block moves the cursor back; another freed block serves the next request of its size class (recycle.h), the newest
+ * first. realloc stays in place where the block's class has room, or where the block is the last one and no freed block can
+ * take its place. free of NULL or of what is no live block of this region does nothing, and realloc of that gives
+ * NULL; only Lua's small blocks have no header that could tell. Bytes are uninitialised, those of calloc are zero. Any thread may call, each block being one thread's at a time.
  *
  * `opaque`, `ud`, `data`, `context` are the bump_t. A library stops using blocks and bump_t before the region
  * is reset or closed.
@@ -26,7 +27,7 @@ BUMP_API void bump_zstd_free(void *opaque, void *block);
 
 /* ---- Lua: lua_Alloc ---------------------------------------------------- */
 
-/* Lua tells the old size, so its blocks have no header and take no 16 bytes more. Size 0 frees. */
+/* Lua tells the old size, so its blocks of up to 1 KiB have no header. Size 0 frees. */
 BUMP_API void *bump_lua_alloc(void *ud, void *block, size_t old_size, size_t new_size);
 
 /* ---- yyjson: the members of yyjson_alc --------------------------------- */

@@ -98,20 +98,8 @@ COLD unsigned char *pop(region_t *region, _Atomic uint64_t *list, uint64_t *leng
 
 /* ---- chains: one thread's ----------------------------------------------- */
 
-/* Of the small class whose list is `list`. NULL: the caller has none. */
-HOT recycle_own_t *own_of(region_t *region, _Atomic uint64_t *list) {
-  recycle_t *recycle = region->recycle;
-  const uint64_t index = (uint64_t)(list - recycle->lists);
-  if (index >= RECYCLE_OWN) return NULL;
-  uint64_t owner = atomic_load_explicit(&recycle->owner, memory_order_relaxed);
-  const uint64_t me = os_thread();
-  if (owner == me || (owner == 0 && atomic_compare_exchange_strong(&recycle->owner, &owner, me))) return &recycle->own[index];
-  return NULL;
-}
-
-HOT void own_set(recycle_own_t *own, unsigned char *first, uint32_t length) {
-  atomic_store_explicit(&own->first, first, memory_order_relaxed);
-  atomic_store_explicit(&own->length, length, memory_order_relaxed);
+HOT bool owns_chains(recycle_t *recycle) {
+  return atomic_load_explicit(&recycle->owner, memory_order_relaxed) == os_thread();
 }
 
 HOT bool own_holds(recycle_own_t *own, uint32_t epoch) {
@@ -122,58 +110,86 @@ HOT unsigned char *own_first(recycle_own_t *own) { return atomic_load_explicit(&
 
 HOT uint32_t own_length(recycle_own_t *own) { return atomic_load_explicit(&own->length, memory_order_relaxed); }
 
-COLD void give_other(region_t *region, _Atomic uint64_t *list, recycle_own_t *own, unsigned char *block, uint32_t epoch) {
-  *next_in(block) = NULL;
+HOT void own_set(recycle_own_t *own, unsigned char *first, uint32_t length) {
+  atomic_store_explicit(&own->first, first, memory_order_relaxed);
+  atomic_store_explicit(&own->length, length, memory_order_relaxed);
+}
+
+/* The caller's chain beside a list, for what is no matter of a few instructions: begun if the region has no owner yet, and
+ * emptied if it is from another epoch. NULL when the caller has none. */
+static recycle_own_t *own_chain(recycle_t *recycle, unsigned list, uint32_t epoch) {
+  if (list >= RECYCLE_OWN) return NULL;
+  uint64_t nobody = 0;
+  atomic_compare_exchange_strong(&recycle->owner, &nobody, os_thread());
+  if (!owns_chains(recycle)) return NULL;
+  recycle_own_t *own = &recycle->own[list];
+  if (!own_holds(own, epoch)) {
+    own_set(own, NULL, 0);
+    atomic_store_explicit(&own->epoch, epoch, memory_order_relaxed);
+  }
+  return own;
+}
+
+COLD void give_other(region_t *region, unsigned list, unsigned char *block, uint32_t epoch) {
+  recycle_t *recycle = region->recycle;
+  recycle_own_t *own = own_chain(recycle, list, epoch);
   note_use(region);
+  *next_in(block) = NULL;
   if (own == NULL) {
-    push(region, list, block, 1, epoch);
+    push(region, &recycle->lists[list], block, 1, epoch);
     return;
   }
   unsigned char *full = own_first(own);
   const uint32_t length = own_length(own);
-  const bool stale = !own_holds(own, epoch);
   own_set(own, block, 1);
-  atomic_store_explicit(&own->epoch, epoch, memory_order_relaxed);
-  if (!stale && length != 0) push(region, list, full, length, epoch);
+  if (length != 0) push(region, &recycle->lists[list], full, length, epoch);
 }
 
-HOT void give(region_t *region, _Atomic uint64_t *list, unsigned char *block, uint32_t epoch) {
-  recycle_own_t *own = own_of(region, list);
-  if (own == NULL || !own_holds(own, epoch) || own_length(own) >= CHAIN_MOST) {
-    give_other(region, list, own, block, epoch);
-    return;
-  }
+/* What most calls come to. False: it takes more. */
+HOT bool own_push(recycle_t *recycle, unsigned list, unsigned char *block, uint32_t epoch) {
+  if (!owns_chains(recycle)) return false;
+  recycle_own_t *own = &recycle->own[list];
+  const uint32_t length = own_length(own);
+  if (length == 0 || length >= CHAIN_MOST || !own_holds(own, epoch)) return false;
   *next_in(block) = own_first(own);
-  own_set(own, block, own_length(own) + 1);
+  own_set(own, block, length + 1);
+  return true;
 }
 
-COLD unsigned char *serve_other(region_t *region, _Atomic uint64_t *list, recycle_own_t *own, uint32_t epoch) {
+/* NULL: it takes more. */
+HOT unsigned char *own_pop(recycle_t *recycle, unsigned list, uint32_t epoch) {
+  if (!owns_chains(recycle)) return NULL;
+  recycle_own_t *own = &recycle->own[list];
+  unsigned char *block = own_first(own);
+  if (block == NULL || !own_holds(own, epoch)) return NULL;
+  own_set(own, *next_in(block), own_length(own) - 1);
+  return block;
+}
+
+static void give(region_t *region, unsigned list, unsigned char *block, uint32_t epoch) {
+  if (list < RECYCLE_OWN && own_push(region->recycle, list, block, epoch)) return;
+  give_other(region, list, block, epoch);
+}
+
+COLD unsigned char *serve_other(region_t *region, unsigned list) {
   uint64_t length;
-  unsigned char *block = pop(region, list, &length);
+  const uint32_t epoch = epoch_of(region);
+  recycle_t *recycle = region->recycle;
+  unsigned char *block = pop(region, &recycle->lists[list], &length);
   if (block == NULL) return NULL;
   unsigned char *rest = *next_in(block);
-  if (own != NULL) {
-    own_set(own, rest, (uint32_t)length - 1);
-    atomic_store_explicit(&own->epoch, epoch, memory_order_relaxed);
-  } else if (rest != NULL) {
-    push(region, list, rest, length - 1, epoch);
-  }
+  if (rest == NULL) return block;
+  recycle_own_t *own = own_chain(recycle, list, epoch);
+  if (own != NULL) own_set(own, rest, (uint32_t)length - 1);
+  else push(region, &recycle->lists[list], rest, length - 1, epoch);
   return block;
 }
 
 /* A freed block of the class. NULL when there is none. */
-HOT unsigned char *serve(region_t *region, _Atomic uint64_t *list) {
+static unsigned char *serve(region_t *region, unsigned list) {
   if (!is_used(region)) return NULL;
-  recycle_own_t *own = own_of(region, list);
-  const uint32_t epoch = epoch_of(region);
-  if (own != NULL && own_holds(own, epoch)) {
-    unsigned char *block = own_first(own);
-    if (block != NULL) {
-      own_set(own, *next_in(block), own_length(own) - 1);
-      return block;
-    }
-  }
-  return serve_other(region, list, own, epoch);
+  unsigned char *block = list < RECYCLE_OWN ? own_pop(region->recycle, list, epoch_of(region)) : NULL;
+  return block != NULL ? block : serve_other(region, list);
 }
 
 /* ---- large blocks ------------------------------------------------------- */
@@ -193,15 +209,14 @@ static void no_longer_idle(region_t *region, uint64_t size) {
   atomic_fetch_sub_explicit(&region->recycle->idle, size, memory_order_relaxed);
 }
 
-static void give_large(region_t *region, _Atomic uint64_t *list, unsigned char *block, uint64_t size, uint32_t epoch) {
+static void give_large(region_t *region, unsigned list, unsigned char *block, uint64_t size, uint32_t epoch) {
   const uint64_t idle = atomic_fetch_add_explicit(&region->recycle->idle, size, memory_order_relaxed);
   *idle_in(block) = size;
   if (idle + size > IDLE_LIMIT) {
     give_pages_back(block, size);
     no_longer_idle(region, size);
   }
-  *next_in(block) = NULL;
-  push(region, list, block, 1, epoch);
+  give(region, list, block, epoch);
 }
 
 /* Large blocks that are listed keep no pages. */
@@ -236,8 +251,8 @@ static void recycle_give_back(region_t *region) {
 
 HOT uint64_t header_for(const unsigned char *block, uint64_t units, uint64_t padding, uint32_t epoch) {
   const uint64_t says = units << PADDING_BITS | padding;
-  const uint64_t mixed = (uint64_t)(uintptr_t)block ^ (says << 32 | says >> 32) ^ (uint64_t)epoch << 32;
-  return says << CHECK_BITS | (mixed * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - CHECK_BITS);
+  const uint64_t check = says ^ (uint64_t)(uintptr_t)block / RECYCLE_UNIT ^ epoch;
+  return says << CHECK_BITS | (check & ((UINT64_C(1) << CHECK_BITS) - 1));
 }
 
 HOT uint64_t *header_of(unsigned char *block) { return (uint64_t *)(void *)(block - HEADER); }
@@ -295,16 +310,16 @@ COLD void *headed_bump(region_t *region, size_t size, uint64_t units, unsigned c
 }
 
 /* A freed block of the class. NULL when there is none. */
-HOT void *headed_again(region_t *region, uint64_t units, unsigned class) {
+static void *headed_again(region_t *region, uint64_t units, unsigned class) {
   if (class >= RECYCLE_CLASSES) return NULL;
-  unsigned char *block = serve(region, &region->recycle->lists[RECYCLE_SMALL + class]);
+  unsigned char *block = serve(region, RECYCLE_SMALL + class);
   if (block == NULL) return NULL;
   if (units >= LARGE_UNITS) no_longer_idle(region, *idle_in(block));
   return finish(block, units, 0, epoch_of(region));
 }
 
 /* *fresh: bytes from there on are zero. NULL when the region is full. */
-HOT void *headed_take(region_t *region, size_t size, unsigned char **fresh) {
+static void *headed_take(region_t *region, size_t size, unsigned char **fresh) {
   if (region == NULL || size >= SIZE_LIMIT) return NULL;
   uint64_t units = least_units(size);
   const unsigned class = class_for(&units);
@@ -314,9 +329,20 @@ HOT void *headed_take(region_t *region, size_t size, unsigned char **fresh) {
   return block;
 }
 
-static void *headed_alloc(bump_t *bump, size_t size) {
+COLD void *headed_alloc_other(region_t *region, size_t size) {
   unsigned char *fresh;
-  return headed_take(region_of(bump), size, &fresh);
+  return headed_take(region, size, &fresh);
+}
+
+static void *headed_alloc(bump_t *bump, size_t size) {
+  region_t *region = region_of(bump);
+  if (region != NULL && size <= RECYCLE_SMALL_UNITS * RECYCLE_UNIT - HEADER) {
+    const uint32_t epoch = epoch_of(region);
+    const unsigned class = recycle_small_class[least_units(size)];
+    unsigned char *block = own_pop(region->recycle, RECYCLE_SMALL + class, epoch);
+    if (block != NULL) return finish(block, recycle_small_units[class], 0, epoch);
+  }
+  return headed_alloc_other(region, size);
 }
 
 static void *headed_alloc_zeroed(bump_t *bump, size_t size) {
@@ -325,20 +351,32 @@ static void *headed_alloc_zeroed(bump_t *bump, size_t size) {
   return block;
 }
 
-static void headed_free(bump_t *bump, void *block) {
-  region_t *region = region_of(bump);
+COLD void headed_free_other(region_t *region, unsigned char *block) {
   uint64_t cursor;
   const headed_t freed = headed_at(region, block, &cursor);
   if (freed.units == 0) return;
   *header_of(block) = 0; /* before another thread can take it */
   const uint64_t size = freed.units * RECYCLE_UNIT;
   if (freed.end == cursor && move_cursor(region, cursor, cursor - size - freed.padding)) return;
-  const unsigned class =
-    freed.units <= RECYCLE_SMALL_UNITS ? recycle_small_class[freed.units] : recycle_class(freed.units);
-  _Atomic uint64_t *list = &region->recycle->lists[RECYCLE_SMALL + class];
-  if (freed.units < LARGE_UNITS) give(region, list, block, freed.epoch);
-  else if (class < RECYCLE_CLASSES) give_large(region, list, block, size - HEADER, freed.epoch);
+  const unsigned class = recycle_class(freed.units);
+  if (freed.units < LARGE_UNITS) give(region, RECYCLE_SMALL + class, block, freed.epoch);
+  else if (class < RECYCLE_CLASSES) give_large(region, RECYCLE_SMALL + class, block, size - HEADER, freed.epoch);
   else give_pages_back(block, size - HEADER);
+}
+
+static void headed_free(bump_t *bump, void *block) {
+  region_t *region = region_of(bump);
+  uint64_t cursor;
+  const headed_t freed = headed_at(region, block, &cursor);
+  if (freed.units == 0) return;
+  if (freed.end != cursor && freed.units <= RECYCLE_SMALL_UNITS) {
+    const unsigned list = RECYCLE_SMALL + recycle_small_class[freed.units];
+    if (own_push(region->recycle, list, block, freed.epoch)) {
+      *header_of(block) = 0;
+      return;
+    }
+  }
+  headed_free_other(region, block);
 }
 
 /* A freed block comes first, and only then the bytes behind the last one: blocks that grow into these again and again
@@ -376,6 +414,15 @@ static size_t headed_usable(bump_t *bump, void *block) {
   return units == 0 ? 0 : (size_t)(units * RECYCLE_UNIT - HEADER);
 }
 
+/* The same without the check, for callers that only ask about what they have: 0 for what is outside of the region. */
+static size_t headed_usable_as_said(bump_t *bump, void *block) {
+  region_t *region = region_of(bump);
+  if (region == NULL) return 0;
+  const uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)region->at.base);
+  if (offset < RECYCLE_UNIT || offset > get(&region->cursor)) return 0;
+  return (size_t)((*header_of(block) >> (CHECK_BITS + PADDING_BITS)) * RECYCLE_UNIT - HEADER);
+}
+
 /* ---- blocks without one ------------------------------------------------- */
 
 #define BARE_LIMIT (RECYCLE_SMALL_UNITS * RECYCLE_UNIT)
@@ -385,13 +432,23 @@ HOT unsigned bare_class(size_t size) { return recycle_small_class[(size + RECYCL
 
 HOT uint64_t bare_bytes(unsigned class) { return recycle_small_units[class] * RECYCLE_UNIT; }
 
+COLD void *bare_alloc_other(region_t *region, unsigned class) {
+  uint64_t padding;
+  unsigned char *fresh, *block = serve(region, class);
+  return block != NULL ? block : take(region, bare_bytes(class), RECYCLE_UNIT, 0, &fresh, &padding);
+}
+
 HOT void *bare_alloc(bump_t *bump, size_t size) {
   region_t *region = region_of(bump);
   if (region == NULL) return NULL;
   const unsigned class = bare_class(size);
-  uint64_t padding;
-  unsigned char *fresh, *block = serve(region, &region->recycle->lists[class]);
-  return block != NULL ? block : take(region, bare_bytes(class), RECYCLE_UNIT, 0, &fresh, &padding);
+  unsigned char *block = own_pop(region->recycle, class, epoch_of(region));
+  return block != NULL ? block : bare_alloc_other(region, class);
+}
+
+COLD void bare_free_other(region_t *region, unsigned char *block, unsigned class, uint32_t epoch) {
+  const uint64_t start = (uint64_t)(block - region->at.base);
+  if (!move_cursor(region, start + bare_bytes(class), start)) give(region, class, block, epoch);
 }
 
 HOT void bare_free(bump_t *bump, void *block, size_t size) {
@@ -402,8 +459,7 @@ HOT void bare_free(bump_t *bump, void *block, size_t size) {
   const uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)region->at.base), cursor = get(&region->cursor);
   const uint64_t end = offset + bare_bytes(class);
   if (offset > cursor || end > cursor || offset % RECYCLE_UNIT != 0) return;
-  if (end == cursor && move_cursor(region, cursor, offset)) return;
-  give(region, &region->recycle->lists[class], block, epoch);
+  if (end == cursor || !own_push(region->recycle, class, block, epoch)) bare_free_other(region, block, class, epoch);
 }
 
 /* As headed_resize. */
@@ -412,7 +468,7 @@ static void *bare_resize(bump_t *bump, void *block, size_t old_size, size_t size
   const unsigned old = bare_class(old_size), class = bare_class(size);
   if (class == old || region == NULL) return class == old ? block : NULL;
   uint64_t padding;
-  unsigned char *fresh, *moved = serve(region, &region->recycle->lists[class]);
+  unsigned char *fresh, *moved = serve(region, class);
   if (moved == NULL) {
     if (resize_last(region, block, bare_bytes(old), bare_bytes(class))) return block;
     moved = take(region, bare_bytes(class), RECYCLE_UNIT, 0, &fresh, &padding);
@@ -429,7 +485,7 @@ static void *bare_resize(bump_t *bump, void *block, size_t old_size, size_t size
 static void recycle_reset(region_t *region) {
   const unsigned bits = number_bits(region);
   recycle_t *recycle = region->recycle;
-  atomic_fetch_add(&recycle->epoch, 1);
+  atomic_fetch_add(&recycle->epoch, UINT32_C(0x9e3779b1)); /* odd: 2^32 different ones, of which neighbours differ in many bits */
   set(&recycle->owner, 0);
   if (atomic_load(&recycle->used) == 0) return;
   atomic_store(&recycle->used, 0);

@@ -33,7 +33,7 @@ typedef struct {
 /* What a region knows of its freed blocks; recycle.c explains the words. Zero: nothing was ever freed. */
 typedef struct {
   _Atomic uint64_t owner;                /* the thread that has chains of its own, 0: none yet */
-  _Atomic uint32_t epoch;                /* resets so far */
+  _Atomic uint32_t epoch;                /* another one after each reset */
   _Atomic uint32_t used;                 /* 0: nothing was freed in this epoch but last blocks */
   _Atomic uint64_t idle;                 /* bytes of the listed large blocks that still have their pages */
   recycle_own_t own[RECYCLE_OWN];        /* small blocks without a header first, then those with one */

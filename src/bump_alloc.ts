@@ -1,6 +1,7 @@
 import { Arena } from "./arena.ts";
 import { canMarkUntransferable, MARKS_SINCE } from "./buffers.ts";
 import { checkFlag, checkObject, checkSize, describe } from "./check.ts";
+import { isDebugDefault } from "./debug.ts";
 import { cannot, SharedError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
 import { Hold, type Settings } from "./hold.ts";
@@ -35,6 +36,12 @@ export interface BumpAllocOptions {
   zero?: boolean;
   /** Fill memory that is taken back with 0xDD, so that stale bytes show; default false. */
   poison?: boolean;
+  /**
+   * Debug mode: finds writes to memory that was taken back ({@linkcode StaleWriteError}), names in errors where what is open was
+   * opened, and reports what is never closed; slow. Default: false, or true where the environment variable `BUMP_ALLOC_DEBUG`
+   * is 1 and `--allow-env` permits to see it.
+   */
+  debug?: boolean;
   /**
    * Whether buffers may be transferred (`postMessage`, `structuredClone`, streams); default true. With
    * false the transfer itself throws. But then nothing can detach: after `reset` or the end of a scope old
@@ -167,10 +174,13 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
     const made = options instanceof Made ? options : make(options);
     const { hold, retain, home } = made;
     super(ARENA_KEY, new Arena(home === null ? "allocator" : "lease", hold, null));
+    arenaOf(this).user = this;
     this.#hold = hold;
     this.#retain = retain;
     this.#home = home;
     if (home === null) dropped.register(this, hold, hold);
+    hold.debug?.open(arenaOf(this).kind, 0, 0);
+    hold.debug?.watch(this);
   }
 
   /**
@@ -471,8 +481,10 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   close(): void {
     if (this.#isReleased) return;
     const arena = arenaOf(this);
+    let stale: Error | null = null;
     if (!arena.closed) {
       arena.checkPins(methods.close);
+      stale = this.#hold.debug?.look() ?? null;
       arena.close();
     }
     // Where the stack ends before this, it can be closed again.
@@ -482,6 +494,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
       dropped.unregister(this.#hold);
     }
     this.#isReleased = true;
+    if (stale !== null) throw stale;
   }
 
   /** Closes the allocator: for `using`. */
@@ -532,10 +545,11 @@ export function checkOptions(options: BumpAllocOptions): Settings {
   checkSize(window, "make an allocator", "window");
   checkSize(prefault, "make an allocator", "prefault");
   if (retain !== Infinity) checkSize(retain, "make an allocator", "retain");
-  const { hugePages = false, zero = false, poison = false, transferable = true } = options;
+  const { hugePages = false, zero = false, poison = false, debug = isDebugDefault(), transferable = true } = options;
   checkFlag(hugePages, "make an allocator", "hugePages");
   checkFlag(zero, "make an allocator", "zero");
   checkFlag(poison, "make an allocator", "poison");
+  checkFlag(debug, "make an allocator", "debug");
   checkFlag(transferable, "make an allocator", "transferable");
   if (!transferable && !canMarkUntransferable()) {
     throw new Deno.errors.NotSupported(
@@ -551,6 +565,7 @@ export function checkOptions(options: BumpAllocOptions): Settings {
     hugePages,
     zero,
     poison,
+    debug,
     transferable,
   };
 }

@@ -10,13 +10,13 @@ import { callbacks, nameProcessRegion, type ProcessCallbacks } from "./native/li
  * or closed. It need not free the object: the memory comes back as a whole. Scopes do not touch it.
  * The garbage collector does not see what native code uses: keep the allocator as long as the library works.
  *
- * **Blocks.** Addresses are multiples of 16. The last block grows, shrinks and is freed in place; freeing
- * another one does nothing. When the region is full the library gets NULL, and reports its own error. Blocks are
+ * **Blocks.** Addresses are multiples of 16. A freed block serves the next request of its size; the last one moves the
+ * cursor back. So a library may allocate and free for days; `reset` forgets all of it at once. When the region is full the library gets NULL, and reports its own error. Blocks are
  * uninitialised, as those of `malloc` are, also with the option `zero`; those of `calloc` are zero.
  *
  * **Threads.** The callbacks are C: a library may call them from any thread.
  *
- * **Cost.** About that of `malloc`; the first use of a family takes some microseconds.
+ * **Cost.** That of `malloc`, or less; the first use of a family takes some microseconds.
  *
  * @example A Lua state in scratch memory
  * ```ts

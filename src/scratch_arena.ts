@@ -732,7 +732,10 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   scope(): BumpScope {
-    return new BumpScope(ARENA_KEY, this.#arena.open(methods.scope), this, false);
+    const arena = this.#arena;
+    const scope = new BumpScope(ARENA_KEY, arena.open(methods.scope));
+    arena.hold.debug?.watch(scope);
+    return scope;
   }
 
   /**
@@ -767,7 +770,9 @@ export abstract class ScratchArena implements Scratch {
    */
   frame<T>(fn: (frame: BumpScope) => T): T;
   frame<T>(fn?: (frame: BumpScope) => T): BumpScope | T {
-    const frame = new BumpScope(ARENA_KEY, this.#arena.openFrame(methods.frame), this, true);
+    const arena = this.#arena;
+    const frame = new BumpScope(ARENA_KEY, arena.openFrame(methods.frame));
+    arena.hold.debug?.watch(frame);
     if (fn === undefined) return frame;
     try {
       const result = fn(frame);
@@ -861,17 +866,6 @@ const methods = ScratchArena.prototype;
  * ```
  */
 export class BumpScope extends ScratchArena implements Disposable, AsyncDisposable {
-  /** The scope keeps what it was opened from, and so the allocator, from being collected. */
-  readonly #outer: ScratchArena;
-  readonly #isFrame: boolean;
-
-  /** Throws a `TypeError`: open a scope with `scope()`. */
-  constructor(key: object, arena: object, outer: ScratchArena, isFrame: boolean) {
-    super(key, arena);
-    this.#outer = outer;
-    this.#isFrame = isFrame;
-  }
-
   /**
    * Takes the scope's memory back; every view of it has length 0 from then on. Ending a scope twice
    * is fine.
@@ -894,8 +888,7 @@ export class BumpScope extends ScratchArena implements Disposable, AsyncDisposab
   end(): void {
     const arena = arenaOf(this);
     if (arena.closed) return;
-    if (this.#isFrame) arena.endFrame(END);
-    else arena.end(END);
+    arena.end(END);
     setArena(this, ENDED_SCOPE);
   }
 
@@ -906,8 +899,8 @@ export class BumpScope extends ScratchArena implements Disposable, AsyncDisposab
 
   /** For `console.log`. */
   [Symbol.for("Deno.customInspect")](): string {
-    const name = this.#isFrame ? "BumpScope (frame)" : "BumpScope";
     const arena = arenaOf(this);
+    const name = arena.isFrame ? "BumpScope (frame)" : "BumpScope";
     return arena.closed ? `${name} { ended }` : `${name} { used: ${formatBytes(arena.position - arena.start)} }`;
   }
 

@@ -8,28 +8,22 @@ let wide = false;
 
 /**
  * Writes `text` at `start` of `bytes`, which has room for three bytes per code unit. Returns the position behind the last byte, or
- * -1 when `nul` is 1 and the text has a NUL.
- *
- * Four code units a turn: a rope is asked for each by way of its parts. One function, too large to be inlined: otherwise the engine
- * inlines it in place of `encodeInto` beside it, which costs every long text a tenth.
+ * -1 when `nul` is 1 and the text has a NUL. Small, so that the engine inlines it: a constant text is then looked through once.
  */
 export function writeShort(text: string, bytes: Uint8Array, start: number, nul: 0 | 1): number {
   const { length } = text;
-  let i = 0;
-  let end = start;
-  for (const last = length - 4; i <= last; i += 4) {
-    const a = text.charCodeAt(i);
-    const b = text.charCodeAt(i + 1);
-    const c = text.charCodeAt(i + 2);
-    const d = text.charCodeAt(i + 3);
-    // One beyond ASCII, or a NUL, which less one is negative.
-    if ((a | b | c | d) > 0x7f || (a - 1 | b - 1 | c - 1 | d - 1) < 0) break;
-    bytes[end] = a;
-    bytes[end + 1] = b;
-    bytes[end + 2] = c;
-    bytes[end + 3] = d;
-    end += 4;
+  for (let i = 0; i < length; i++) {
+    const code = text.charCodeAt(i);
+    // Neither NUL nor beyond ASCII: one comparison.
+    if (code - 1 >>> 0 >= 0x7f) return writeRest(text, i, bytes, start + i, nul);
+    bytes[start + i] = code;
   }
+  return start + length;
+}
+
+/** As `writeShort`, from code unit `i` on, and for all of Unicode. */
+function writeRest(text: string, i: number, bytes: Uint8Array, end: number, nul: 0 | 1): number {
+  const { length } = text;
   for (; i < length; i++) {
     let code = text.charCodeAt(i);
     if (code < 0x80) {

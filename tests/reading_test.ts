@@ -1,4 +1,5 @@
 /** Files, bodies and other sources read into scratch memory: every byte, no byte more, and nothing kept where it fails. */
+import { pathToFileURL } from "node:url";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
   BumpAlloc,
@@ -191,7 +192,7 @@ Deno.test("readFileSync and readFile: any length, in an allocator and a scope, n
       using scope = scratch.scope();
       assertSameBytes(scope.readFileSync(path), bytes);
       assertEquals(scope.used, length);
-      assertSameBytes(await scope.readFile(new URL(`file://${path.replaceAll("\\", "/")}`)), bytes);
+      assertSameBytes(await scope.readFile(pathToFileURL(path)), bytes);
     });
   }
 });

@@ -97,7 +97,7 @@ static void allocates(void) {
   CHECK(bump_alloc(bump, 0, 8) == base && bump_cursor(bump) == 0);
   CHECK(bump_alloc(bump, 3, 1) == base && bump_cursor(bump) == 3);
   CHECK(bump_alloc(bump, 8, 8) == base + 8 && bump_cursor(bump) == 16); /* padding once */
-  CHECK(bump_committed(bump) == 256 * 1024);
+  CHECK(bump_committed(bump) >= PAGE && bump_committed(bump) <= 512 * 1024); /* ahead, but not far */
   CHECK(bump_alloc(bump, 8, 3) == NULL && bump_alloc(bump, 8, 0) == NULL && bump_cursor(bump) == 16);
   CHECK(bump_alloc(bump, SIZE_MAX, 1) == NULL && bump_alloc(bump, SIZE_MAX - 15, 16) == NULL);
   CHECK(bump_alloc(bump, 1, (size_t)1 << 63) == NULL && bump_cursor(bump) == 16);
@@ -112,7 +112,8 @@ static void allocates(void) {
   CHECK(bump_alloc_zeroed(bump, 8, 3) == NULL && bump_alloc_zeroed(bump, SIZE_MAX, 1) == NULL);
   CHECK(bump_resize_last(bump, zeroed, 700 * 1024, 0) == 1);
   bump_chunk_t chunk;
-  CHECK(bump_take(bump, capacity - 16, capacity - 16, 16, &chunk) == BUMP_OK && chunk.fresh_from == 16 + 700 * 1024);
+  CHECK(bump_take(bump, capacity - 16, capacity - 16, 16, &chunk) == BUMP_OK && chunk.fresh_from >= 16 + 700 * 1024);
+  CHECK(all_are(base + (size_t)chunk.fresh_from, (size_t)(capacity - chunk.fresh_from), 0));
   CHECK(bump_alloc(bump, 1, 1) == NULL);
   for (size_t align = 1; align != 0; align <<= 1) {
     void *empty = bump_alloc(bump, 0, align);
@@ -283,12 +284,13 @@ static void survives_refusals(void) {
   setrlimit(RLIMIT_AS, &before);
 
   block = bump_alloc(bump, 100, 8);
+  const double committed = bump_committed(bump);
   limit(RLIMIT_DATA, ((rlim_t)status_kib("VmData:") << 10) + (4 << 20), &before);
   bump_chunk_t chunk;
   CHECK(bump_take(bump, 32 * MIB, 32 * MIB, 8, &chunk) == BUMP_SYSTEM - 12 && bump_cursor(bump) == 100);
   CHECK(bump_alloc(bump, 32 << 20, 8) == NULL && bump_cursor(bump) == 100);
   CHECK(bump_resize_last(bump, block, 100, 32 << 20) == 0 && bump_cursor(bump) == 100);
-  CHECK(bump_prefault(bump, 0, 32 * MIB) == BUMP_SYSTEM - 12 && bump_committed(bump) == 256 * 1024);
+  CHECK(bump_prefault(bump, 0, 32 * MIB) == BUMP_SYSTEM - 12 && bump_committed(bump) == committed);
   CHECK(bump_take(bump, MIB, 32 * MIB, 8, &chunk) == BUMP_OK && chunk.end - chunk.start == MIB); /* the minimum is had */
   CHECK(bump_take(bump, 10, 10, 8, &chunk) == BUMP_OK);
   setrlimit(RLIMIT_DATA, &before);

@@ -35,9 +35,8 @@ export function memoryFile(bytes: Uint8Array<ArrayBuffer>): LoadableFile {
     return {
       path: `/proc/self/fd${unique}/${fd}`,
       remove(loaded) {
-        if (loaded) return; // to close libc, which stays loaded anyway, would make 0.3 MB of Deno resident
         // Older versions of Deno give a number where newer ones give a bigint.
-        if (BigInt(seek.call(fd, 0n, SEEK_CUR)) === position) closeFile(libc.symbols, fd);
+        if (!loaded && BigInt(seek.call(fd, 0n, SEEK_CUR)) === position) closeFile(libc.symbols, fd);
         libc.close();
       },
     };

@@ -19,7 +19,7 @@ const bytes = scratch.alloc(1000, 64).fill(7);
 const stale: Uint8Array = bytes;
 scratch.reset();
 using pool = new BumpPool({ limit: 2 });
-const sum = await pool.use((lease) => lease.copy(new Uint8Array([1, 2, 3])).reduce((a, b) => a + b));
+const sum = await pool.use((lease) => lease.copy(new Uint8Array([1, 2, 3])).reduce((a: number, b: number) => a + b));
 let full = false;
 try {
   scratch.alloc(2 ** 40);
