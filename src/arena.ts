@@ -52,7 +52,7 @@ export class Arena {
   beyond = 0;
   /** Offset of the latest mark: marks above it are void. Below 0 when there is none. */
   top = 0;
-  /** Which life of this object a mark is of: it changes at `reset`, and for each scope. */
+  /** A mark is good only in the life that it was made in: this changes at `reset`, and for each scope. */
   life = 0;
   /** Offset where this arena began. */
   start = 0;
@@ -166,7 +166,7 @@ export class Arena {
     this.#unlock();
   }
 
-  /** Lets the fast path in where it may serve. */
+  /** Sets the limit of the fast path: 0 where the slow path must see each request. */
   #unlock(): void {
     const { hold, base, buffer } = this;
     this.floor = hold.poison || this.beyond > 0 ? NO_FLOOR : this.#lowest;

@@ -96,7 +96,7 @@ export interface BumpStats {
   readonly used: number;
   /** Left: `capacity - used`. */
   readonly remaining: number;
-  /** Highest `used` of this allocator so far; with native callers, up to a lease more. */
+  /** Highest `used` of this allocator so far; with native callers, up to a chunk more. */
   readonly peak: number;
   /** Taken from the native cursor by this allocator, and not used yet. */
   readonly unused: number;
@@ -123,7 +123,7 @@ export interface BumpStats {
  * `readAll`, `writer`, `scope` and others. `deno doc --filter ScratchArena jsr:@bump/alloc` lists them, each with an example.
  *
  * **Lifetime.** Memory lives until its scope ends or the allocator is reset or closed. Views of it
- * then have length 0: they can neither read nor overwrite what comes next. An allocator that is
+ * then have length 0 (those of a frame a little later): they can neither read nor overwrite what comes next. An allocator that is
  * never closed is released when it and all of its views have been collected, and when its Worker or the
  * program ends.
  *
@@ -132,7 +132,7 @@ export interface BumpStats {
  *
  * **Not guaranteed**: that the bytes are zero (see `allocZeroed`); anything about a view used after
  * {@linkcode BumpAlloc.rewind}; and what I/O or native code does that is still at work when its memory ends. It
- * holds the address, so that it writes into what is allocated next, or, after `close`, ends the process.
+ * holds the address, so it may write into what is allocated there next, or crash the process long after `close`.
  * {@linkcode BumpAlloc.pin} and `await using` prevent that.
  *
  * **Cost.** Reserving costs no memory: only pages that are touched use RAM.
@@ -462,8 +462,8 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   }
 
   /**
-   * Gives the hold on the region up; every view of this allocator has length 0 from then on. The last one that goes releases
-   * the region. Closing twice is fine.
+   * Gives up this allocator's hold on the region; every view of it has length 0 from then on. The last hold that goes
+   * releases the region. Closing twice is fine.
    *
    * @throws {PinnedError} A pinned promise is still using the memory.
    *
