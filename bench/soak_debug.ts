@@ -1,4 +1,4 @@
-// `deno task soak:debug`: plants a thousand late writes at random, and counts how many debug mode finds.
+// `deno task soak debug`: plants a thousand late writes at random, and counts how many debug mode finds.
 import { BumpAlloc, StaleWriteError } from "../mod.ts";
 
 const WRITES = Deno.args.includes("--quick") ? 200 : 1000;

@@ -218,6 +218,7 @@ export class Arena {
       const at = start < 0 ? knownCursor : start;
       this.#enter(Math.max(at - 1, start), at);
     }
+    this.top = Math.max(this.top, this.position); // like a mark: a frame that starts over would end this view, too
     const past = (this.hold.address + this.position) % align;
     return Math.max(0, Math.min(this.cursor, lengthOf(this.buffer)) - past);
   }
