@@ -374,8 +374,8 @@ export class Hold implements ChunkSource, WindowMaker {
     this.#close();
   }
 
-  /** Releases the hold once every window has been collected: for an allocator that was dropped. */
-  abandon(): void {
+  /** Releases the hold, or does what is wanted in place of that, once every window has been collected: for one that was dropped. */
+  abandon(then: () => void = () => this.#close()): void {
     if (this.#isReleased) return;
     const buffers: ArrayBuffer[] = [];
     for (const level of this.#levels) {
@@ -393,7 +393,7 @@ export class Hold implements ChunkSource, WindowMaker {
     }
     let waiting = Math.max(buffers.length, 1);
     const gone = () => {
-      if (--waiting === 0) this.#close();
+      if (--waiting === 0) then();
     };
     if (buffers.length === 0) gone();
     for (const buffer of buffers) collectedWindows.register(buffer, gone);

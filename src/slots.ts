@@ -153,12 +153,25 @@ export class Slots {
     this.#wake();
   }
 
-  /** A lease was collected that nobody had closed: its memory goes when its views have been collected, too. */
+  /** A lease was collected that nobody had closed: its memory serves again when its views have been collected, too. */
   lose(slot: Slot): void {
     this.#leased.delete(slot);
     this.#lost++;
-    slot.hold.abandon();
+    slot.hold.abandon(() => this.#recover(slot));
     this.#wake();
+  }
+
+  /** An error here would end the program: nobody called. */
+  #recover(slot: Slot): void {
+    const { address } = slot.hold;
+    try {
+      if (!this.closed && this.#leased.size + this.#idle.length < this.#limit && slot.recycle()) {
+        if (slot.hold.address !== address) this.#moved++;
+        this.#idle.push(slot);
+        return;
+      }
+    } catch { /* the system refuses what is needed to use it again */ }
+    slot.hold.release();
   }
 
   #wake(): void {
