@@ -31,4 +31,6 @@ export {
   ReserveError,
   ScopeError,
   SharedError,
+  type StaleWriteDetails,
+  StaleWriteError,
 } from "./src/errors.ts";

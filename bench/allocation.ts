@@ -1,5 +1,5 @@
 /**
- * `deno task bench:allocation`: allocation by size, against what a program would use instead; `offset` against the same in C.
+ * `deno task bench allocation`: allocation by size, against what a program would use instead; `offset` against the same in C.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * `deno task bench:ffi`: what a call frame costs, beside the usual way, as ratios of pairs measured in turn in one run.
+ * `deno task bench ffi`: what a call frame costs, beside the usual way, as ratios of pairs measured in turn in one run.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * `deno task bench:hooks`: native libraries fed from an arena, against `malloc`: zlib's deflate streams, Lua states, cJSON.
+ * `deno task bench hooks`: native libraries fed from an arena, against `malloc`: zlib's deflate streams, Lua states, cJSON.
  * Pairs are run in turn in one process; the ratio is the median over the rounds. Page faults are the kernel's count.
  *
  * @module

@@ -1,5 +1,5 @@
 /**
- * `deno task bench:memory`: what memory costs that is used for the first time, what stays resident, and what a large
+ * `deno task bench memory`: what memory costs that is used for the first time, what stays resident, and what a large
  * reservation does to the garbage collector. Each measurement is a process of its own. Those that count collections have a
  * small heap that always grows by the same share: by itself the engine collects so seldom, and so much by the clock, that
  * counts would say little.

@@ -1,5 +1,5 @@
 /**
- * `deno task bench:reading`: files and request bodies in scratch memory, against Deno's own ways.
+ * `deno task bench reading`: files and request bodies in scratch memory, against Deno's own ways.
  *
  * @module
  */

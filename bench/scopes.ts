@@ -1,5 +1,5 @@
 /**
- * `deno task bench:scopes`: what comes back and how fast: marks, scopes, reset, a pool's leases; arrays, and buffers that grow.
+ * `deno task bench scopes`: what comes back and how fast: marks, scopes, reset, a pool's leases; arrays, and buffers that grow.
  *
  * @module
  */

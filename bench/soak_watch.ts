@@ -1,5 +1,5 @@
 /**
- * `deno task soak:watch`: `deno run --watch --allow-ffi` of a program that allocates and whose file is changed a hundred
+ * `deno task soak watch`: `deno run --watch --allow-ffi` of a program that allocates and whose file is changed a hundred
  * times, and the memory of its process after each reload. Beside it a twin that does not import this
  * module. The program never closes its allocators, and every other time it goes on after its last line, as a server
  * does. Fails when a reload leaves a region behind.

@@ -1,5 +1,5 @@
 /**
- * `deno task soak:workers`: a thousand Workers that attach to a shared region, allocate and fill, each terminated at a
+ * `deno task soak workers`: a thousand Workers that attach to a shared region, allocate and fill, each terminated at a
  * random moment, loading included. The owner's blocks and those of a Worker that stays are checked all along, and each
  * step ends with a `reset`. Beside it a twin without this module: Workers that fill plain typed arrays.
  *

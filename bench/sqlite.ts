@@ -1,5 +1,5 @@
 /**
- * `deno task bench:sqlite`: 100,000 rows inserted into SQLite and read back: with call frames, with SQLite's own memory from an
+ * `deno task bench sqlite`: 100,000 rows inserted into SQLite and read back: with call frames, with SQLite's own memory from an
  * arena as well, and the usual way. And SQLite at work for long, on an arena and on `malloc`: statements prepared again and
  * again, and a mixed load. Each run is a process of its own, because SQLite's allocator is the
  * process's; they are measured in turn, several rounds, medians.

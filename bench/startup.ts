@@ -1,5 +1,5 @@
 /**
- * `deno task bench:startup`: what importing the package and the first allocation add to the run of an empty script, in time
+ * `deno task bench startup`: what importing the package and the first allocation add to the run of an empty script, in time
  * and in resident memory, beside the least that gives memory through the FFI; and what becomes of a process that uses one huge
  * buffer once. Whole processes, started in turn; medians.
  *

@@ -1,5 +1,5 @@
 /**
- * `deno task bench:text`: text as UTF-8 in scratch memory, against `TextEncoder` and what a program would write by hand.
+ * `deno task bench text`: text as UTF-8 in scratch memory, against `TextEncoder` and what a program would write by hand.
  *
  * "By hand, ASCII only" is right for no other text, and lets a NUL pass in a C string; "by hand" is right for all.
  *

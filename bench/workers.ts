@@ -1,5 +1,5 @@
 /**
- * `deno task bench:workers`: the figures for one region and many Workers, as ratios in one run.
+ * `deno task bench workers`: the figures for one region and many Workers, as ratios in one run.
  *
  * @module
  */

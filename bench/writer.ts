@@ -1,5 +1,5 @@
 /**
- * `deno task bench:writer`: buffers of unknown length and arrays from values, against what a program would write by hand.
+ * `deno task bench writer`: buffers of unknown length and arrays from values, against what a program would write by hand.
  *
  * @module
  */

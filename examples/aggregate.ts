@@ -2,7 +2,7 @@
  * Groups the lines of a large CSV file by one column and sums up another: count, least, mean, and most.
  *
  * ```sh
- * deno run --allow-ffi --allow-read --allow-write examples/aggregate.ts [FILE] [--by COLUMN] [--of COLUMN] [--separator C]
+ * deno task demo [FILE] [--by COLUMN] [--of COLUMN] [--separator C]
  * ```
  *
  * The file is read whole into scratch memory and worked on as bytes: no line, field or number becomes a string. Beside it

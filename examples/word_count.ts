@@ -1,6 +1,11 @@
 /**
- * `deno task demo [FILE] [--top N] [--rounds N]`: counts the words of a text in scratch memory, and the same with plain typed
- * arrays beside it. Without FILE the text is what `deno types` prints, over a megabyte.
+ * Counts the words of a text in scratch memory, and the same with plain typed arrays beside it:
+ *
+ * ```sh
+ * deno run --allow-ffi --allow-read --allow-write --allow-run examples/word_count.ts [FILE] [--top N] [--rounds N]
+ * ```
+ *
+ * Without FILE the text is what `deno types` prints, over a megabyte.
  *
  * @module
  */

@@ -2,7 +2,7 @@ import { isDetached, lengthOf } from "./buffers.ts";
 import { checkAlign, checkSize } from "./check.ts";
 import { cannot, ClosedError, DetachedError, OutOfMemoryError, PinnedError, ScopeError, type What } from "./errors.ts";
 import { formatBytes } from "./format.ts";
-import { type Hold, ignoreRevocation, POISON } from "./hold.ts";
+import { type Hold, ignoreRevocation } from "./hold.ts";
 import { alignOf, alignUp, maskOf, MAX_POSITION } from "./offsets.ts";
 import { NO_WINDOW, type Windows } from "./windows.ts";
 
@@ -52,7 +52,7 @@ export class Arena {
   beyond = 0;
   /** Offset of the latest mark: marks above it are void. Below 0 when there is none. */
   top = 0;
-  /** Which life of this object a mark is of: it changes at `reset`, and for each scope. */
+  /** A mark is good only in the life that it was made in: this changes at `reset`, and for each scope. */
   life = 0;
   /** Offset where this arena began. */
   start = 0;
@@ -60,6 +60,10 @@ export class Arena {
   child: Arena | null = null;
   /** Why nothing may be done any more. */
   closed = false;
+  /** A scope whose views may live on for a while when it has ended. */
+  isFrame = false;
+  /** Who uses an allocator's arena: its scopes keep that from being collected. */
+  user: object | null = null;
   /** Frames have ended whose views are not detached yet; they show the bytes from the parent's position on. */
   ended = false;
   readonly kind: Kind;
@@ -135,6 +139,7 @@ export class Arena {
     if (byteLength > hold.capacity) return -1;
     const start = hold.chunks.place(position, byteLength, align);
     if (start < 0) return -1;
+    hold.debug?.leave(position, start + byteLength);
     this.#enter(start, start + byteLength);
     return start - this.base;
   }
@@ -161,12 +166,12 @@ export class Arena {
     this.#unlock();
   }
 
-  /** Lets the fast path in where it may serve. */
+  /** Sets the limit of the fast path: 0 where the slow path must see each request. */
   #unlock(): void {
     const { hold, base, buffer } = this;
     this.floor = hold.poison || this.beyond > 0 ? NO_FLOOR : this.#lowest;
     const limit = Math.min(hold.chunks.endAt(this.position) - base, lengthOf(buffer), MAX_POSITION);
-    if (limit <= 0 || this.beyond > 0 || hold.zero) {
+    if (limit <= 0 || this.beyond > 0 || hold.zero || hold.debug !== null) {
       this.bytes = NO_BYTES;
       return;
     }
@@ -213,6 +218,7 @@ export class Arena {
       const at = start < 0 ? knownCursor : start;
       this.#enter(Math.max(at - 1, start), at);
     }
+    this.top = Math.max(this.top, this.position); // like a mark: a frame that starts over would end this view, too
     const past = (this.hold.address + this.position) % align;
     return Math.max(0, Math.min(this.cursor, lengthOf(this.buffer)) - past);
   }
@@ -220,7 +226,7 @@ export class Arena {
   /** Throws when nothing may be allocated here now. */
   checkUsable(what: What): void {
     this.checkOpen(what);
-    if (this.child !== null) throw new ScopeError(what);
+    if (this.child !== null) throw this.#scopeError(what);
     // deno-lint-ignore no-this-alias -- a walk that starts here
     for (let arena: Arena | null = this; arena !== null; arena = arena.parent) {
       if (arena.isLost) throw new DetachedError(what);
@@ -231,8 +237,12 @@ export class Arena {
   /** Throws when there is no position to mark. Ended frames do not matter to that. */
   checkMarkable(what: What): void {
     this.checkOpen(what);
-    if (this.child !== null) throw new ScopeError(what);
+    if (this.child !== null) throw this.#scopeError(what);
     if (this.isLost) throw new DetachedError(what);
+  }
+
+  #scopeError(what: What): ScopeError {
+    return new ScopeError(what, this.hold.debug?.openAt(this.depth + 1));
   }
 
   /** Throws when closed. */
@@ -266,7 +276,7 @@ export class Arena {
     this.note();
     if (!this.hold.poison) return;
     this.windows.reportLost(); // what was transferred away is its receiver's
-    this.hold.fill(from, this.position, POISON);
+    this.hold.reclaim(from, this.position);
   }
 
   /** Bytes of the region that are taken, by anyone. */
@@ -306,12 +316,12 @@ export class Arena {
     const offset = base + start;
     const end = this.cursor + this.beyond;
     const kept = Math.min(byteLength, end - start);
-    if (hold.poison) new OwnUint8Array(buffer, start + kept, end - start - kept).fill(POISON);
     this.note();
     this.high = Math.max(this.high, this.cursor);
     // Ask for the block again from its own start: where there is room behind it, it stays.
     const moved = this.#place(byteLength, alignOf(start), offset);
     if (moved < 0) throw this.full(byteLength, DEFAULT_ALIGN, what);
+    if (hold.poison) hold.reclaim(offset + kept, base + end);
     if (this.base + moved !== offset) {
       new OwnUint8Array(this.buffer, moved, kept).set(new OwnUint8Array(buffer, start, kept));
     }
@@ -325,7 +335,7 @@ export class Arena {
   /** Takes back everything above an offset of this arena. */
   rewindTo(offset: number, what: What): void {
     this.checkOpen(what);
-    if (this.child !== null) throw new ScopeError(what);
+    if (this.child !== null) throw this.#scopeError(what);
     this.settle();
     this.windows.reportLost(); // what receivers see is nobody's before the cursor goes below it
     this.#reclaim(offset);
@@ -400,50 +410,48 @@ export class Arena {
     if (this.bytes.length === 0) this.checkUsable(what);
     if (this.high > this.cursor) this.note();
     const child = this.#spare ??= new Arena("scope", this.hold, this);
-    child.life = lives = (lives + 1) | 0;
+    child.isFrame = false;
     child.start = this.position;
     child.top = -1;
     child.#leave(child.start);
     this.child = child;
     this.#lock();
+    this.hold.debug?.open(child.kind, child.depth, child.start);
     return child;
   }
 
-  /** Opens a frame. */
+  /** Opens a frame: where one has ended before, behind its bytes, in the same window. */
   openFrame(what: What): Arena {
     const spare = this.#spare;
-    if (spare === null || !spare.ended || this.child !== null || spare.bytes.length === 0) return this.open(what);
-    spare.life = lives = (lives + 1) | 0;
+    if (spare === null || !spare.ended || this.child !== null || spare.bytes.length === 0) {
+      const child = this.open(what);
+      child.isFrame = !this.hold.poison; // what shows the poison at once has ended at once
+      return child;
+    }
     spare.start = spare.base + spare.cursor;
     spare.top = -1;
     this.child = spare;
     return spare;
   }
 
-  /** Takes a scope's memory back. Where the stack ends in the midst of this it can be called again. */
+  /**
+   * Takes a scope's memory back. The views of a frame die when the window is used up, or the memory is needed for something
+   * else. Where the stack ends in the midst of this it can be called again.
+   */
   end(what: What): void {
-    const { parent } = this;
-    if (parent === null) return;
-    this.#checkEnd(what);
-    this.#detach();
-    parent.child = null;
-    parent.#unlock();
-  }
-
-  /** Takes a frame's memory back: its views die when the window is used up, or the memory is needed for something else. */
-  endFrame(what: What): void {
-    const { parent, hold } = this;
-    if (parent === null) return;
-    if (hold.poison || this.bytes.length === 0) return this.end(what);
-    this.#checkEnd(what);
-    this.ended = true;
-    parent.child = null; // and the fast path stays out of it
-  }
-
-  #checkEnd(what: What): void {
-    if (this.child !== null) throw new ScopeError(what);
+    if (this.child !== null) throw this.#scopeError(what);
     if (this.#pins !== null) this.checkPins(what);
     this.settle();
+    const parent = this.parent!;
+    if (this.isFrame) {
+      this.ended = true;
+      parent.child = null; // the fast path stays out of it
+    } else {
+      this.#detach();
+      this.hold.debug?.close(this.depth);
+      parent.child = null;
+      parent.#unlock();
+    }
   }
 
   /** Ends every view of this level. */
@@ -490,10 +498,12 @@ export class Arena {
         await promise; // never goes on at once, whatever a thenable does
       } catch { /* whoever has the promise handles it */ }
       hold.pins--;
+      hold.debug?.unpin(settled);
       if (user !== null) pins.delete(settled);
     };
     const settled: Promise<void> = unpin();
     pins.add(settled);
+    hold.debug?.pin(settled, this.depth);
   }
 
   /** Pinned promises of this arena and its scopes. */
@@ -507,7 +517,7 @@ export class Arena {
   /** Throws when a pinned promise uses this arena or one inside. */
   checkPins(what: What): void {
     const { pins } = this;
-    if (pins > 0) throw new PinnedError(what, pins);
+    if (pins > 0) throw new PinnedError(what, pins, this.hold.debug?.pinsFrom(this.depth));
   }
 
   /** Waits for the pinned promises of this arena and its scopes. */
@@ -536,6 +546,8 @@ export class Arena {
   trim(retain: number): void {
     const { innermost } = this;
     innermost.settle();
+    this.hold.reportLost(); // what receivers see keeps its pages, and nobody may go on allocating there
+    innermost.#unlock();
     innermost.#noteAll();
     this.hold.discard(Math.max(retain, innermost.position));
     for (let arena: Arena | null = innermost; arena !== null; arena = arena.parent) arena.high = 0;
@@ -553,6 +565,7 @@ export class Arena {
     this.#closeScopes();
     this.#leave(0);
     this.closed = true;
+    hold.debug?.close(0);
   }
 
   /** Notes what this arena and those around it have used, and ended frames in it. */
@@ -566,7 +579,7 @@ export class Arena {
     this.innermost.#noteAll();
     if (!this.hold.poison) return;
     this.hold.reportLost(); // what receivers see is not poisoned
-    this.hold.fill(0, this.innermost.position, POISON);
+    this.hold.reclaim(0, this.innermost.position);
   }
 
   /** Who has a scope that is open has one that is closed from now on. */
@@ -577,6 +590,7 @@ export class Arena {
       arena.ended = false;
     }
     this.child = this.#spare = null;
+    this.hold.debug?.close(1);
   }
 }
 

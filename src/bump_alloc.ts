@@ -1,6 +1,7 @@
 import { Arena } from "./arena.ts";
 import { canMarkUntransferable, MARKS_SINCE } from "./buffers.ts";
 import { checkFlag, checkObject, checkSize, describe } from "./check.ts";
+import { isDebugDefault } from "./debug.ts";
 import { cannot, SharedError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
 import { Hold, type Settings } from "./hold.ts";
@@ -35,6 +36,12 @@ export interface BumpAllocOptions {
   zero?: boolean;
   /** Fill memory that is taken back with 0xDD, so that stale bytes show; default false. */
   poison?: boolean;
+  /**
+   * Debug mode: finds writes to memory that was taken back ({@linkcode StaleWriteError}), names in errors where what is open was
+   * opened, and reports what is never closed; slow. Default: false, or true where the environment variable `BUMP_ALLOC_DEBUG`
+   * is 1 and `--allow-env` permits to see it.
+   */
+  debug?: boolean;
   /**
    * Whether buffers may be transferred (`postMessage`, `structuredClone`, streams); default true. With
    * false the transfer itself throws. But then nothing can detach: after `reset` or the end of a scope old
@@ -89,7 +96,7 @@ export interface BumpStats {
   readonly used: number;
   /** Left: `capacity - used`. */
   readonly remaining: number;
-  /** Highest `used` of this allocator so far; with native callers, up to a lease more. */
+  /** Highest `used` of this allocator so far; with native callers, up to a chunk more. */
   readonly peak: number;
   /** Taken from the native cursor by this allocator, and not used yet. */
   readonly unused: number;
@@ -116,7 +123,7 @@ export interface BumpStats {
  * `readAll`, `writer`, `scope` and others. `deno doc --filter ScratchArena jsr:@bump/alloc` lists them, each with an example.
  *
  * **Lifetime.** Memory lives until its scope ends or the allocator is reset or closed. Views of it
- * then have length 0: they can neither read nor overwrite what comes next. An allocator that is
+ * then have length 0 (those of a frame a little later): they can neither read nor overwrite what comes next. An allocator that is
  * never closed is released when it and all of its views have been collected, and when its Worker or the
  * program ends.
  *
@@ -125,7 +132,7 @@ export interface BumpStats {
  *
  * **Not guaranteed**: that the bytes are zero (see `allocZeroed`); anything about a view used after
  * {@linkcode BumpAlloc.rewind}; and what I/O or native code does that is still at work when its memory ends. It
- * holds the address, so that it writes into what is allocated next, or, after `close`, ends the process.
+ * holds the address, so it may write into what is allocated there next, or crash the process long after `close`.
  * {@linkcode BumpAlloc.pin} and `await using` prevent that.
  *
  * **Cost.** Reserving costs no memory: only pages that are touched use RAM.
@@ -167,10 +174,13 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
     const made = options instanceof Made ? options : make(options);
     const { hold, retain, home } = made;
     super(ARENA_KEY, new Arena(home === null ? "allocator" : "lease", hold, null));
+    arenaOf(this).user = this;
     this.#hold = hold;
     this.#retain = retain;
     this.#home = home;
     if (home === null) dropped.register(this, hold, hold);
+    hold.debug?.open(arenaOf(this).kind, 0, 0);
+    hold.debug?.watch(this);
   }
 
   /**
@@ -452,8 +462,8 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   }
 
   /**
-   * Gives the hold on the region up; every view of this allocator has length 0 from then on. The last one that goes releases
-   * the region. Closing twice is fine.
+   * Gives up this allocator's hold on the region; every view of it has length 0 from then on. The last hold that goes
+   * releases the region. Closing twice is fine.
    *
    * @throws {PinnedError} A pinned promise is still using the memory.
    *
@@ -471,8 +481,10 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   close(): void {
     if (this.#isReleased) return;
     const arena = arenaOf(this);
+    let stale: Error | null = null;
     if (!arena.closed) {
       arena.checkPins(methods.close);
+      stale = this.#hold.debug?.look() ?? null;
       arena.close();
     }
     // Where the stack ends before this, it can be closed again.
@@ -482,6 +494,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
       dropped.unregister(this.#hold);
     }
     this.#isReleased = true;
+    if (stale !== null) throw stale;
   }
 
   /** Closes the allocator: for `using`. */
@@ -532,10 +545,11 @@ export function checkOptions(options: BumpAllocOptions): Settings {
   checkSize(window, "make an allocator", "window");
   checkSize(prefault, "make an allocator", "prefault");
   if (retain !== Infinity) checkSize(retain, "make an allocator", "retain");
-  const { hugePages = false, zero = false, poison = false, transferable = true } = options;
+  const { hugePages = false, zero = false, poison = false, debug = isDebugDefault(), transferable = true } = options;
   checkFlag(hugePages, "make an allocator", "hugePages");
   checkFlag(zero, "make an allocator", "zero");
   checkFlag(poison, "make an allocator", "poison");
+  checkFlag(debug, "make an allocator", "debug");
   checkFlag(transferable, "make an allocator", "transferable");
   if (!transferable && !canMarkUntransferable()) {
     throw new Deno.errors.NotSupported(
@@ -551,6 +565,7 @@ export function checkOptions(options: BumpAllocOptions): Settings {
     hugePages,
     zero,
     poison,
+    debug,
     transferable,
   };
 }

@@ -110,11 +110,11 @@ export class Chunks {
     return bytes;
   }
 
-  /** Calls `each` with the parts of [from, to) that are one's own. */
+  /** Calls `each` with the parts of [from, to) that are one's own and were used. */
   forEach(from: number, to: number, each: (from: number, to: number) => void): void {
-    for (const { start, end } of this.list) {
+    for (const { start, dirty } of this.list) {
       const low = Math.max(from, start);
-      const high = Math.min(to, end);
+      const high = Math.min(to, dirty);
       if (low < high) each(low, high);
     }
   }
@@ -141,6 +141,7 @@ export class Chunks {
       const from = Math.max(position, last.start);
       if (!this.#source.give(from, last.end)) return;
       last.end = from;
+      last.dirty = Math.min(last.dirty, from);
       if (from > last.start) return;
       list.pop();
     }

@@ -207,11 +207,12 @@ export class DetachedError extends Error {
  * ```
  */
 export class ScopeError extends Error {
-  /** Made by the allocator; `what` is what was to be done. */
-  constructor(what: What) {
+  /** Made by the allocator; `what` is what was to be done, `where` what debug mode knows. */
+  constructor(what: What, where = "") {
     super(
       `Cannot ${wordsOf(what)}: a scope that was opened from it is still open; use or end that scope first. ` +
-        "reset() of the allocator ends all scopes; for work that overlaps, give each its own allocator (BumpPool)",
+        "reset() of the allocator ends all scopes; for work that overlaps, give each its own allocator (BumpPool)" +
+        where,
     );
     calledFrom(this, what);
   }
@@ -235,11 +236,11 @@ export class ScopeError extends Error {
  * ```
  */
 export class PinnedError extends Error {
-  /** Made by the allocator; `what` is what was to be done. */
-  constructor(what: What, pins: number) {
+  /** Made by the allocator; `what` is what was to be done, `where` what debug mode knows. */
+  constructor(what: What, pins: number, where = "") {
     super(
       `Cannot ${wordsOf(what)}: ${pins} pinned ${pins === 1 ? "promise is" : "promises are"} still using the ` +
-        "memory; await them first, or use `await using`",
+        "memory; await them first, or use `await using`" + where,
     );
     calledFrom(this, what);
   }
@@ -266,13 +267,92 @@ export class PoolFullError extends Error {
   /** Leases that the pool allows at once. */
   readonly limit: number;
 
-  /** Made by the pool. */
-  constructor(limit: number) {
+  /** Made by the pool; `where` is what debug mode knows. */
+  constructor(limit: number, where = "") {
     super(
       `Cannot lease: all ${limit} allocators of the pool are in use; close leases sooner, raise \`limit\`, ` +
-        "or let `use` wait for one",
+        "or let `use` wait for one" + where,
     );
     this.limit = limit;
+  }
+
+  static {
+    named(this);
+  }
+}
+
+/**
+ * What a {@linkcode StaleWriteError} knows: bytes, and stacks as text.
+ *
+ * @example What the error tells
+ * ```ts
+ * import { type StaleWriteDetails, StaleWriteError } from "@bump/alloc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const details: StaleWriteDetails = {
+ *   offset: 64,
+ *   byteLength: 1,
+ *   kind: "scope",
+ *   openedAt: "    at opened",
+ *   endedAt: "    at ended",
+ * };
+ * assertEquals(new StaleWriteError(details).offset, 64);
+ * ```
+ */
+export interface StaleWriteDetails {
+  /** Where the first wrong byte is, from the region's address on. */
+  readonly offset: number;
+  /** Bytes up to the last wrong one. */
+  readonly byteLength: number;
+  /** What the memory was of: an allocator, a lease or a scope. */
+  readonly kind: string;
+  /** The stack of where that was opened. */
+  readonly openedAt: string;
+  /** The stack of where the memory was taken back. */
+  readonly endedAt: string;
+}
+
+/**
+ * Only in debug mode: memory was written after it had been taken back. I/O or native code that was given a view of it goes on;
+ * a {@linkcode BumpScope.pin} or an `await` is missing. It is thrown where the memory was to be handed out again, which may be
+ * far from the cause: the stacks say where that is.
+ *
+ * @example A view that outlives its mark
+ * ```ts
+ * import { BumpAlloc, StaleWriteError } from "@bump/alloc";
+ * import { assertThrows } from "@std/assert";
+ *
+ * using scratch = new BumpAlloc({ debug: true });
+ * const mark = scratch.mark();
+ * const bytes = scratch.alloc(8);
+ * scratch.rewind(mark);
+ * bytes[0] = 1; // as work would that was not awaited
+ * assertThrows(() => scratch.alloc(8), StaleWriteError);
+ * ```
+ */
+export class StaleWriteError extends Error {
+  /** Where the first wrong byte is, from the region's address on. */
+  readonly offset: number;
+  /** Bytes up to the last wrong one. */
+  readonly byteLength: number;
+  /** The stack of where the memory's allocator, lease or scope was opened. */
+  readonly openedAt: string;
+  /** The stack of where the memory was taken back. */
+  readonly endedAt: string;
+
+  /** Made by the allocator. */
+  constructor({ offset, byteLength, kind, openedAt, endedAt }: StaleWriteDetails) {
+    super(
+      `Cannot reuse memory: ${
+        formatBytes(byteLength)
+      } at offset ${offset} were written after the memory had been taken ` +
+        `back. Work that was given a view of it went on: a pin() or an await is missing\n` +
+        `The ${kind} was opened\n${openedAt}\nThe memory was taken back\n${endedAt}\nIt was found`,
+    );
+    this.offset = offset;
+    this.byteLength = byteLength;
+    this.openedAt = openedAt;
+    this.endedAt = endedAt;
   }
 
   static {

@@ -1,5 +1,6 @@
 import { canMarkUntransferable, detach, isDetached, markUntransferable } from "./buffers.ts";
 import { type Chunk, Chunks, type ChunkSource } from "./chunks.ts";
+import { Debug, POISON } from "./debug.ts";
 import { CommitError, describeSystemError, ReserveError, SharedError } from "./errors.ts";
 import { formatBytes } from "./format.ts";
 import { checkAliases } from "./native/alias.ts";
@@ -17,6 +18,7 @@ export interface Settings {
   readonly hugePages: boolean;
   readonly zero: boolean;
   readonly poison: boolean;
+  readonly debug: boolean;
   readonly transferable: boolean;
 }
 
@@ -24,9 +26,6 @@ export interface Settings {
 const SHARED_STEP = 64 * 1024;
 
 const HUGE_PAGE = 2 * 1024 * 1024;
-
-/** Byte that `poison` fills reclaimed memory with. */
-export const POISON = 0xdd;
 
 /**
  * One hold on a native region, with what it took of the region and the windows over that.
@@ -40,6 +39,8 @@ export class Hold implements ChunkSource, WindowMaker {
   readonly transferable: boolean;
   readonly zero: boolean;
   readonly poison: boolean;
+  /** Debug mode, which is on. */
+  readonly debug: Debug | null;
   readonly chunks: Chunks = new Chunks(this);
   /** Address of offset 0: exact, because addresses are below 2^53. */
   address: number;
@@ -72,7 +73,8 @@ export class Hold implements ChunkSource, WindowMaker {
     this.window = settings.window;
     this.transferable = settings.transferable;
     this.zero = settings.zero;
-    this.poison = settings.poison;
+    this.poison = settings.poison || settings.debug;
+    this.debug = settings.debug ? new Debug(this) : null;
     this.isShared = isShared;
     this.#grain = settings.hugePages ? HUGE_PAGE : this.#native.bump_page_size();
   }
@@ -186,6 +188,7 @@ export class Hold implements ChunkSource, WindowMaker {
 
   lose(base: number, end: number): void {
     this.chunks.cut(base, end);
+    this.debug?.forget(base, end);
     this.#lostFrom = Math.min(this.#lostFrom, base);
     this.#lostTo = Math.max(this.#lostTo, end);
     this.#keep(base, end);
@@ -214,17 +217,21 @@ export class Hold implements ChunkSource, WindowMaker {
     return this.#levels.reduce((count, level) => count + level.count, 0);
   }
 
-  /** Overwrites own bytes between two offsets. */
-  fill(from: number, to: number, value: number): void {
-    this.chunks.forEach(from, to, (from, to) => this.#fill(from, to, value));
+  /** Poisons own bytes in [from, to), which were taken back. */
+  reclaim(from: number, to: number): void {
+    this.chunks.forEach(from, to, (from, to) => this.#fill(from, to, POISON));
+    this.debug?.reclaim(from, to);
   }
 
-  /** The bytes must be committed. */
   #fill(from: number, to: number, value: number): void {
-    if (to <= from) return;
-    const bytes = this.#show(from, to - from);
-    new Uint8Array(bytes).fill(value);
-    detach(bytes);
+    if (to > from) this.withBytes(from, to, (bytes) => bytes.fill(value));
+  }
+
+  /** Calls `use` with the bytes of [from, to), which must be committed. */
+  withBytes(from: number, to: number, use: (bytes: Uint8Array<ArrayBuffer>) => void): void {
+    const buffer = this.#show(from, to - from);
+    use(new Uint8Array(buffer));
+    detach(buffer);
   }
 
   // ---- the end ---------------------------------------------------------------------------------
@@ -272,6 +279,7 @@ export class Hold implements ChunkSource, WindowMaker {
     if (this.poison && this.#isHooked) this.#fill(chunks.firstEnd, cursor, POISON);
     this.#isHigh = true;
     if (chunks.keepFirst() === 0) this.#dropWindows();
+    this.debug?.forget(chunks.firstEnd, Infinity);
   }
 
   /** The region is at other addresses. */
@@ -283,6 +291,7 @@ export class Hold implements ChunkSource, WindowMaker {
     this.address = region[0];
     this.#base = this.#native.bump_pointer(this.address)!;
     this.chunks.list.length = 0;
+    this.debug?.forget(0, Infinity);
     this.#dropWindows();
   }
 
@@ -303,6 +312,7 @@ export class Hold implements ChunkSource, WindowMaker {
 
   /** Gives the pages above `from` of own chunks, and above the native cursor, back to the system. They read as zero then. */
   discard(from: number): void {
+    this.debug?.leave(from, Infinity);
     for (const chunk of this.chunks.list) {
       const start = Math.max(from, chunk.start);
       // With the rest of the last page, huge or not: else each call would leave one page.
@@ -392,6 +402,13 @@ export class Hold implements ChunkSource, WindowMaker {
   #close(): void {
     if (this.#isReleased) return;
     this.#isReleased = true;
+    // Others may write to what they share.
+    if (this.debug !== null && !this.isShared) this.debug.outlive(() => this.#drop());
+    else this.#drop();
+  }
+
+  #drop(): void {
+    this.debug?.drop();
     try {
       this.#native.bump_close(this.#control);
     } catch (error) {

@@ -12,7 +12,7 @@ import { callbacks, nameProcessRegion, type ProcessCallbacks } from "./native/li
  *
  * **Blocks.** Addresses are multiples of 16. A freed block serves the next request of its size; the last one moves the
  * cursor back. So a library may allocate and free for days; `reset` forgets all of it at once. When the region is full the library gets NULL, and reports its own error. Blocks are
- * uninitialised, as those of `malloc` are, also with the option `zero`; those of `calloc` are zero.
+ * uninitialised, as those of `malloc` are, even with the option `zero`; those of `calloc` are zero.
  *
  * **Threads.** The callbacks are C: a library may call them from any thread.
  *

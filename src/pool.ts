@@ -93,7 +93,7 @@ const DEFAULT_RETAIN = 1024 * 1024;
  * Scratch memory for servers: an allocator of its own for each request in flight.
  *
  * **Lifetime.** A lease is a {@linkcode BumpAlloc}. Closing it takes its memory back: every view of it has length 0 from
- * then on, and the object is dead (`ClosedError`), also while its memory is leased to someone else.
+ * then on, and the object is dead (`ClosedError`), including while its memory is leased to someone else.
  *
  * **Resident memory.** A lease that comes back keeps the pages that recent leases needed. After a burst the
  * allocators that are not needed at once any more keep `retain` bytes each; what one needed, the pool forgets
@@ -166,8 +166,8 @@ export class BumpPool implements Disposable {
   }
 
   /**
-   * Calls `fn` with a lease, waits for what it returns and for pinned promises, and puts the lease back, also when `fn`
-   * throws. Views of the lease have length 0 afterwards: where `fn` returns one, the promise is rejected; return a copy.
+   * Calls `fn` with a lease, waits for what it returns and for pinned promises, and puts the lease back, even if `fn`
+   * throws. Views of the lease have length 0 afterwards. If `fn` returns one, the promise is rejected: return a copy.
    *
    * When the pool is full it waits for its turn, or throws a {@linkcode PoolFullError}, as the option
    * `whenFull` says. A `use` inside another one waits for ever when its own pool is full of such calls: then

@@ -49,7 +49,7 @@ export interface Mark {
 }
 
 /**
- * Any typed array, also one of types that this version of Deno does not know.
+ * Any typed array, including types that this version of Deno does not know.
  *
  * @example What can be reallocated
  * ```ts
@@ -108,7 +108,8 @@ export type Copied<T> = T extends Uint8Array ? Uint8Array<ArrayBuffer>
  * What allocates: a `BumpAlloc` or a `BumpScope`. {@linkcode ScratchArena} has an example for each method.
  *
  * No two live allocations overlap. Every view stays valid until its allocator or scope is reset,
- * rewound, ended or closed; after all of these but `rewind` it has length 0.
+ * rewound, ended or closed. After that it has length 0; after the end of a frame it does so a little later, and
+ * after `rewind` it aliases what comes next.
  *
  * A size is a safe integer from 0 on, an alignment a power of two up to the capacity, both in bytes.
  * Any other number is a `RangeError`, any other type a `TypeError`; what does not fit is an
@@ -201,7 +202,7 @@ export interface Scratch {
   readonly used: number;
   /** Opens a nested lifetime: every view from it is dead when it ends. Until then this one allocates nothing. */
   scope(): BumpScope;
-  /** Opens a frame: a scope for calls that are many, whose views die a little later. */
+  /** Opens a frame: a scope for the price of `mark` and `rewind`, whose views die a little later. */
   frame(): BumpScope;
   /** Calls `fn` with a frame, ends the frame, and gives the result back. */
   frame<T>(fn: (frame: BumpScope) => T): T;

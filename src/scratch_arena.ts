@@ -36,7 +36,9 @@ let setArena: (scratch: ScratchArena, arena: Arena) => void;
  * | operation | cost |
  * |---|---|
  * | `alloc`, `tryAlloc`, `view` | that of `new Uint8Array(buffer, offset, length)` |
- * | `offset`, `mark`, `rewind` | a few instructions (`deno task bench:allocation`) |
+ * | `offset`, `mark`, `rewind` | a few instructions |
+ * | `frame`, and its end | little more than `mark` and `rewind` |
+ * | `scope`, and its end | tens of frames, because it detaches |
  * | `allocZeroed` | `alloc`, and clearing what was used before |
  * | `realloc` | `alloc` when in place, else a copy |
  *
@@ -267,7 +269,7 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Does nothing, as in every bump allocator: memory comes back when the scope ends, or at `reset`. So that
+   * Does nothing, as in every bump allocator: memory comes back when the scope ends, or at `reset`. It is here so that
    * code which frees what it allocated can be given any {@linkcode Scratch}.
    *
    * @example For code that frees what it allocated
@@ -400,10 +402,10 @@ export abstract class ScratchArena implements Scratch {
 
   /**
    * Takes back everything that was allocated since `mark`. Unchecked: views from after the mark
-   * stay usable and then alias new allocations. Prefer {@linkcode BumpScope}.
+   * stay usable and then alias new allocations. Prefer {@linkcode ScratchArena.frame}, which costs little more.
    *
    * @throws {TypeError} The mark is not one of this allocator or scope.
-   * @throws {RangeError} The mark lies above the cursor.
+   * @throws {RangeError} The mark lies above the cursor, or is from before a `reset`.
    *
    * @example A temporary for each turn of a loop
    * ```ts
@@ -423,7 +425,7 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   rewind(mark: Mark): void {
-    // No instanceof: it would cost as much as the rest. The owner is as good a proof.
+    // The owner proves that it is a mark; `instanceof` would cost as much as the rest.
     const { owner, life, offset } = (mark ?? NO_MARK) as CursorMark;
     const arena = this.#arena;
     if (owner === this && life === arena.life && offset <= arena.top) {
@@ -436,7 +438,7 @@ export abstract class ScratchArena implements Scratch {
         return;
       }
     }
-    // Not the mark itself: as long as no call takes it, V8 makes no object of it.
+    // Pass the fields: if the mark never escapes, V8 does not allocate it.
     this.#rewindFar(owner, life, offset);
   }
 
@@ -453,8 +455,8 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Whether `view` shows memory of this allocator, or of this scope, that was not taken back. Memory that
-   * `rewind` took back still counts: its views are alive.
+   * Whether `view` shows memory of this allocator or scope that was not taken back. Memory that `rewind` took
+   * back still counts, because its views are alive.
    *
    * @example Tell scratch memory from other memory
    * ```ts
@@ -478,8 +480,8 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * The address of the first byte of `view`, by arithmetic, without a call (`deno task bench:ffi`). It believes the
-   * view's `byteOffset`: of a view where a program has redefined that property the address is wrong.
+   * The address of the first byte of `view`, by arithmetic, without a call. It believes the view's `byteOffset`: where
+   * a program has redefined that property, the address is wrong.
    *
    * @throws {TypeError} The view is not memory of this allocator.
    *
@@ -643,7 +645,7 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Reads a whole file, also one whose size is not known before, such as those in `/proc`. Where it fails, nothing stays taken.
+   * Reads a whole file, including one whose size is not known before, as in `/proc`. When it fails, nothing stays taken.
    *
    * @throws {Deno.errors.NotFound} And what else `Deno.openSync` throws.
    *
@@ -732,14 +734,17 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   scope(): BumpScope {
-    return new BumpScope(ARENA_KEY, this.#arena.open(methods.scope), this, false);
+    const arena = this.#arena;
+    const scope = new BumpScope(ARENA_KEY, arena.open(methods.scope));
+    arena.hold.debug?.watch(scope);
+    return scope;
   }
 
   /**
-   * Opens a frame: a scope for calls that are many. Its views die a little later than its end: as long as they live they show
-   * what they held, and what is written through them reaches nobody.
+   * Opens a frame: a scope for the price of `mark` and `rewind`. Its views live a little longer than the frame. Until they
+   * have length 0 they show the bytes that they had, and what is written through them reaches nobody.
    *
-   * Called with a function it calls that with a frame, ends the frame however the function ends, and gives its result back.
+   * With a function, it calls that with a frame, ends the frame however the function ends, and returns its result.
    *
    * @example A call frame
    * ```ts
@@ -767,7 +772,9 @@ export abstract class ScratchArena implements Scratch {
    */
   frame<T>(fn: (frame: BumpScope) => T): T;
   frame<T>(fn?: (frame: BumpScope) => T): BumpScope | T {
-    const frame = new BumpScope(ARENA_KEY, this.#arena.openFrame(methods.frame), this, true);
+    const arena = this.#arena;
+    const frame = new BumpScope(ARENA_KEY, arena.openFrame(methods.frame));
+    arena.hold.debug?.watch(frame);
     if (fn === undefined) return frame;
     try {
       const result = fn(frame);
@@ -786,8 +793,9 @@ export abstract class ScratchArena implements Scratch {
    * Keeps the memory in use until `promise` settles: for I/O or a nonblocking FFI call that works on it.
    * `await using` waits for it; a synchronous end throws a `PinnedError` and changes nothing.
    *
-   * Without a pin nothing notices that such work still runs: when the memory ends it goes on at the same address, where
-   * others' bytes are then, or after `close` nothing at all, which ends the process. `rewind` heeds no pin.
+   * Without a pin nothing notices that such work still runs. When the memory ends it goes on at the same address, and
+   * writes into what is allocated there next. After `close` the addresses stay mapped for a second at least; work that
+   * takes longer may crash the process. `rewind` ignores pins.
    *
    * @returns The same promise.
    *
@@ -837,7 +845,7 @@ export abstract class ScratchArena implements Scratch {
 const methods = ScratchArena.prototype;
 
 /**
- * A nested lifetime, from {@linkcode BumpAlloc.scope} or {@linkcode BumpScope.scope}. The methods that allocate are
+ * A nested lifetime, from `scope()` or `frame()` of an allocator or of another scope. The methods that allocate are
  * {@linkcode ScratchArena}'s.
  *
  * @example Scopes in a scope
@@ -861,20 +869,9 @@ const methods = ScratchArena.prototype;
  * ```
  */
 export class BumpScope extends ScratchArena implements Disposable, AsyncDisposable {
-  /** The scope keeps what it was opened from, and so the allocator, from being collected. */
-  readonly #outer: ScratchArena;
-  readonly #isFrame: boolean;
-
-  /** Throws a `TypeError`: open a scope with `scope()`. */
-  constructor(key: object, arena: object, outer: ScratchArena, isFrame: boolean) {
-    super(key, arena);
-    this.#outer = outer;
-    this.#isFrame = isFrame;
-  }
-
   /**
-   * Takes the scope's memory back; every view of it has length 0 from then on. Ending a scope twice
-   * is fine.
+   * Takes the scope's memory back; every view of it has length 0 from then on, and those of a frame a little later.
+   * Ending a scope twice is fine.
    *
    * @throws {ScopeError} A scope inside this one is open.
    * @throws {PinnedError} A pinned promise is still using the memory.
@@ -894,8 +891,7 @@ export class BumpScope extends ScratchArena implements Disposable, AsyncDisposab
   end(): void {
     const arena = arenaOf(this);
     if (arena.closed) return;
-    if (this.#isFrame) arena.endFrame(END);
-    else arena.end(END);
+    arena.end(END);
     setArena(this, ENDED_SCOPE);
   }
 
@@ -906,8 +902,8 @@ export class BumpScope extends ScratchArena implements Disposable, AsyncDisposab
 
   /** For `console.log`. */
   [Symbol.for("Deno.customInspect")](): string {
-    const name = this.#isFrame ? "BumpScope (frame)" : "BumpScope";
     const arena = arenaOf(this);
+    const name = arena.isFrame ? "BumpScope (frame)" : "BumpScope";
     return arena.closed ? `${name} { ended }` : `${name} { used: ${formatBytes(arena.position - arena.start)} }`;
   }
 

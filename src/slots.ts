@@ -1,4 +1,5 @@
 import { type BumpAlloc, type Home, leaseAllocator } from "./bump_alloc.ts";
+import { listLeases, reportStale } from "./debug.ts";
 import { ClosedError, PoolFullError } from "./errors.ts";
 import { Hold, type Settings } from "./hold.ts";
 import type { BumpPoolStats } from "./pool.ts";
@@ -98,10 +99,15 @@ export class Slots {
   }
 
   #grow(): Slot {
-    if (this.#leased.size >= this.#limit) throw new PoolFullError(this.#limit);
+    if (this.#leased.size >= this.#limit) throw this.#full();
     const slot = new Slot(this, this.#settings);
     this.#capacity = slot.hold.capacity;
     return slot;
+  }
+
+  #full(): PoolFullError {
+    const holds = Array.from(this.#leased, ({ hold }) => hold);
+    return new PoolFullError(this.#limit, this.#settings.debug ? listLeases(holds) : "");
   }
 
   /** Whether `lease` would not throw. */
@@ -134,7 +140,10 @@ export class Slots {
     else {
       try {
         slot.cool(this.#settings.retain);
-      } catch { /* the system takes no pages back now: they stay resident, and are offered again at later returns */ }
+      } catch (error) {
+        // The system takes no pages back now: they stay resident, and are offered again at later returns.
+        reportStale(error);
+      }
     }
     lostLeases.unregister(slot);
     this.#leased.delete(slot);
@@ -172,7 +181,9 @@ export class Slots {
     if (warm <= Math.ceil(this.#demand) - this.#leased.size + 1) return;
     try {
       this.#chill(this.#settings.retain);
-    } catch { /* as above */ }
+    } catch (error) {
+      reportStale(error); // as above
+    }
   }
 
   #chill(retain: number): void {

@@ -27,14 +27,14 @@ export interface BumpWriterOptions {
 /** Bytes of a writer's first block. */
 const FIRST_BLOCK = 1024;
 
-/** What a writer has after `finish`: every call that looks for room comes to the slow path. */
+/** A writer's block after `finish`: it has no room, so every call takes the slow path. */
 const NOTHING = new Uint8Array(0);
 
 /**
  * Appends numbers, text and bytes to one block of scratch memory, from {@linkcode Scratch.writer}.
  *
  * **Memory.** The block grows in place while nothing was allocated behind it; otherwise it moves, and the former one stays taken
- * until its scope ends. Several writers and allocations beside them are right, only slower.
+ * until its scope ends. Several writers, and allocations beside them, work; they are only slower.
  *
  * **Errors.** A value of another type is a `TypeError`, one that does not fit a `RangeError`; nothing was written then. When the region is
  * full, what was written stays.
@@ -343,8 +343,8 @@ export class BumpWriter {
   }
 
   /**
-   * Appends `byteLength` bytes to be filled by hand, uninitialised. The view is good until the next call of the writer: then the block may
-   * move.
+   * Appends `byteLength` uninitialised bytes, to be filled by hand. The view is good until the next call of the writer, when
+   * the block may move.
    *
    * @example For a function that writes into a buffer
    * ```ts

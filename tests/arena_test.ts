@@ -376,3 +376,14 @@ Deno.test("where the stack ends in a reset with scopes open, it can be tried aga
     assertEquals(scratch.alloc(scratch.remaining, 1).length, 2 ** 20);
   }
 });
+
+Deno.test("an empty view of a frame lives as long as the frame, whatever is done inside", () => {
+  using scratch = new BumpAlloc({ window: 4096 });
+  scratch.frame((frame) => frame.alloc(4000));
+  using frame = scratch.frame();
+  const empty = frame.alloc(0);
+  frame.frame((inner) => inner.alloc(4000));
+  frame.scope().end();
+  assertEquals(empty.slice().length, 0);
+  assertEquals(empty.buffer.detached, false);
+});

@@ -165,3 +165,16 @@ Deno.test("what others used and gave back is not taken for zero after trim", () 
   owner.trim();
   assert(owner.allocZeroed(60_000).every((byte) => byte === 0));
 });
+
+Deno.test("poison fills what was used only: the rest of a chunk stays known to be zero", () => {
+  using scratch = new BumpAlloc({ window: 8192, zero: true, poison: true });
+  scratch.alloc(100);
+  takeNatively(scratch, 1000);
+  {
+    using scope = scratch.scope();
+    scope.alloc(50).fill(1);
+    takeNatively(scratch, 1000); // so that the next block is in another chunk
+    scope.alloc(20_000).fill(1);
+  }
+  assert(scratch.alloc(6000).every((byte) => byte === 0));
+});

@@ -9,7 +9,7 @@ import { canMarkUntransferable } from "../src/buffers.ts";
 import { runModel } from "./support/model.ts";
 import { times } from "./times.ts";
 
-const RUNS = Number(Deno.env.get("MODEL_RUNS") ?? times(250));
+const RUNS = Number(Deno.env.get("MODEL_RUNS") ?? times(60));
 const SEED = Number(Deno.env.get("MODEL_SEED") ?? 1);
 
 Deno.test("random programs of regions, holders, scopes, frames, transfers, drops and native blocks: every byte is right", async () => {

@@ -30,3 +30,8 @@ export function testUnless(reason: string | null, name: string, fn: () => void |
 export function testSince(version: string, lacking: string, name: string, fn: () => void | Promise<void>): void {
   testUnless(isBefore(version) ? `before Deno ${version} ${lacking}` : null, name, fn);
 }
+
+/** Why a test that writes through stale views on purpose cannot run, if so. */
+export const inDebug: string | null = Deno.env.get("BUMP_ALLOC_DEBUG") === "1"
+  ? "debug mode finds its late writes"
+  : null;

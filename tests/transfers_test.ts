@@ -262,3 +262,21 @@ Deno.test("what ended after a transfer says so: an out-parameter, C strings, vie
     assert(!/is closed$/.test(message), message);
   }
 });
+
+Deno.test("trim leaves what receivers see as it is, below and above the cursor", () => {
+  for (const opens of ["scope", "frame", "nothing"] as const) {
+    using scratch = new BumpAlloc({ window: 65536 });
+    scratch.alloc(100);
+    const mark = scratch.mark();
+    const view = scratch.alloc(20_000);
+    fillPattern(view, 1);
+    const far = scratch.alloc(100_000);
+    scratch.rewind(mark);
+    const inner = opens === "nothing" ? null : scratch[opens]();
+    inner?.alloc(100);
+    const received = transferred(view);
+    assert(far.length > 0 && patternHolds(received, 1));
+    scratch.trim(0);
+    assert(patternHolds(received, 1), opens);
+  }
+});

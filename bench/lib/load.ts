@@ -2,11 +2,11 @@
 import autocannon from "autocannon";
 import { cpuTime, memoryOf } from "./measure.ts";
 
-/** What is uploaded: 4 KiB of text with something to hide in it. */
-const BODY = "2026-11-24 10:00:00 INFO ann@example.org logged in from 0123456789, session 42\n".repeat(52).slice(
-  0,
-  4096,
-);
+/** A text of so many bytes with something to hide in it. */
+function bodyOf(byteLength: number): string {
+  const line = "2026-11-24 10:00:00 INFO ann@example.org logged in from 0123456789, session 42\n";
+  return line.repeat(byteLength / line.length + 1).slice(0, byteLength);
+}
 
 /** Clients at once. */
 export const CONNECTIONS = 32;
@@ -43,13 +43,13 @@ export class Server {
     return new Server(child, await firstLine(child.stdout));
   }
 
-  /** So many seconds of load, or so many requests. */
-  async load(amount: { duration: number } | { amount: number }): Promise<Load> {
+  /** So many seconds of load, or so many requests, each of which uploads so many bytes. */
+  async load(amount: { duration: number } | { amount: number }, byteLength = 4096): Promise<Load> {
     const before = cpuTime(this.#child.pid);
     const result = await autocannon({
       url: this.#url,
       method: "POST",
-      body: BODY,
+      body: bodyOf(byteLength),
       connections: CONNECTIONS,
       ...amount,
     });

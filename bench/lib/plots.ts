@@ -14,7 +14,7 @@ const GRID = { light: "#d8dee4", dark: "#30363d" };
 
 /** The SVG texts by name. Plots whose results are missing are left out. */
 export async function renderPlots(all: readonly Results[]): Promise<Record<string, string>> {
-  const specs = { "allocation": allocation(all), "server": server(all), "memory": memory(all) };
+  const specs = { "filled": filled(all), "server": server(all), "memory": memory(all) };
   const texts: Record<string, string> = {};
   for (const [name, spec] of Object.entries(specs)) {
     if (spec === null) continue;
@@ -59,24 +59,17 @@ function panelTitle(text: string): Record<string, unknown> {
   return { text, fontSize: 14, frame: "group" };
 }
 
-/** In the table only: a line more would need an eighth colour that everyone tells apart, and hides behind another. */
-const NOT_DRAWN: (string | undefined)[] = ["@thi.ng/malloc's addresses, and views made by hand"];
-
-/** Time by size, for all peers, on logarithmic axes. */
-function allocation(all: readonly Results[]): Record<string, unknown> | null {
-  const figures = all.find(({ bench }) => bench === "allocation")?.figures ?? [];
-  const values = figures.flatMap(({ what, name, spread, peers = [] }) => {
-    const size = sizeOf(what);
-    if (size === null) return [];
-    return [{ name, spread }, ...peers].map(({ name, spread }) => ({ size, way: name, ns: spread.median }));
-  }).filter(({ size, way }, i, all) =>
-    !NOT_DRAWN.includes(way) && i === all.findIndex((value) => value.size === size && value.way === way)
+/** Time by size, in each way, on logarithmic axes. */
+function filled(all: readonly Results[]): Record<string, unknown> | null {
+  const figures = all.find(({ bench }) => bench === "filled")?.figures ?? [];
+  const values = figures.flatMap(({ what, name, spread, peers = [] }) =>
+    [{ name, spread }, ...peers].map(({ name, spread }) => ({ size: sizeOf(what), way: name, ns: spread.median }))
   );
   if (values.length === 0) return null;
   const sizes = [...new Set(values.map(({ size }) => size))].sort((a, b) => a - b);
   const ways = [...new Set(values.map(({ way }) => way))];
   return {
-    title: "Time of one allocation, by its size",
+    title: "A block allocated, filled and given back, by its size",
     width: 560,
     height: 380,
     data: { values },
@@ -111,10 +104,10 @@ function allocation(all: readonly Results[]): Record<string, unknown> | null {
   };
 }
 
-/** Bytes of "allocate 64 KiB" and "allocate 64 KiB, beside views of one buffer". */
-function sizeOf(what: string): number | null {
-  const [, number, unit] = /^allocate (\d+) (B|KiB|MiB)(?:, beside views of one buffer)?$/.exec(what) ?? [];
-  return number === undefined ? null : Number(number) * { B: 1, KiB: 1024, MiB: 2 ** 20 }[unit]!;
+/** Bytes of "64 KiB: allocated, filled and given back". */
+function sizeOf(what: string): number {
+  const [, number, unit] = /^(\d+) (B|KiB|MiB):/.exec(what)!;
+  return Number(number) * { B: 1, KiB: 1024, MiB: 2 ** 20 }[unit]!;
 }
 
 /** Throughput, latency and memory of the server, for each size of its buffers. */

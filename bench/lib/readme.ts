@@ -1,91 +1,71 @@
-/** The README's table of figures, so that it says what the last report measured. */
-import { format, type Results } from "./measure.ts";
+/** The README's figures, so that it says what was measured last. */
+import { format, type Results, type Spread } from "./measure.ts";
 
-/** What the table shows: what a program would use instead, the bench, its figure, and the peer there. */
-const ROWS = [
-  ["`new Uint8Array`, 64 B", "allocation", "allocate 64 B", "new Uint8Array"],
-  ["`new Uint8Array`, 1 KiB", "allocation", "allocate 1 KiB", "new Uint8Array"],
-  ["`new Uint8Array`, 64 KiB", "allocation", "allocate 64 KiB", "new Uint8Array"],
-  ["`new Uint8Array`, 16 MiB", "allocation", "allocate 16 MiB", "new Uint8Array"],
-  ["`Buffer.allocUnsafe`, 64 B", "allocation", "allocate 64 B", "Buffer.allocUnsafe"],
-  ["`@thi.ng/malloc`, 64 B", "allocation", "allocate 64 B, beside views of one buffer", "@thi.ng/malloc"],
-  [
-    "a view of a buffer that exists: the floor",
-    "allocation",
-    "allocate 64 B, beside views of one buffer",
-    "view of a buffer",
-  ],
-  ["ten `new Uint8Array(64)`, for a scope", "scopes", "ten blocks of 64 B", "new Uint8Array"],
-  [
-    '`encode(text + "\\0")`, 30 characters',
-    "ffi",
-    "a C string of 30 ASCII characters, made and passed",
-    'encode(s + "\\0")',
-  ],
-  [
-    "a server, 4 × 64 KiB a request",
-    "server",
-    "four buffers of 64 KiB for each request: requests per second",
-    "new Uint8Array",
-  ],
-  [
-    "a server, 4 × 1 MiB a request",
-    "server",
-    "four buffers of 1024 KiB for each request: requests per second",
-    "new Uint8Array",
-  ],
-  ["`new Uint8Array`, first fill of 1 GiB (with `hugePages`)", "memory", "first fill of 1024 MiB", "new Uint8Array"],
-] as const;
-
-const BEGIN = "<!-- figures: written by deno task bench:report -->\n\n";
+const BEGIN = "<!-- figures: written by deno task bench -->\n\n";
 const END = "\n<!-- end of figures -->\n";
 
-/** The README with its table made anew from the results of all benches. */
+/** The columns of the table: ways of the bench `filled`. */
+const WAYS = ["new Uint8Array", "Buffer.allocUnsafe", "scope", "frame", "mark, rewind", "one array, reused by hand"];
+const HEADS: Record<string, string> = {
+  "new Uint8Array": "`new Uint8Array`",
+  "Buffer.allocUnsafe": "`Buffer.allocUnsafe`",
+  "scope": "**scope**",
+  "frame": "**frame**",
+  "mark, rewind": "**mark, rewind**",
+};
+
+/** The README with its figures made anew from results; those of `filled` and `startup` have to be among them. */
 export function withFigures(readme: string, all: readonly Results[]): string {
   const begin = readme.indexOf(BEGIN);
   const end = readme.indexOf(END);
   if (begin < 0 || end < begin) throw new Error("the README has no place for the figures");
-  return readme.slice(0, begin + BEGIN.length) + renderFigures(all) + renderStart(all) + readme.slice(end);
+  return readme.slice(0, begin + BEGIN.length) + renderFilled(all) + renderStart(all) + readme.slice(end);
 }
 
-/** What a program pays before its first block: a sentence below the table. */
+/** What a block costs in each way, by its size. */
+function renderFilled(all: readonly Results[]): string {
+  const lines = [
+    `| block | ${WAYS.map((way) => HEADS[way] ?? way).join(" | ")} |`,
+    `|---|${"--:|".repeat(WAYS.length)}`,
+  ];
+  for (const { what, unit, name, spread, peers = [] } of figuresOf(all, "filled")) {
+    const cells = WAYS.map((way) => {
+      const median = way === name ? spread.median : peers.find((peer) => peer.name === way)?.spread.median;
+      if (median === undefined) throw new Error(`filled has no way "${way}"`);
+      return amount(median, unit);
+    });
+    lines.push(`| ${what.split(":")[0]} | ${cells.join(" | ")} |`);
+  }
+  return lines.join("\n") + "\n";
+}
+
+/** What a program pays before its first block, and what one huge block costs: below the table. */
 function renderStart(all: readonly Results[]): string {
-  const figures = all.find(({ bench }) => bench === "startup")?.figures ?? [];
+  const figures = figuresOf(all, "startup");
   const find = (what: string) => {
     const figure = figures.find((figure) => figure.what === what);
     if (figure === undefined) throw new Error(`startup has no figure "${what}"`);
     return figure;
   };
-  const time = (what: string) => {
-    const { spread, peers } = find(`${what}, more than an empty script`);
-    return { own: amount(spread.median, "ms"), sketch: amount(peers![0].spread.median, "ms") };
-  };
-  const memory = (what: string) => {
-    return amount(find(`${what}: resident memory, more than an empty script`).spread.median, "MiB");
-  };
-  const empty = amount(find("an empty script").spread.median, "ms");
-  const whole = time("import and first block");
-  return `\n**At start** importing adds ${
-    time("import").own
-  } to an empty script of ${empty}; importing and the first block, ` +
-    `${whole.own} and ${
-      memory("import and first block")
-    } of RAM. The least that gives memory through the FFI, one file with one ` +
-    `function of libc, adds ${whole.sketch} and ${memory("a sketch of an allocator over mmap")}.\n`;
+  const time = ({ median }: Spread) => amount(median, "ms");
+  const memory = (what: string) =>
+    amount(find(`${what}: resident memory, more than an empty script`).spread.median, "MiB");
+  const start = find("import and first block, more than an empty script");
+  const huge = find("a whole process that fills 256 MiB once");
+  return `
+What it costs besides:
+
+- **Start-up.** Importing the package and the first block add ${time(start.spread)} and
+  ${memory("import and first block")} of RAM to an empty script, which takes ${time(find("an empty script").spread)}.
+  Any use of the FFI pays a large part of that: one file with one function of libc adds
+  ${time(start.peers![0].spread)} and ${memory("a sketch of an allocator over mmap")}.
+- **One huge buffer, used once**, saves nothing. A whole process that fills 256 MiB takes
+  ${time(huge.spread)} with this package and ${time(huge.peers![0].spread)} with \`new Uint8Array\`.
+`;
 }
 
-function renderFigures(all: readonly Results[]): string {
-  const lines = ["| instead of | that | `@bump/alloc` | better by |", "|---|---|---|---|"];
-  for (const [label, bench, what, peer] of ROWS) {
-    const figure = all.find((results) => results.bench === bench)?.figures.find((figure) => figure.what === what);
-    const other = figure?.peers?.find(({ name }) => name === peer);
-    if (figure === undefined || other === undefined) {
-      throw new Error(`${bench} has no figure "${what}" against ${peer}`);
-    }
-    const [that, own] = [other.spread.median, figure.spread.median].map((value) => amount(value, figure.unit));
-    lines.push(`| ${label} | ${that} | ${own} | ${format(Number(other.ratio.median.toPrecision(2)))} × |`);
-  }
-  return lines.join("\n") + "\n";
+function figuresOf(all: readonly Results[], bench: string): Results["figures"] {
+  return all.find((results) => results.bench === bench)?.figures ?? [];
 }
 
 const UNITS = ["ns", "µs", "ms", "s"];
@@ -93,7 +73,7 @@ const UNITS = ["ns", "µs", "ms", "s"];
 /** Two or three digits, in the unit that they fit. */
 function amount(value: number, unit: string): string {
   let step = UNITS.indexOf(unit);
-  if (step < 0) return `${format(value)} ${unit}`.replace(" /s", "/s");
+  if (step < 0) return `${format(value)} ${unit}`;
   for (; value >= 1000 && step < UNITS.length - 1; step++) value /= 1000;
   return `${format(value)} ${UNITS[step]}`;
 }

@@ -2,13 +2,13 @@
  * A small SQLite binding whose calls are frames: what a call needs is written into scratch memory, at a stable address, and
  * is gone when the call is over. Nothing is allocated for the collector but the values themselves.
  */
-import { BumpAlloc, type BumpScope } from "../../mod.ts";
+import { BumpAlloc, type BumpScope, type Scratch } from "../../mod.ts";
 import { DONE, integer, ROW, type Sqlite, sqliteError, Type, type Value } from "./library.ts";
 
 /** The innermost frame of a database: while rows are read, further calls make theirs inside it. */
 class Frames implements Disposable {
   readonly #scratch = new BumpAlloc();
-  top: BumpScope = this.#scratch.scope();
+  top: Scratch = this.#scratch;
 
   [Symbol.dispose](): void {
     this.#scratch.close();
@@ -23,7 +23,7 @@ export class Database implements Disposable {
 
   constructor(sqlite: Sqlite, path: string) {
     this.#sqlite = sqlite;
-    using frame = this.#frames.top.scope();
+    using frame = this.#frames.top.frame();
     const handle = frame.out("pointer");
     const code = sqlite.sqlite3_open(frame.cstring(path), handle.view);
     this.#handle = handle.value;
@@ -31,7 +31,7 @@ export class Database implements Disposable {
   }
 
   prepare(sql: string): Statement {
-    using frame = this.#frames.top.scope();
+    using frame = this.#frames.top.frame();
     const handle = frame.out("pointer");
     const code = this.#sqlite.sqlite3_prepare_v2(this.#handle, frame.cstring(sql), -1, handle.view, null);
     if (code !== 0) throw sqliteError(this.#sqlite, this.#handle);
@@ -67,16 +67,15 @@ export class Statement implements Disposable {
 
   /** Runs a statement that gives no rows. */
   run(...values: Value[]): void {
-    // No view of the frame leaves this function, so the sharp tool is safe here.
-    const frame = this.#frames.top;
-    const mark = frame.mark();
+    // `using` costs more than the frame itself, and this is the hot path.
+    const frame = this.#frames.top.frame();
     try {
       this.#bind(values, frame);
       const code = this.#sqlite.sqlite3_step(this.#handle);
       if (code !== DONE && code !== ROW) throw sqliteError(this.#sqlite, this.#database);
     } finally {
       this.#sqlite.sqlite3_reset(this.#handle);
-      frame.rewind(mark);
+      frame.end();
     }
   }
 
@@ -85,19 +84,21 @@ export class Statement implements Disposable {
     const frames = this.#frames;
     const sqlite = this.#sqlite;
     const outer = frames.top;
-    using frame = outer.scope();
-    frames.top = frame;
+    using bound = outer.scope(); // while rows are read, SQLite uses what was bound
     try {
-      this.#bind(values, frame);
+      this.#bind(values, bound);
       for (;;) {
         const code = sqlite.sqlite3_step(this.#handle);
         if (code === DONE) return;
         if (code !== ROW) throw sqliteError(sqlite, this.#database);
-        const mark = frame.mark();
-        const row: Value[] = [];
-        for (let i = 0; i < this.#columns; i++) row.push(this.#column(i, frame));
-        use(row);
-        frame.rewind(mark);
+        const frame = frames.top = bound.frame();
+        try {
+          const row: Value[] = [];
+          for (let i = 0; i < this.#columns; i++) row.push(this.#column(i, frame));
+          use(row);
+        } finally {
+          frame.end();
+        }
       }
     } finally {
       frames.top = outer;

@@ -29,15 +29,18 @@ const memory = (size: string, name: string): Series => ({
 Deno.test("Plots are drawn from results, in light and dark, with every peer and size", async () => {
   const sizes = ["64 B", "1 KiB", "16 MiB"];
   const plots = await renderPlots([
-    results("allocation", sizes.map((size) => figure(`allocate ${size}`, "ns", "alloc", "new Uint8Array"))),
+    results(
+      "filled",
+      sizes.map((size) => figure(`${size}: allocated, filled and given back`, "ns", "frame", "new Uint8Array")),
+    ),
     results("server", [
       figure("four buffers of 64 KiB for each request: requests per second", "/s", "BumpPool", "plain"),
     ], ["64 KiB", "1024 KiB"].flatMap((size) => ["BumpPool", "plain"].map((name) => memory(size, name)))),
   ]);
-  const names = ["allocation", "memory", "server"].flatMap((name) => [`${name}-dark`, `${name}-light`]);
+  const names = ["filled", "memory", "server"].flatMap((name) => [`${name}-dark`, `${name}-light`]);
   assertEquals(Object.keys(plots).sort(), names);
-  for (const text of [...sizes, "alloc", "new Uint8Array"]) {
-    assert(plots["allocation-light"].includes(`>${text}<`), text);
+  for (const text of [...sizes, "frame", "new Uint8Array"]) {
+    assert(plots["filled-light"].includes(`>${text}<`), text);
   }
   for (const text of ["BumpPool", "plain", "64 KiB"]) assert(plots["server-dark"].includes(`>${text}<`), text);
   for (const text of ["BumpPool", "plain", "64 KiB", "1024 KiB", "seconds"]) {

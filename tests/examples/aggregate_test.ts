@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { aggregate, aggregatePlainly, type Query, writeReadings } from "../../examples/aggregate.ts";
 import { BumpAlloc } from "../../mod.ts";
+import { testSince } from "../skip.ts";
 
 function bothOf(text: string, query: Query) {
   const path = Deno.makeTempFileSync();
@@ -70,4 +71,17 @@ Deno.test("as many groups as there are lines, and the readings that the example 
   const both = bothOf(readings, { by: "station", of: "temperature", separator: "," });
   assertEquals(both.own, both.plain);
   assertEquals(both.own.size, 400);
+});
+
+const name = "`deno task demo` fetches nothing: what only tests and benches import is not asked for";
+testSince("2.1.0", "`deno task` does not understand this deno.json", name, async () => {
+  const cache = await Deno.makeTempDir();
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["task", "demo", "--lines", "1000"],
+    cwd: new URL("../../", import.meta.url),
+    env: { DENO_DIR: cache, HTTP_PROXY: "http://127.0.0.1:9", HTTPS_PROXY: "http://127.0.0.1:9", NO_PROXY: "" },
+  }).output();
+  // Windows keeps a file of a program that runs.
+  await Deno.remove(cache, { recursive: true }).catch(() => {});
+  assertEquals(success, true, new TextDecoder().decode(stderr));
 });

@@ -2,11 +2,11 @@ import { assertEquals } from "@std/assert";
 import { BumpAlloc } from "../../mod.ts";
 import { heapMemory, readText, scratchMemory } from "../../examples/word_count.ts";
 import { WordTable } from "../../examples/word_table.ts";
-import { testSince, testUnless } from "../skip.ts";
+import { testUnless } from "../skip.ts";
 
 testUnless(
   Deno.build.os === "windows" ? "the pipeline is the system's own: Windows has none" : null,
-  "the demo counts what sort | uniq -c counts",
+  "the words are counted as sort | uniq -c counts them",
   () => {
     const path = Deno.makeTempFileSync();
     const { stdout } = new Deno.Command(Deno.execPath(), { args: ["types"], env: { NO_COLOR: "1" } }).outputSync();
@@ -28,16 +28,3 @@ testUnless(
     }
   },
 );
-
-const name = "`deno task demo` fetches nothing: what only tests and benches import is not asked for";
-testSince("2.1.0", "`deno task` does not understand this deno.json", name, async () => {
-  const cache = await Deno.makeTempDir();
-  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["task", "demo", "--rounds", "1"],
-    cwd: new URL("../../", import.meta.url),
-    env: { DENO_DIR: cache, HTTP_PROXY: "http://127.0.0.1:9", HTTPS_PROXY: "http://127.0.0.1:9", NO_PROXY: "" },
-  }).output();
-  // Windows keeps a file of a program that runs.
-  await Deno.remove(cache, { recursive: true }).catch(() => {});
-  assertEquals(success, true, new TextDecoder().decode(stderr));
-});

@@ -1,5 +1,5 @@
 /**
- * `deno task yyjson`: builds yyjson for its tests, where no package of the system has it. Its source comes with an npm
+ * Builds yyjson for its tests, where no package of the system has it. Its source comes with an npm
  * package, inside a C++ namespace, which the compiler is told to leave out. Needs npm, tar and clang or g++ (or what `CXX` names).
  *
  * @module

@@ -9,7 +9,7 @@ export interface Library<S extends Deno.ForeignLibraryInterface> {
   readonly missing: string | null;
 }
 
-/** Where `deno task yyjson` puts the library that Debian 12 does not have. */
+/** Where build_yyjson.ts puts the library that Debian 12 does not have. */
 export const YYJSON_BUILT = new URL(`../../.cache/yyjson/${Deno.build.arch}/libyyjson.so.0`, import.meta.url);
 
 /** Loads a library, which stays loaded; where it is not installed its tests are ignored, and say so. */

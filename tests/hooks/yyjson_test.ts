@@ -12,7 +12,7 @@ const symbols = {
   yyjson_mut_write_opts: { parameters: ["pointer", "u32", "pointer", "buffer", "buffer"], result: "pointer" },
 } as const;
 
-/** The system's, or the one that `deno task yyjson` builds. */
+/** The system's, or the one that build_yyjson.ts builds. */
 function loadYyjson() {
   const installed = load("libyyjson.so.0", symbols);
   if (installed.missing === null) return installed;

@@ -56,6 +56,8 @@ interface Level {
   /** Views of blocks that `rewind` or `realloc` took back: they may alias, and die with the level. */
   aliases: Uint8Array[];
   marks: { mark: Mark; blocks: Block[] }[];
+  /** Whether a mark was ever made: a frame then keeps its place. */
+  isMarked: boolean;
   /** Whether a window of it, or of a level around it, was transferred away. */
   stolen: boolean;
 }
@@ -220,7 +222,8 @@ export class Model {
     const start = Number(level.arena.addressOf(view) - holder.base.address);
     this.#checkPlace(region, start, view.length);
     if (kept < view.length && holder.options.zero) {
-      assert(!view.subarray(kept).some((byte) => byte !== 0), "not zero");
+      const wrong = view.findIndex((byte, i) => i >= kept && byte !== 0);
+      assert(wrong < 0, `not zero: ${view[wrong]} at ${start} + ${wrong}`);
     } else if (kept < view.length && holder.options.poison && region.exact) {
       assert(!view.subarray(kept).some((byte) => byte !== 0 && byte !== 0xdd), "neither fresh nor poisoned");
     }
@@ -436,7 +439,9 @@ export class Model {
   mark(): void {
     const [, , level] = this.#pick();
     const mark = this.#orRefused(level, () => level.arena.mark());
-    if (mark !== null) level.marks.push({ mark, blocks: [...level.blocks] });
+    if (mark === null) return;
+    level.isMarked = true;
+    level.marks.push({ mark, blocks: [...level.blocks] });
   }
 
   rewind(): void {
@@ -607,6 +612,11 @@ export class Model {
   fill(): void {
     const [region, holder, level] = this.#pick();
     if (!region.exact || level.stolen || holder.base.remaining === 0) return;
+    // What ended frames left below a frame that has blocks is free, and not in one piece with the rest.
+    const inFrame = holder.levels.some(({ isFrame, blocks, aliases, isMarked }) =>
+      isFrame && (isMarked || blocks.length + aliases.length > 0)
+    );
+    if (inFrame) return;
     const { used, remaining } = holder.base;
     const way = this.#random(3);
     const fill = (arena: BumpAlloc | BumpScope) => {
@@ -629,7 +639,7 @@ export class Model {
 }
 
 function newLevel(arena: BumpAlloc | BumpScope): Level {
-  return { arena, isFrame: false, usedBefore: -1, blocks: [], aliases: [], marks: [], stolen: false };
+  return { arena, isFrame: false, usedBefore: -1, blocks: [], aliases: [], marks: [], isMarked: false, stolen: false };
 }
 
 function holder(base: BumpAlloc, options: BumpAllocOptions): Holder {

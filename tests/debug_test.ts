@@ -1,0 +1,341 @@
+/** Debug mode: real work that nobody awaits or pins is found, at each way that memory ends; what is right raises no alarm. */
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { BumpAlloc, BumpPool, PinnedError, PoolFullError, ScopeError, StaleWriteError } from "../mod.ts";
+import { noGc, untilCollected } from "./until.ts";
+import { missing, succeeds, testUnless } from "./skip.ts";
+
+const LENGTH = 1000;
+const DATA = new Uint8Array(LENGTH).fill(5);
+const FILE = import.meta.url.slice(import.meta.url.lastIndexOf("/") + 1);
+
+/** Work that fills a view once `finish` is called, and settles it. */
+interface Work {
+  start(view: Uint8Array<ArrayBuffer>): void;
+  finish(): Promise<unknown>;
+}
+
+async function socketRead(): Promise<Work> {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const accepting = listener.accept();
+  const sender = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
+  const receiver = await accepting;
+  let reading: Promise<unknown>;
+  return {
+    start: (view) => reading = receiver.read(view),
+    finish: async () => {
+      await sender.write(DATA);
+      await reading;
+      sender.close();
+      receiver.close();
+    },
+  };
+}
+
+/** A named pipe: a read of a plain file may be done before its memory ends. */
+async function fileRead(): Promise<Work> {
+  const path = await Deno.makeTempFile();
+  await Deno.remove(path);
+  assert(succeeds(["mkfifo", path]));
+  const file = await Deno.open(path, { read: true, write: true });
+  const writer = await Deno.open(path, { write: true });
+  let reading: Promise<unknown>;
+  return {
+    start: (view) => reading = file.read(view),
+    finish: async () => {
+      await writer.write(DATA);
+      await reading;
+      file.close();
+      writer.close();
+      await Deno.remove(path);
+    },
+  };
+}
+
+function libc() {
+  const LIBC = {
+    pipe: { parameters: ["buffer"], result: "i32" },
+    write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
+    read: { parameters: ["i32", "buffer", "usize"], result: "isize", nonblocking: true },
+    close: { parameters: ["i32"], result: "i32" },
+  } as const;
+  try {
+    return Deno.dlopen(Deno.build.os === "darwin" ? "libSystem.B.dylib" : "libc.so.6", LIBC);
+  } catch {
+    return null;
+  }
+}
+
+const c = Deno.build.os === "windows" ? null : libc();
+
+/** A thread of the system calls `read` of C. */
+function nativeRead(): Promise<Work> {
+  const { pipe, write, read, close } = c!.symbols;
+  const ends = new Int32Array(2);
+  assertEquals(pipe(new Uint8Array(ends.buffer)), 0);
+  let reading: Promise<unknown>;
+  return Promise.resolve({
+    start: (view) => reading = read(ends[0], view, BigInt(view.length)),
+    finish: async () => {
+      assertEquals(Number(write(ends[1], DATA, BigInt(LENGTH))), LENGTH);
+      await reading;
+      ends.forEach((end) => close(end));
+    },
+  });
+}
+
+/** What is reported when no call of the program can be told. */
+async function reported(): Promise<unknown> {
+  const { promise, resolve } = Promise.withResolvers<unknown>();
+  const listener = (event: ErrorEvent) => {
+    event.preventDefault();
+    resolve(event.error);
+  };
+  addEventListener("error", listener);
+  const alive = setTimeout(() => resolve(null), 30_000); // the package's own timer keeps nothing alive
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(alive);
+    removeEventListener("error", listener);
+  }
+}
+
+/** Starts work on memory and ends that memory; `find` then has the error. */
+type End = (work: Work) => { find: () => unknown; kind: string };
+
+const caught = (fn: () => unknown): unknown => assertThrows(fn, StaleWriteError);
+
+const ENDS: Record<string, End> = {
+  "the end of a scope": (work) => {
+    const scratch = new BumpAlloc({ debug: true });
+    const scope = scratch.scope();
+    work.start(scope.alloc(LENGTH));
+    scope.end();
+    return { kind: "scope", find: () => caught(() => scratch.alloc(LENGTH)) };
+  },
+  "the end of a frame": (work) => {
+    const scratch = new BumpAlloc({ debug: true });
+    scratch.frame((frame) => void work.start(frame.alloc(LENGTH)));
+    return { kind: "scope", find: () => caught(() => scratch.alloc(LENGTH)) };
+  },
+  "rewind": (work) => {
+    const scratch = new BumpAlloc({ debug: true });
+    const mark = scratch.mark();
+    work.start(scratch.alloc(LENGTH));
+    scratch.rewind(mark);
+    return { kind: "allocator", find: () => caught(() => scratch.alloc(LENGTH)) };
+  },
+  "reset": (work) => {
+    const scratch = new BumpAlloc({ debug: true });
+    work.start(scratch.alloc(LENGTH));
+    scratch.reset();
+    return { kind: "allocator", find: () => caught(() => scratch.alloc(LENGTH)) };
+  },
+  "realloc to less": (work) => {
+    const scratch = new BumpAlloc({ debug: true });
+    const view = scratch.alloc(LENGTH);
+    work.start(view);
+    scratch.realloc(view, 8);
+    return { kind: "allocator", find: () => caught(() => scratch.alloc(LENGTH)) };
+  },
+  "a scope, found at close": (work) => {
+    const scratch = new BumpAlloc({ debug: true });
+    const scope = scratch.scope();
+    work.start(scope.alloc(LENGTH));
+    scope.end();
+    return {
+      kind: "scope",
+      find: () => {
+        const error = caught(() => scratch.close());
+        assert(scratch.closed);
+        return error;
+      },
+    };
+  },
+  "a scope, found at trim": (work) => {
+    const scratch = new BumpAlloc({ debug: true });
+    const scope = scratch.scope();
+    work.start(scope.alloc(LENGTH));
+    scope.end();
+    return { kind: "scope", find: () => caught(() => scratch.trim()) };
+  },
+  "the return of a lease": (work) => {
+    const pool = new BumpPool({ debug: true, limit: 1 });
+    const lease = pool.lease();
+    work.start(lease.alloc(LENGTH));
+    lease.close();
+    return { kind: "lease", find: () => caught(() => pool.lease().alloc(LENGTH)) };
+  },
+  "the return of a lease, found while it is idle": (work) => {
+    const pool = new BumpPool({ debug: true });
+    const lease = pool.lease();
+    work.start(lease.alloc(LENGTH));
+    lease.close();
+    return { kind: "lease", find: reported };
+  },
+  "close": (work) => {
+    const scratch = new BumpAlloc({ debug: true });
+    work.start(scratch.alloc(LENGTH));
+    scratch.close();
+    return { kind: "allocator", find: reported };
+  },
+};
+
+function checkFound(error: unknown, kind: string): void {
+  assert(error instanceof StaleWriteError, String(error));
+  assert(error.byteLength > LENGTH - 10 && error.byteLength <= LENGTH && error.offset < 10);
+  assertStringIncludes(error.message, `The ${kind} was opened`);
+  assertStringIncludes(error.message, "a pin() or an await is missing");
+  for (const stack of [error.openedAt, error.endedAt]) {
+    assertStringIncludes(stack, FILE);
+    assert(!stack.includes("/src/"), stack);
+  }
+}
+
+for (const [name, end] of Object.entries(ENDS)) {
+  Deno.test(`debug: a read that nobody awaits is found after ${name}`, async () => {
+    const work = await socketRead();
+    const { find, kind } = end(work);
+    await work.finish();
+    checkFound(await find(), kind);
+  });
+}
+
+testUnless(missing("mkfifo"), "debug: a read from a file that nobody awaits is found", async () => {
+  const work = await fileRead();
+  const { find, kind } = ENDS["the end of a scope"](work);
+  await work.finish();
+  checkFound(await find(), kind);
+});
+
+testUnless(
+  c === null ? "no libc with pipe" : null,
+  "debug: a nonblocking FFI call that nobody awaits is found",
+  async () => {
+    for (const name of ["reset", "close"]) {
+      const work = await nativeRead();
+      const { find, kind } = ENDS[name](work);
+      await work.finish();
+      checkFound(await find(), kind);
+    }
+  },
+);
+
+Deno.test("debug: what is found is told once, and the memory serves again", () => {
+  using scratch = new BumpAlloc({ debug: true });
+  const mark = scratch.mark();
+  const stale = scratch.alloc(100);
+  scratch.rewind(mark);
+  stale[7] = stale[9] = 1;
+  const error = assertThrows(() => scratch.alloc(50), StaleWriteError);
+  assertEquals([error.offset, error.byteLength, scratch.used], [7, 3, 0]);
+  assertEquals([...scratch.alloc(10)], new Array(10).fill(0xdd));
+});
+
+Deno.test("debug: what a receiver of a transfer writes is no late write", () => {
+  using scratch = new BumpAlloc({ debug: true });
+  const scope = scratch.scope();
+  const view = scope.alloc(100);
+  const received = structuredClone(view, { transfer: [view.buffer] });
+  scope.end();
+  received.fill(3);
+  scratch.alloc(1000);
+  assertEquals(received[99], 3);
+});
+
+Deno.test("debug: errors name where what is open was opened, the longest-held first", () => {
+  const scratch = new BumpAlloc({ debug: true });
+  function opens() {
+    return scratch.scope();
+  }
+  const scope = opens();
+  assertStringIncludes(assertThrows(() => scratch.alloc(1), ScopeError).message, "at opens ");
+  const { promise, resolve } = Promise.withResolvers<void>();
+  function pins() {
+    scope.pin(promise);
+  }
+  pins();
+  assertStringIncludes(assertThrows(() => scope.end(), PinnedError).message, "at pins ");
+  resolve();
+  using pool = new BumpPool({ debug: true, limit: 2 });
+  function first() {
+    return pool.lease();
+  }
+  function second() {
+    return pool.lease();
+  }
+  const one = first();
+  second().close();
+  const two = second();
+  const { message } = assertThrows(() => pool.lease(), PoolFullError);
+  assert(message.indexOf("at first ") > 0 && message.indexOf("at second ") > message.indexOf("at first "), message);
+  two.close();
+  one.close();
+  return scope[Symbol.asyncDispose]().then(() => scratch.close());
+});
+
+testUnless(noGc, "debug: what is collected and was never ended is told once, with its stack", async () => {
+  const pool = new BumpPool({ debug: true });
+  const found: string[] = [];
+  const listener = (event: Event) => {
+    const { message } = event as ErrorEvent;
+    if (!message.includes("at leaks ")) return; // another test's
+    event.preventDefault();
+    found.push(message.split(" ")[1]);
+  };
+  addEventListener("bumpleak", listener);
+  (function leaks() {
+    new BumpAlloc({ debug: true }).alloc(10);
+    new BumpAlloc({ debug: true }).scope();
+    pool.lease();
+    new BumpAlloc({ debug: true }).close();
+  })();
+  await untilCollected(() => found.length === 4);
+  removeEventListener("bumpleak", listener);
+  assertEquals(found.sort(), ["allocator", "allocator", "lease", "scope"]);
+  pool.close();
+});
+
+/** Runs a program in a process of its own. */
+async function run(program: string, ...flags: string[]): Promise<{ code: number; error: string }> {
+  const path = await Deno.makeTempFile({ suffix: flags[0] === "test" ? "_test.ts" : ".ts" });
+  try {
+    await Deno.writeTextFile(
+      path,
+      `import * as bump from ${JSON.stringify(new URL("../mod.ts", import.meta.url).href)};\n${program}`,
+    );
+    const args = [...(flags.length > 0 ? flags : ["run"]), "--no-check", "--allow-all", path];
+    const { code, stderr, stdout } = await new Deno.Command(Deno.execPath(), {
+      args,
+      env: { BUMP_ALLOC_DEBUG: "1", NO_COLOR: "1" },
+    }).output();
+    return { code, error: new TextDecoder().decode(stderr) + new TextDecoder().decode(stdout) };
+  } finally {
+    await Deno.remove(path);
+  }
+}
+
+Deno.test("debug: at exit what is open is on stderr, and a late write makes the process fail", async () => {
+  const open = await run("function leaks() { return new bump.BumpAlloc(); } const kept = leaks(); kept.alloc(1);");
+  assertEquals(open.code, 0, open.error);
+  assertStringIncludes(open.error, "The allocator is still open at exit");
+  assertEquals(open.error.split("at leaks ").length, 2, open.error);
+  const late = await run(
+    "using s = new bump.BumpAlloc(); const m = s.mark(), v = s.alloc(9); s.rewind(m); v[0] = 1; Deno.exit()",
+  );
+  assertEquals(late.code, 1, late.error);
+  assertStringIncludes(late.error, "StaleWriteError: Cannot reuse memory: 1 B at offset 0");
+});
+
+Deno.test("debug: two lines make a leak a failing test, and a right test passes", async () => {
+  const HELPER = 'addEventListener("bumpleak", (event) => {\n  throw event.error; });\n';
+  const leaks = await run(`${HELPER}Deno.test("x", () => { new bump.BumpAlloc().alloc(1); });`, "test");
+  assertEquals(leaks.code, 1, leaks.error);
+  const right = await run(`${HELPER}Deno.test("x", () => { using s = new bump.BumpAlloc(); s.alloc(1); });`, "test");
+  assertEquals(right.code, 0, right.error);
+});
+
+Deno.test("debug: the option decides, where the environment does not have the last word", async () => {
+  const off = await run("const s = new bump.BumpAlloc({ debug: false }); s.alloc(1);");
+  assertEquals([off.code, off.error], [0, ""]);
+});
