@@ -12,6 +12,7 @@ const name = { linux: "libc.so.6", darwin: "libSystem.B.dylib" }[Deno.build.os a
 const { symbols: libc } = Deno.dlopen(name, {
   strlen: { parameters: ["buffer"], result: "usize" },
   frexp: { parameters: ["f64", "buffer"], result: "f64" },
+  strtod: { parameters: ["buffer", "buffer"], result: "f64" },
   time: { name: name === "ucrtbase.dll" ? "_time64" : "time", parameters: ["buffer"], result: "i64" },
 });
 
@@ -96,6 +97,44 @@ await bench.compare({
     }),
     { atLeast: 5 },
   ]],
+}, steady);
+// What careful code makes once, outside its loop, and has to grow and share by hand.
+const NUMBER = "1984.5 and more, 30 characters";
+const textAtHand = new Uint8Array(128);
+const endAtHand = new BigUint64Array(1);
+await bench.compare({
+  what: "a call with a C string of 30 characters and an out-parameter, which is read: a frame for each",
+  own: [
+    "frame()",
+    loop(() => {
+      const frame = scratch.frame();
+      const end = frame.out("u64");
+      libc.strtod(frame.cstring(NUMBER), end.view);
+      const value = end.value;
+      frame.end();
+      return value;
+    }),
+  ],
+  peers: [
+    [
+      "encodeInto and arrays, made once by hand",
+      loop(() => {
+        const { written } = encoder.encodeInto(NUMBER, textAtHand);
+        textAtHand[written] = 0;
+        libc.strtod(textAtHand, endAtHand);
+        return endAtHand[0];
+      }),
+      { atMost: 1.2 },
+    ],
+    [
+      'encode(s + "\\0") and a new array',
+      loop(() => {
+        const end = new BigUint64Array(1);
+        libc.strtod(encoder.encode(NUMBER + "\0"), end);
+        return end[0];
+      }),
+    ],
+  ],
 }, steady);
 const view = scratch.alloc(64);
 await bench.compare({

@@ -4,7 +4,7 @@
  * @module
  */
 import { BumpAlloc, BumpPool } from "../mod.ts";
-import { Bench, STEADY } from "./lib/measure.ts";
+import { Bench, type Loop, STEADY } from "./lib/measure.ts";
 
 const bench = new Bench("scopes", { rounds: 11 });
 const scratch = new BumpAlloc();
@@ -44,6 +44,44 @@ await bench.compare({
     return view;
   }, { atMost: 1.3 }]],
 });
+/** Opens and ends a frame with one block in each way. */
+const FRAMES: Record<string, [loop: Loop, atMost?: number]> = {
+  "frame(), end()": [(count) => {
+    for (let i = 0; i < count; i++) {
+      const frame = scratch.frame();
+      frame.alloc(64);
+      frame.end();
+    }
+  }, 1.3],
+  "frame(fn)": [(count) => {
+    for (let i = 0; i < count; i++) scratch.frame((frame) => frame.alloc(64));
+  }, 1.6],
+  "using frame()": [(count) => {
+    for (let i = 0; i < count; i++) {
+      using frame = scratch.frame();
+      frame.alloc(64);
+    }
+  }],
+};
+for (const [name, [loop, atMost]] of Object.entries(FRAMES)) {
+  await bench.compare({
+    what: `${name}, with one block of 64 B`,
+    own: [name, loop],
+    peers: [["mark, alloc, rewind", (count) => {
+      for (let i = 0; i < count; i++) {
+        const mark = scratch.mark();
+        scratch.alloc(64);
+        scratch.rewind(mark);
+      }
+    }, { atMost }], ["scope(), end()", (count) => {
+      for (let i = 0; i < count; i++) {
+        const scope = scratch.scope();
+        scope.alloc(64);
+        scope.end();
+      }
+    }]],
+  });
+}
 await bench.compare({
   what: "ten blocks of 64 B",
   own: ["a scope", (count) => {

@@ -11,7 +11,7 @@
 import { CONNECTIONS, type Load, Server } from "./lib/load.ts";
 import { Bench, format } from "./lib/measure.ts";
 
-const bench = new Bench("server", { rounds: 5, quickRounds: 1 });
+const bench = new Bench("server", { rounds: 3, quickRounds: 1 });
 const SECONDS = bench.quick ? 1 : 4;
 
 interface Result extends Load {

@@ -48,7 +48,7 @@ export class Arena {
   floor = NO_FLOOR;
   /** Highest cursor in this window before it went back. */
   high = 0;
-  /** Bytes behind the cursor that a block has which is too large for positions in a window. */
+  /** Bytes behind the cursor of a block that is too large for positions in a window. */
   beyond = 0;
   /** Offset of the latest mark: marks above it are void. Below 0 when there is none. */
   top = 0;
@@ -436,7 +436,7 @@ export class Arena {
 
   /**
    * Takes a scope's memory back. The views of a frame die when the window is used up, or the memory is needed for something
-   * else. Where the stack ends in the midst of this it can be called again.
+   * else. If the stack overflows in here, it can be called again.
    */
   end(what: What): void {
     if (this.child !== null) throw this.#scopeError(what);
@@ -582,7 +582,7 @@ export class Arena {
     this.hold.reclaim(0, this.innermost.position);
   }
 
-  /** Who has a scope that is open has one that is closed from now on. */
+  /** Scopes that are open are closed from now on. */
   #closeScopes(): void {
     for (let arena = this.innermost; arena !== this; arena = arena.parent!) {
       arena.#leave(0);

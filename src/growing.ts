@@ -1,8 +1,8 @@
-/** Blocks that grow while they are filled: in place as long as they are the last ones. */
+/** Blocks that grow while they are filled: in place, as long as they are the last block. */
 import { OutOfMemoryError, ScopeError } from "./errors.ts";
 import type { Mark, Scratch, TypedArray } from "./scratch.ts";
 
-/** The block with `preferred` elements, or with as many as there is room for, `least` or more. On an error nothing has changed. */
+/** Grows a block to `preferred` elements, or to as many as fit, but at least `least`. On an error nothing has changed. */
 export function grown<T extends TypedArray>(scratch: Scratch, block: T, least: number, preferred: number): T {
   for (let size = Math.max(least, preferred);; size = least + Math.floor((size - least) / 2)) {
     try {

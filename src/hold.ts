@@ -117,7 +117,7 @@ export class Hold implements ChunkSource, WindowMaker {
     return this.#native.bump_cursor(this.#control);
   }
 
-  /** As `cursor`, or what is known of it when the program has given the permission for FFI up. */
+  /** As `cursor`, or what is known of it when the program has given up the permission for FFI. */
   get knownCursor(): number {
     try {
       return this.cursor;
@@ -236,7 +236,7 @@ export class Hold implements ChunkSource, WindowMaker {
 
   // ---- the end ---------------------------------------------------------------------------------
 
-  /** Gives what is above `position` back, as far as nobody took more since and nobody sees it. */
+  /** Gives back what is above `position`, unless somebody took more since or still sees it. */
   giveBack(position: number): void {
     this.reportLost();
     this.chunks.giveBack(position);
@@ -247,7 +247,7 @@ export class Hold implements ChunkSource, WindowMaker {
     for (const level of this.#levels) level.reportLost();
   }
 
-  /** What `endAll` needs from the system, got before anything changes: other addresses, when receivers see these. */
+  /** Gets what `endAll` needs from the system before anything changes: other addresses, if receivers see these. */
   prepareEnd(): void {
     let isLossy = this.#isLossy;
     for (const level of this.#levels) {
@@ -421,7 +421,7 @@ export class Hold implements ChunkSource, WindowMaker {
 /** Whether a window was seen to show native memory. */
 let isChecked = false;
 
-/** Throws unless the reason is that the program has given the permission for FFI up. */
+/** Throws again, unless the program has given up the permission for FFI. */
 export function ignoreRevocation(error: unknown): void {
   if (!(error instanceof Deno.errors.NotCapable)) throw error;
 }
@@ -430,7 +430,7 @@ export function ignoreRevocation(error: unknown): void {
 /** Address, capacity, error code. */
 const region = new Float64Array(3);
 const regionBytes = new Uint8Array(region.buffer);
-/** Start, end, and from where on a chunk was never used. */
+/** Start, end, and the offset above which a chunk was never used. */
 const grant = new Float64Array(3);
 const grantBytes = new Uint8Array(grant.buffer);
 

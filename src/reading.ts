@@ -4,7 +4,7 @@ import { cut, drop, grown } from "./growing.ts";
 import type { Mark, Scratch } from "./scratch.ts";
 
 /**
- * What {@linkcode Scratch.readAll} reads to its end. Deno's files and connections have `read`; `null` is what a missing body is.
+ * What {@linkcode Scratch.readAll} reads to its end. Deno's files and connections have `read`; `null` is a missing body.
  *
  * @example A request's body, a process's output, a file
  * ```ts
@@ -85,7 +85,7 @@ export interface ReadAllOptions extends ReadFileOptions {
 /** First block of a source whose size is not known: most files and bodies fit. */
 const FIRST_BLOCK = 65536;
 
-/** Room for what a read gives when the block is full. Most often that is the end, and the block need not grow. */
+/** Room for one more read when the block is full. Usually that read finds the end, and the block need not grow. */
 const PROBE = 512;
 
 /** The bytes of a file. */
@@ -140,11 +140,11 @@ export async function readAll(
 /** How a source is read into a block. */
 interface Work {
   reading(): Promise<void>;
-  /** Whether the source writes to the block itself: it may do so until `reading` has ended, whatever was aborted. */
+  /** Whether the source writes to the block itself. It may do so until `reading` has ended, even after an abort. */
   readonly writesItself: boolean;
 }
 
-/** Throws where the source is none, or somebody else reads it. */
+/** Throws if this is no source, or somebody else is reading it. */
 function workOn(source: ReadSource, block: Block, signal: AbortSignal | undefined): Work {
   if (source === null) return { reading: () => Promise.resolve(), writesItself: false };
   if (source instanceof Request || source instanceof Response) {
@@ -251,7 +251,7 @@ class Block {
   /** Where the cursor was before anything was taken. */
   readonly #before: Mark;
   #bytes: Uint8Array<ArrayBuffer>;
-  /** Of `#bytes`, unless they were taken away. */
+  /** Length of `#bytes`, as long as they were not taken away. */
   #size = 0;
   #length = 0;
   #probe: Uint8Array<ArrayBuffer> | null = null;
@@ -307,7 +307,7 @@ class Block {
     this.#length = end;
   }
 
-  /** Makes room for as many bytes in all, if there is as much. */
+  /** Makes room for so many bytes in all, if the region has it. */
   expect(byteLength: number): void {
     const size = Math.min(byteLength, this.#limit);
     if (size > this.#size) this.#grow(this.#size + 1, size);

@@ -62,10 +62,10 @@ export class Slots {
   readonly #limit: number;
   /** Last in, first out: the ones at the beginning are used last, and are the first to be cold. */
   readonly #idle: Slot[] = [];
-  /** So many idle ones, from the beginning, keep only what they shall retain. */
+  /** How many idle slots, from the beginning, have given back all but what they retain. */
   #cold = 0;
   readonly #waiting: ((lease: BumpAlloc | null) => void)[] = [];
-  /** Who serves a lease. */
+  /** The slot behind each lease. */
   readonly #leased = new Set<Slot>();
   #peak = 0;
   #leases = 0;
@@ -115,7 +115,7 @@ export class Slots {
     return this.#idle.length > 0 || this.#leased.size < this.#limit;
   }
 
-  /** As `lease`, when one comes back; null when the pool is closed before. An abort ends the wait. */
+  /** As `lease`, once one comes back; null if the pool is closed first. An abort ends the wait. */
   wait(signal: AbortSignal | undefined): Promise<BumpAlloc | null> {
     const { promise, resolve, reject } = Promise.withResolvers<BumpAlloc | null>();
     const abort = () => {
@@ -131,7 +131,7 @@ export class Slots {
     return promise;
   }
 
-  /** Where the stack ends in the midst of this the lease can be closed again. */
+  /** If the stack overflows in here, the lease can be closed again. */
   takeBack(slot: Slot): void {
     const { hold } = slot;
     const { address } = hold;
@@ -153,7 +153,7 @@ export class Slots {
     this.#wake();
   }
 
-  /** A lease was collected that nobody had closed: its memory serves again when its views have been collected, too. */
+  /** A lease was collected without having been closed: its memory serves again once its views have been collected, too. */
   lose(slot: Slot): void {
     this.#leased.delete(slot);
     this.#lost++;
@@ -187,7 +187,7 @@ export class Slots {
 
   // ---- resident memory -------------------------------------------------------------------------
 
-  /** After a burst: one idle slot that is not needed at once any more keeps only what it shall retain. */
+  /** After a burst: one idle slot that is no longer needed gives back all but what it retains. */
   #coolIdle(): void {
     this.#demand = Math.max(this.#leased.size, this.#demand - this.#demand * FORGET_LEASES);
     const warm = this.#idle.length - this.#cold;

@@ -111,7 +111,7 @@ export class Windows {
 
   /**
    * Ends every view of the level: it has length 0 from now on. The first window stays, fresh, for the next user of the
-   * level. Where the stack ends in the midst of this it can be called again.
+   * level. If the stack overflows in here, it can be called again.
    */
   end(): void {
     const list = this.#list;
