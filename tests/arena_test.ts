@@ -1,6 +1,6 @@
 /** Scopes, frames, marks and what ends them. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { BumpAlloc, type BumpScope, ClosedError, PinnedError, ScopeError } from "../mod.ts";
+import { BumpAlloc, type BumpScope, ClosedError, DetachedError, PinnedError, ScopeError } from "../mod.ts";
 import { fillPattern, patternHolds } from "./pattern.ts";
 import { gc, noGc } from "./until.ts";
 import { callDeep } from "./support/stack.ts";
@@ -377,6 +377,7 @@ Deno.test("where the stack ends in a reset with scopes open, it can be tried aga
   }
 });
 
+<<<<<<< HEAD
 Deno.test("an empty view of a frame lives as long as the frame, whatever is done inside", () => {
   using scratch = new BumpAlloc({ window: 4096 });
   scratch.frame((frame) => frame.alloc(4000));
@@ -386,4 +387,40 @@ Deno.test("an empty view of a frame lives as long as the frame, whatever is done
   frame.scope().end();
   assertEquals(empty.slice().length, 0);
   assertEquals(empty.buffer.detached, false);
+=======
+// ---- empty blocks --------------------------------------------------------------------------------
+
+Deno.test("an empty view's buffer is nobody else's", () => {
+  using scratch = new BumpAlloc();
+  scratch.view(0, 0).buffer.transfer();
+  using other = new BumpAlloc();
+  assertEquals(other.view(0, 0).length, 0);
+});
+
+Deno.test("an empty block of an allocator that has no byte of a full region is its own", () => {
+  using scratch = BumpAlloc.withSize(65536);
+  scratch.alloc(scratch.remaining);
+  const handle = scratch.share();
+  using attached = BumpAlloc.attach(handle);
+  attached.alloc(0).buffer.transfer();
+  assertThrows(() => attached.alloc(0), DetachedError);
+  attached.reset();
+  assertEquals(attached.alloc(0).length, 0);
+  using scope = attached.scope();
+  assertEquals(scope.alloc(0).length, 0);
+  using other = BumpAlloc.attach(handle);
+  assertEquals(other.alloc(0).length, 0);
+  using unrelated = new BumpAlloc();
+  assertEquals([unrelated.alloc(8).length, other.used], [8, 65536]);
+});
+
+Deno.test("an empty block after a rewind to the end of a chunk", () => {
+  using scratch = new BumpAlloc({ window: 65536 });
+  scratch.alloc(65536);
+  const mark = scratch.mark();
+  takeNatively(scratch, 10_000);
+  scratch.alloc(3 * 65536);
+  scratch.rewind(mark);
+  assertEquals(scratch.alloc(0).length, 0);
+>>>>>>> h-unit
 });

@@ -199,53 +199,6 @@ Deno.test("an OutOfMemoryError has the request's own numbers, whatever was tried
   other.close();
 });
 
-Deno.test("free does nothing; realloc keeps the bytes and refuses what is not its own", () => {
-  using scratch = new BumpAlloc();
-  using other = new BumpAlloc();
-  const foreign = other.alloc(8);
-  scratch.free(foreign);
-  assertThrows(() => scratch.free(5 as never), TypeError);
-  assertThrows(() => scratch.realloc(foreign, 16), TypeError);
-  assertThrows(() => scratch.realloc(new Uint8Array(8), 16), TypeError);
-  assertThrows(() => scratch.addressOf(foreign), TypeError);
-  let view = scratch.alloc(100);
-  fillPattern(view, 1);
-  const address = scratch.addressOf(view);
-  view = scratch.realloc(view, 3 * 2 ** 20); // across windows, in place
-  assertEquals(scratch.addressOf(view), address);
-  assert(patternHolds(view.subarray(0, 100), 1));
-  view = scratch.realloc(view, 50);
-  assertEquals(scratch.used, 50);
-  scratch.alloc(1);
-  const moved = scratch.realloc(view, 60);
-  assert(scratch.addressOf(moved) !== address);
-  assert(patternHolds(moved.subarray(0, 50), 1));
-  const before = scratch.used;
-  assertThrows(() => scratch.realloc(moved, 2 ** 31), OutOfMemoryError);
-  assertEquals(scratch.used, before);
-  assert(patternHolds(moved.subarray(0, 50), 1));
-});
-
-Deno.test("realloc: the same length takes nothing, an empty view grows to an aligned one, what cannot stay is copied", () => {
-  using scratch = BumpAlloc.withSize(2 ** 24, { window: 65536 });
-  const first = scratch.alloc(100);
-  scratch.alloc(3, 1);
-  const { used } = scratch;
-  assertEquals(scratch.addressOf(scratch.realloc(first, 100)), scratch.addressOf(first));
-  assertEquals(scratch.used, used);
-  const empty = scratch.alloc(0, 1);
-  assertEquals(scratch.addressOf(scratch.realloc(empty, 8)) % 8n, 0n);
-  // Native callers take what comes next, so that the last block cannot grow where it is.
-  const last = scratch.alloc(1000);
-  fillPattern(last, 3);
-  const { alloc, bump } = scratch.hooks.native;
-  const type = { parameters: ["pointer", "usize", "usize"], result: "pointer" } as const;
-  new Deno.UnsafeFnPointer(alloc as Deno.PointerObject<typeof type>, type).call(bump, 16n, 16n);
-  const moved = scratch.realloc(last, 200_000);
-  assert(moved.buffer !== last.buffer);
-  assert(patternHolds(moved.subarray(0, 1000), 3));
-});
-
 testUnless(
   Deno.build.os === "windows" ? "Windows counts committed memory against RAM and page file" : null,
   "behind a block of more than two gigabytes offsets, views and marks are right",
@@ -272,17 +225,6 @@ testUnless(
     }
   },
 );
-
-Deno.test("copy keeps type and elements, also of subclasses", async () => {
-  using scratch = new BumpAlloc();
-  const { Buffer } = await import("node:buffer");
-  assertEquals([...scratch.copy(new Float32Array([1.5, 2]))], [1.5, 2]);
-  assertEquals(scratch.copy(new BigInt64Array([-5n])), new BigInt64Array([-5n]));
-  assertEquals(scratch.copy(new DataView(new Uint8Array([1, 2, 3]).buffer, 1)).getUint8(1), 3);
-  assertEquals(scratch.copy(Buffer.from("hi")).byteLength, 2);
-  assertEquals(scratch.copy(new Uint8Array(0)).length, 0);
-  assertThrows(() => scratch.copy([1] as never), TypeError);
-});
 
 Deno.test("stale views have length 0 after reset, and allocZeroed is zero again", () => {
   using scratch = new BumpAlloc();

@@ -3,6 +3,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BumpAlloc, ScopeError } from "../mod.ts";
 import { fillPattern, patternHolds } from "./pattern.ts";
 import { takeNatively } from "./support/native.ts";
+import { outputOf } from "./support/program.ts";
 import { until } from "./until.ts";
 
 // ---- pages ---------------------------------------------------------------------------------------
@@ -177,4 +178,57 @@ Deno.test("poison fills what was used only: the rest of a chunk stays known to b
     scope.alloc(20_000).fill(1);
   }
   assert(scratch.alloc(6000).every((byte) => byte === 0));
+});
+
+// ---- without the permission ----------------------------------------------------------------------
+
+Deno.test("a program that gave its permission up ends well", async () => {
+  const output = await outputOf(`
+    const scratch = new BumpAlloc();
+    scratch.alloc(8);
+    revoke();
+    console.log(attempt(() => scratch.alloc(2 ** 24)), scratch.used);`);
+  assertEquals(output, "NotCapable 8");
+});
+
+Deno.test("without the permission a reset is whole or changes nothing, close ends every view, and nothing leaks", async () => {
+  const output = await outputOf(`
+    const allocators = [{}, { poison: true }].map((options) => new BumpAlloc(options));
+    const views = allocators.map((scratch) => scratch.alloc(100).fill(1));
+    const pool = new BumpPool();
+    const leased = pool.lease().alloc(10);
+    const lease = pool.lease();
+    lease.alloc(10);
+    revoke();
+    const { rss } = Deno.memoryUsage();
+    console.log(attempt(() => new BumpAlloc({ prefault: 2 ** 28 })), Deno.memoryUsage().rss - rss < 2 ** 27);
+    for (const scratch of allocators) console.log(attempt(() => scratch.reset()), scratch.used);
+    console.log(views[0].length, views[1].length === 100 && views[1].every((byte) => byte === 1));
+    for (const scratch of allocators) console.log(attempt(() => scratch.close()), scratch.closed);
+    console.log(attempt(() => lease.close()), attempt(() => pool.close()), leased.length);
+    console.log(views.map((view) => view.length));`);
+  assertEquals(output.split("\n"), [
+    "NotCapable true",
+    "done 0",
+    "NotCapable 100",
+    "0 true",
+    "done true",
+    "done true",
+    "done done 10",
+    "[ 0, 0 ]",
+  ]);
+});
+
+Deno.test("without the permission who shares a region closes, attached or not, and others keep it", async () => {
+  const output = await outputOf(`
+    const [alone, held] = [new BumpAlloc(), new BumpAlloc()];
+    const views = [alone, held].map((scratch) => scratch.alloc(8));
+    alone.share();
+    const attached = BumpAlloc.attach(held.share());
+    const kept = attached.alloc(100_000).fill(7);
+    revoke();
+    for (const scratch of [alone, held]) console.log(attempt(() => scratch.close()), scratch.closed);
+    console.log(views.map((view) => view.length), kept.every((byte) => byte === 7));
+    console.log(attempt(() => attached.close()), kept.length);`);
+  assertEquals(output.split("\n"), ["done true", "done true", "[ 0, 0 ] true", "done 0"]);
 });

@@ -3,7 +3,7 @@
  * kind of work ends when the test says so, not after a time.
  */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { BumpAlloc, BumpPool, type BumpScope, PinnedError } from "../mod.ts";
+import { BumpAlloc, BumpPool, type BumpScope, ClosedError, PinnedError } from "../mod.ts";
 import { fillPattern, patternHolds } from "./pattern.ts";
 import { testUnless } from "./skip.ts";
 
@@ -187,4 +187,14 @@ Deno.test("pins: work that fails lets go of the memory, and its error is its cal
   }
   await Promise.resolve();
   scratch.close();
+});
+
+Deno.test("a thenable that settles at once does not stay pinned", async () => {
+  const scratch = new BumpAlloc();
+  const thenable = { then: (settle: (value: number) => void) => settle(1) };
+  scratch.pin(thenable as unknown as Promise<number>);
+  assertThrows(() => scratch.close(), PinnedError);
+  await new Promise((resolve) => setTimeout(resolve));
+  scratch.close();
+  assertThrows(() => scratch.alloc(1), ClosedError);
 });

@@ -249,6 +249,9 @@ testUnless(
           scratch.scope().frame().alloc(5000).fill(1);
         }
       },
+      "dropped with scopes open, one of them unused": (count) => {
+        for (let i = 0; i < count; i++) new BumpAlloc().scope().scope().alloc(8);
+      },
       "dropped while attached to each other": (count) => {
         for (let i = 0; i < count; i++) {
           const scratch = new BumpAlloc();

@@ -3,6 +3,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows
 import { BumpAlloc, BumpPool, ClosedError, PoolFullError } from "../mod.ts";
 import { fillPattern, patternHolds } from "./pattern.ts";
 import { bytesAt, nativeTaker, takeNatively } from "./support/native.ts";
+import { outputOf } from "./support/program.ts";
 import { callDeep } from "./support/stack.ts";
 import { transferred } from "./support/transfers.ts";
 import { testUnless } from "./skip.ts";
@@ -146,4 +147,19 @@ Deno.test("a waiting use gets the lease that was lost by a transfer, closed, or 
   assertEquals(await Promise.all(waiting), [1, 2, 3]);
   assert(received.every((byte) => byte === 7));
   assertEquals(pool.stats(), { ...pool.stats(), leased: 0, waiting: 0, moved: 4 });
+});
+
+Deno.test("a lost lease whose memory cannot be had again does not end the program", async () => {
+  const output = await outputOf(`
+    const pool = new BumpPool();
+    (() => pool.lease().alloc(10))();
+    (() => new BumpAlloc().alloc(10))();
+    await new Promise((resolve) => setTimeout(resolve));
+    revoke();
+    for (let i = 0; i < 20; i++) {
+      gc();
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    console.log("alive");`);
+  assertEquals(output, "alive");
 });

@@ -177,3 +177,45 @@ Deno.test("compiled calls write the same: texts of Latin-1 for which one byte a 
     }
   }
 });
+
+Deno.test("texts that change while they are written still end with NULL", () => {
+  using scratch = new BumpAlloc();
+  scratch.alloc(4096).fill(255);
+  scratch.reset();
+  const texts = ["a", "b"];
+  Object.defineProperty(texts, 0, {
+    get() {
+      texts.push("more");
+      return "a";
+    },
+  });
+  assertEquals(scratch.cstringArray(texts).at(-1), 0n);
+});
+
+Deno.test("a text that allocates when it is read, beside one that is none, keeps what it got", () => {
+  using scratch = new BumpAlloc();
+  scratch.alloc(8);
+  let live!: Uint8Array;
+  const texts = ["a", "b"];
+  Object.defineProperty(texts, 1, { get: () => (live = scratch.alloc(64).fill(1), 5) });
+  assertThrows(() => scratch.cstringArray(texts), TypeError, "a string is needed");
+  scratch.alloc(64).fill(2);
+  assert(live.every((byte) => byte === 1));
+});
+
+Deno.test("a subclass that allocates elsewhere changes nothing about C strings", () => {
+  class Elsewhere extends BumpAlloc {
+    override alloc(byteLength: number, align?: number): Uint8Array<ArrayBuffer> {
+      return byteLength > 1000 ? new Uint8Array(byteLength) : super.alloc(byteLength, align);
+    }
+    override cstring(text: string): Uint8Array<ArrayBuffer> {
+      return text === "elsewhere" ? new Uint8Array(10) : super.cstring(text);
+    }
+  }
+  using scratch = new Elsewhere();
+  const live = scratch.alloc(64).fill(1);
+  assertEquals(scratch.cstring("\u00e9".repeat(2000)).length, 4001);
+  assertEquals(scratch.cstringArray(["elsewhere"]).length, 2);
+  scratch.alloc(64).fill(2);
+  assert(live.every((byte) => byte === 1));
+});

@@ -1,12 +1,13 @@
 /** What receivers of transferred buffers see is theirs: nobody hands it out again, whoever ends what, and whatever fails. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BumpAlloc, BumpPool, ClosedError, DetachedError } from "../mod.ts";
+import { MARKS_SINCE } from "../src/buffers.ts";
 import { fillPattern, patternHolds } from "./pattern.ts";
 import { takeNatively } from "./support/native.ts";
 import { outputOf } from "./support/program.ts";
 import { callDeep } from "./support/stack.ts";
 import { transferred } from "./support/transfers.ts";
-import { testUnless } from "./skip.ts";
+import { testSince, testUnless } from "./skip.ts";
 import { noGc, untilCollected } from "./until.ts";
 
 /** Allocates all that is left, in pieces. */
@@ -280,3 +281,24 @@ Deno.test("trim leaves what receivers see as it is, below and above the cursor",
     assert(patternHolds(received, 1), opens);
   }
 });
+
+const marked = "a buffer that the caller marked untransferable is never handed out again, and outlives the allocator";
+testSince(MARKS_SINCE, "there is no such mark that holds", marked, () => {
+  const { markAsUntransferable } = process.getBuiltinModule("node:worker_threads");
+  const scratch = new BumpAlloc({ debug: false });
+  const first = scratch.alloc(10).fill(3);
+  markAsUntransferable(first.buffer);
+  scratch.reset();
+  scratch.alloc(2 ** 20).fill(4);
+  const scope = scratch.scope();
+  const second = scope.alloc(10).fill(5);
+  markAsUntransferable(second.buffer);
+  scope.end();
+  scratch.alloc(2 ** 20).fill(6);
+  scratch.close();
+  assert(first.every((byte) => byte === 3) && second.every((byte) => byte === 5));
+});
+
+declare const process: {
+  getBuiltinModule(id: string): { markAsUntransferable(object: object): void };
+};
