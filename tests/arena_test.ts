@@ -377,7 +377,6 @@ Deno.test("where the stack ends in a reset with scopes open, it can be tried aga
   }
 });
 
-<<<<<<< HEAD
 Deno.test("an empty view of a frame lives as long as the frame, whatever is done inside", () => {
   using scratch = new BumpAlloc({ window: 4096 });
   scratch.frame((frame) => frame.alloc(4000));
@@ -387,7 +386,8 @@ Deno.test("an empty view of a frame lives as long as the frame, whatever is done
   frame.scope().end();
   assertEquals(empty.slice().length, 0);
   assertEquals(empty.buffer.detached, false);
-=======
+});
+
 // ---- empty blocks --------------------------------------------------------------------------------
 
 Deno.test("an empty view's buffer is nobody else's", () => {
@@ -422,5 +422,4 @@ Deno.test("an empty block after a rewind to the end of a chunk", () => {
   scratch.alloc(3 * 65536);
   scratch.rewind(mark);
   assertEquals(scratch.alloc(0).length, 0);
->>>>>>> h-unit
 });
