@@ -264,6 +264,24 @@ Deno.test("what ended after a transfer says so: an out-parameter, C strings, vie
   }
 });
 
+Deno.test("a rewind below a window that was transferred, from another one: its receiver keeps it, and allocating goes on", () => {
+  for (const opens of ["allocator", "scope", "frame"] as const) {
+    using scratch = new BumpAlloc({ window: 4096 });
+    const arena = opens === "allocator" ? scratch : scratch[opens]();
+    arena.alloc(100);
+    const mark = arena.mark();
+    const view = arena.alloc(9000);
+    fillPattern(view, 1);
+    const far = arena.alloc(100_000);
+    assert(far.buffer !== view.buffer);
+    const received = transferred(view);
+    arena.rewind(mark);
+    const next = [8, 5000, 60_000].map((byteLength) => arena.alloc(byteLength).fill(9));
+    assertEquals(next.map((view) => view.length), [8, 5000, 60_000]);
+    assert(patternHolds(received, 1), opens);
+  }
+});
+
 Deno.test("trim leaves what receivers see as it is, below and above the cursor", () => {
   for (const opens of ["scope", "frame", "nothing"] as const) {
     using scratch = new BumpAlloc({ window: 65536 });
