@@ -388,6 +388,68 @@ Deno.test("an empty view of a frame lives as long as the frame, whatever is done
   assertEquals(empty.buffer.detached, false);
 });
 
+// ---- what must not be forgotten on the fast paths ------------------------------------------------
+
+Deno.test("the end of a scope, or of a frame, ends the views of frames that have ended in it", () => {
+  for (const opens of ["scope", "frame"] as const) {
+    using scratch = new BumpAlloc();
+    const outer = scratch[opens]();
+    const inner = outer.frame((frame) => frame.alloc(100).fill(1));
+    outer.end();
+    scratch.alloc(5000).fill(2);
+    assertEquals(inner.length, 0, opens);
+  }
+});
+
+Deno.test("a rewind while a scope or a frame is open, or after close, is refused and moves nothing", () => {
+  const scratch = new BumpAlloc();
+  const mark = scratch.mark();
+  const view = scratch.alloc(100);
+  fillPattern(view, 1);
+  for (const opens of ["scope", "frame", "frame", "scope"] as const) {
+    using inner = scratch[opens]();
+    assertThrows(() => scratch.rewind(mark), ScopeError, "Cannot rewind");
+    inner.alloc(100).fill(9);
+    assert(patternHolds(view, 1) && scratch.used === 204);
+  }
+  scratch.close();
+  assertThrows(() => scratch.rewind(mark), ClosedError);
+});
+
+Deno.test("a frame that is open where others have ended keeps out further ones", () => {
+  using scratch = new BumpAlloc();
+  scratch.frame((frame) => frame.alloc(100));
+  using frame = scratch.frame();
+  const view = frame.alloc(100);
+  fillPattern(view, 1);
+  for (const opens of ["frame", "scope"] as const) assertThrows(() => scratch[opens](), ScopeError);
+  frame.alloc(100).fill(9);
+  assert(patternHolds(view, 1));
+});
+
+Deno.test("a mark behind a block that was cut is void: it leads into no other block", () => {
+  using scratch = new BumpAlloc();
+  const block = scratch.alloc(100);
+  const mark = scratch.mark();
+  scratch.realloc(block, 10);
+  const live = scratch.alloc(300);
+  fillPattern(live, 1);
+  assertThrows(() => scratch.rewind(mark), RangeError, "above the cursor");
+  scratch.alloc(300).fill(9);
+  assert(patternHolds(live, 1));
+});
+
+Deno.test("what was used before a rewind is not taken for zero in a scope or a frame", () => {
+  for (const opens of ["scope", "frame"] as const) {
+    using scratch = new BumpAlloc();
+    const mark = scratch.mark();
+    scratch.alloc(1000).fill(9);
+    scratch.rewind(mark);
+    using inner = scratch[opens]();
+    assert(inner.allocZeroed(2000).every((byte) => byte === 0), opens);
+  }
+});
+
 // ---- empty blocks --------------------------------------------------------------------------------
 
 Deno.test("an empty view's buffer is nobody else's", () => {

@@ -55,6 +55,13 @@ Deno.test("a block that begins at 2 GiB of its window can be reallocated", () =>
   const { buffer } = scratch.alloc(2 ** 31 + 4096);
   assertEquals(scratch.realloc(new Uint8Array(buffer, 2 ** 31, 4096), 10).length, 10);
   assertEquals(scratch.used, 2 ** 31 + 10);
+  // What was used of a block that large is not taken for zero.
+  scratch.reset();
+  const block = scratch.alloc(2 ** 31 + 4096);
+  block.subarray(2 ** 31).fill(9);
+  scratch.realloc(block, 10);
+  scratch.alloc(2 ** 31);
+  assert(scratch.allocZeroed(8000).every((byte) => byte === 0));
 });
 
 Deno.test("realloc to less does not lead below one's own chunk, into others' bytes", () => {
