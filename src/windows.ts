@@ -32,6 +32,8 @@ export class Windows {
   /** By base, ascending; of those with the same base the shorter ones first. Windows may overlap. */
   readonly #list: Window[] = [];
   readonly #maker: WindowMaker;
+  /** What the policy allowed to the latest window that followed another one. */
+  #step = 0;
 
   constructor(maker: WindowMaker) {
     this.#maker = maker;
@@ -88,7 +90,9 @@ export class Windows {
     const list = this.#list;
     if (list.length === 1 && list[0].fresh) this.clear(); // it is of no use
     const base = start - start % WINDOW_ALIGN;
-    const step = windowStep(this.#maker.window, former, start);
+    // Where a chunk ended before it, the former window is shorter than it might have been.
+    const step = windowStep(this.#maker.window, former > 0 ? Math.max(former, this.#step) : 0, start);
+    this.#step = former > 0 ? step : 0;
     const windowEnd = Math.min(Math.max(end, base + step), limit);
     const buffer = this.#maker.makeWindow(base, windowEnd - base);
     const window: Window = { buffer, base, end: windowEnd, fresh: false };

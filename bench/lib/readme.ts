@@ -62,11 +62,11 @@ What it costs besides:
   ${memory("import and first block")} of RAM to an empty script, which takes ${time(find("an empty script").spread)}.
   Any use of the FFI pays a large part of that: one file with one function of libc adds
   ${time(start.peers![0].spread)} and ${memory("a sketch of an allocator over mmap")}.
-- **One huge buffer, used once**, saves nothing. A whole process that fills 256 MiB takes
+- **One huge buffer, used once**, gains nothing. A whole process that fills 256 MiB takes
   ${time(huge.spread)} with this package and ${time(huge.peers![0].spread)} with \`new Uint8Array\`.
-- **A server whose work dominates** is not faster. With four buffers of 64 KiB for each request, all
-  filled and read, a service answers ${rates("64 KiB, filled,")}.
-  With bodies of 4 KiB, so that most of the buffers is never touched, it answers
+- **A server** gains where it reserves more than it touches. With four buffers of 64 KiB for each
+  request, all of them filled and read, a service answers ${rates("64 KiB, filled,")}.
+  With bodies of 4 KiB, so that most of each buffer is never touched, it answers
   ${rates("64 KiB")}.
 `;
 }
