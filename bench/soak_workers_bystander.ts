@@ -1,6 +1,6 @@
 // The Worker that stays, for bench/soak_workers.ts: allocates while others are terminated, and checks all its blocks.
 import { BumpAlloc, type BumpHandle } from "../mod.ts";
-import { fillPattern, patternHolds } from "../tests/pattern.ts";
+import { fillPattern, patternHolds } from "../tests/support/pattern.ts";
 
 /** `begin` is answered at once; `end` with the number of blocks, all of which were right, after letting go of the region. */
 export type BystanderRequest = { kind: "begin"; handle: BumpHandle } | { kind: "end" };

@@ -1,7 +1,7 @@
 // One kind of Workers in a process of its own, for bench/soak_workers.ts: prints a line of JSON for each step.
 import { BumpAlloc } from "../mod.ts";
 import { memoryOf } from "./lib/measure.ts";
-import { fillPattern, patternHolds, randomOf } from "../tests/pattern.ts";
+import { fillPattern, patternHolds, randomOf } from "../tests/support/pattern.ts";
 import type { BystanderRequest } from "./soak_workers_bystander.ts";
 
 /** What there is after a step; memory in bytes. */

@@ -1,5 +1,5 @@
 // The twin of soak_workers_worker.ts without this module: plain typed arrays.
-import { fillPattern, randomOf } from "../tests/pattern.ts";
+import { fillPattern, randomOf } from "../tests/support/pattern.ts";
 
 globalThis.addEventListener("message", () => {
   const random = randomOf(Date.now());

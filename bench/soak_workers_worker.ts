@@ -1,6 +1,6 @@
 // A Worker to be terminated, for bench/soak_workers.ts: attaches, allocates and fills until then.
 import { BumpAlloc, type BumpHandle } from "../mod.ts";
-import { fillPattern, randomOf } from "../tests/pattern.ts";
+import { fillPattern, randomOf } from "../tests/support/pattern.ts";
 
 globalThis.addEventListener("message", (event) => {
   const allocator = BumpAlloc.attach((event as MessageEvent<BumpHandle>).data);

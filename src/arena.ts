@@ -317,7 +317,6 @@ export class Arena {
     const end = this.cursor + this.beyond;
     const kept = Math.min(byteLength, end - start);
     this.note();
-    this.high = Math.max(this.high, this.cursor);
     // Ask for the block again from its own start: where there is room behind it, it stays.
     const moved = this.#place(byteLength, alignOf(start), offset);
     if (moved < 0) throw this.full(byteLength, DEFAULT_ALIGN, what);

@@ -1,11 +1,11 @@
 /** Scopes, frames, marks and what ends them. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BumpAlloc, type BumpScope, ClosedError, DetachedError, PinnedError, ScopeError } from "../mod.ts";
-import { fillPattern, patternHolds } from "./pattern.ts";
-import { gc, noGc } from "./until.ts";
+import { fillPattern, patternHolds } from "./support/pattern.ts";
+import { gc, noGc } from "./support/until.ts";
 import { callDeep } from "./support/stack.ts";
 import { takeNatively } from "./support/native.ts";
-import { testUnless } from "./skip.ts";
+import { testUnless } from "./support/skip.ts";
 
 // ---- marks ---------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 /** Arrays from values, zeroed ones, copies, arrays of other lengths, and arrays at offsets. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BumpAlloc, OutOfMemoryError, ScopeError, type Scratch, type TypedArrayConstructor } from "../mod.ts";
-import { isBefore } from "./skip.ts";
+import { isBefore } from "./support/skip.ts";
 
 type Numbers = Float64Array<ArrayBuffer>;
 

@@ -9,7 +9,7 @@ import {
   markUntransferable,
   renew,
 } from "../src/buffers.ts";
-import { isBefore, testSince } from "./skip.ts";
+import { isBefore, testSince } from "./support/skip.ts";
 import { callDeep } from "./support/stack.ts";
 
 Deno.test("renew keeps the bytes and ends the views; of a buffer that somebody took there is nothing to renew", () => {

@@ -9,11 +9,11 @@ import {
   ScopeError,
 } from "../mod.ts";
 import { canMarkUntransferable, MARKS_SINCE } from "../src/buffers.ts";
-import { fillPattern, patternHolds } from "./pattern.ts";
-import { addressSpace, untold } from "./process_memory.ts";
-import { testUnless } from "./skip.ts";
-import { times } from "./times.ts";
-import { gc, noGc, untilCollected } from "./until.ts";
+import { fillPattern, patternHolds } from "./support/pattern.ts";
+import { addressSpace, untold } from "./support/process_memory.ts";
+import { testUnless } from "./support/skip.ts";
+import { times } from "./support/times.ts";
+import { gc, noGc, untilCollected } from "./support/until.ts";
 
 const marks = canMarkUntransferable();
 const noMarks = marks ? null : `it needs Deno ${MARKS_SINCE}`;

@@ -3,8 +3,8 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { type Chunk, Chunks, type ChunkSource } from "../src/chunks.ts";
 import { alignUp } from "../src/offsets.ts";
-import { randomOf } from "./pattern.ts";
-import { times } from "./times.ts";
+import { randomOf } from "./support/pattern.ts";
+import { times } from "./support/times.ts";
 
 const STEP = 1024;
 

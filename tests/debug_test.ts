@@ -1,8 +1,8 @@
 /** Debug mode: real work that nobody awaits or pins is found, at each way that memory ends; what is right raises no alarm. */
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { BumpAlloc, BumpPool, PinnedError, PoolFullError, ScopeError, StaleWriteError } from "../mod.ts";
-import { noGc, untilCollected } from "./until.ts";
-import { missing, succeeds, testUnless } from "./skip.ts";
+import { noGc, untilCollected } from "./support/until.ts";
+import { missing, succeeds, testUnless } from "./support/skip.ts";
 
 const LENGTH = 1000;
 const DATA = new Uint8Array(LENGTH).fill(5);

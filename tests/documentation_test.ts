@@ -1,6 +1,6 @@
 // That the documentation is whole: what has no example is not documented.
 import { assertEquals } from "@std/assert";
-import { testSince } from "./skip.ts";
+import { testSince } from "./support/skip.ts";
 
 const ROOT = new URL("..", import.meta.url);
 

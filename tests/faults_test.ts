@@ -1,6 +1,6 @@
 /** What the system refuses: each operation throws the right error and changes nothing, or does its work all the same. */
 import { assertEquals, assertMatch } from "@std/assert";
-import { missing, testUnless } from "./skip.ts";
+import { missing, testUnless } from "./support/skip.ts";
 
 const compiler = Deno.env.get("CC") ?? "cc";
 

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { BumpAlloc, ClosedError, DetachedError, OutOfMemoryError, type OutType, type Scratch } from "../mod.ts";
-import { times } from "./times.ts";
+import { times } from "./support/times.ts";
 
 const { memcmp, memcpy, strlen } = openLibc();
 

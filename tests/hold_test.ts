@@ -1,10 +1,10 @@
 /** Pages, shared regions and chunks: what a hold on a region keeps, gives back and finds again. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BumpAlloc, ScopeError } from "../mod.ts";
-import { fillPattern, patternHolds } from "./pattern.ts";
+import { fillPattern, patternHolds } from "./support/pattern.ts";
 import { takeNatively } from "./support/native.ts";
 import { outputOf } from "./support/program.ts";
-import { until } from "./until.ts";
+import { until } from "./support/until.ts";
 
 // ---- pages ---------------------------------------------------------------------------------------
 

@@ -18,9 +18,9 @@ import {
   ScopeError,
 } from "../mod.ts";
 import { MARKS_SINCE } from "../src/buffers.ts";
-import { fillPattern, patternHolds, randomOf } from "./pattern.ts";
-import { testSince } from "./skip.ts";
-import { times } from "./times.ts";
+import { fillPattern, patternHolds, randomOf } from "./support/pattern.ts";
+import { testSince } from "./support/skip.ts";
+import { times } from "./support/times.ts";
 
 const SIZE = 2 ** 20;
 /** Leases of the pool at once. */

@@ -4,8 +4,8 @@
  */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { BumpAlloc, BumpPool, type BumpScope, ClosedError, PinnedError } from "../mod.ts";
-import { fillPattern, patternHolds } from "./pattern.ts";
-import { testUnless } from "./skip.ts";
+import { fillPattern, patternHolds } from "./support/pattern.ts";
+import { testUnless } from "./support/skip.ts";
 
 /** Less than a pipe, and a socket's buffers, take at once. */
 const LENGTH = 60_000;

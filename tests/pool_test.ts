@@ -11,10 +11,10 @@ import {
   ScopeError,
   SharedError,
 } from "../mod.ts";
-import { fillPattern, patternHolds } from "./pattern.ts";
-import { addressSpace, untold } from "./process_memory.ts";
-import { testUnless } from "./skip.ts";
-import { noGc, untilCollected } from "./until.ts";
+import { fillPattern, patternHolds } from "./support/pattern.ts";
+import { addressSpace, untold } from "./support/process_memory.ts";
+import { testUnless } from "./support/skip.ts";
+import { noGc, untilCollected } from "./support/until.ts";
 
 Deno.test("a lease is an allocator; once returned it and its views are dead", () => {
   using pool = new BumpPool({ size: 2 ** 20 });

@@ -9,8 +9,8 @@ import {
   ScopeError,
   type Scratch,
 } from "../mod.ts";
-import { fillPattern, patternHolds } from "./pattern.ts";
-import { times } from "./times.ts";
+import { fillPattern, patternHolds } from "./support/pattern.ts";
+import { times } from "./support/times.ts";
 
 const CAPACITY = 2 ** 22;
 

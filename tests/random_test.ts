@@ -7,7 +7,7 @@
  */
 import { canMarkUntransferable } from "../src/buffers.ts";
 import { runModel } from "./support/model.ts";
-import { times } from "./times.ts";
+import { times } from "./support/times.ts";
 
 const RUNS = Number(Deno.env.get("MODEL_RUNS") ?? times(60));
 const SEED = Number(Deno.env.get("MODEL_SEED") ?? 1);

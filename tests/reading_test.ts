@@ -11,9 +11,9 @@ import {
   PinnedError,
 } from "../mod.ts";
 import { type ReadSource, ScopeError, type Scratch } from "../mod.ts";
-import { assertSameBytes, fillPattern, patternHolds, randomOf } from "./pattern.ts";
-import { missing, succeeds, testUnless } from "./skip.ts";
-import { until } from "./until.ts";
+import { assertSameBytes, fillPattern, patternHolds, randomOf } from "./support/pattern.ts";
+import { missing, succeeds, testUnless } from "./support/skip.ts";
+import { until } from "./support/until.ts";
 
 function pattern(length: number, id = 3): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(length);

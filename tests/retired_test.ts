@@ -1,7 +1,7 @@
 /** Memory that has ended and is used all the same, by native code and pointers: nobody crashes, and nothing is used up. */
 import { assertEquals, assertMatch } from "@std/assert";
 import { outputOf } from "./support/program.ts";
-import { testUnless } from "./skip.ts";
+import { testUnless } from "./support/skip.ts";
 
 const notPosix = Deno.build.os === "windows" ? "pipes and FILEs are POSIX's" : null;
 const notLinux = Deno.build.os === "linux" ? null : "it needs /proc";

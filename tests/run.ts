@@ -7,7 +7,7 @@
  * @module
  */
 
-import { isBefore } from "./skip.ts";
+import { isBefore } from "./support/skip.ts";
 
 const root = new URL("..", import.meta.url);
 const OFFLINE = "--import-map=tests/offline/import_map.json";

@@ -1,9 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { BumpAlloc } from "../mod.ts";
-import { fillPattern, patternHolds, randomOf } from "./pattern.ts";
+import { fillPattern, patternHolds, randomOf } from "./support/pattern.ts";
 import type { StressAnswer, StressRequest } from "./workers/stress_worker.ts";
-import { times } from "./times.ts";
-import { until } from "./until.ts";
+import { times } from "./support/times.ts";
+import { until } from "./support/until.ts";
 
 const WORKERS = 8;
 const BLOCKS = times(60_000); // each, half a million in all: 8 isolates on two cores

@@ -1,11 +1,11 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BumpAlloc, type BumpHandle, ClosedError, SharedError } from "../mod.ts";
-import { inDebug, testUnless } from "./skip.ts";
-import { fillPattern, patternHolds, randomOf } from "./pattern.ts";
+import { inDebug, testUnless } from "./support/skip.ts";
+import { fillPattern, patternHolds, randomOf } from "./support/pattern.ts";
 import type { Handover } from "./workers/handover_worker.ts";
 import type { ShareRequest } from "./workers/share_worker.ts";
-import { times } from "./times.ts";
-import { until } from "./until.ts";
+import { times } from "./support/times.ts";
+import { until } from "./support/until.ts";
 
 /** A Worker that answers one request at a time. */
 class Peer {

@@ -1,13 +1,13 @@
 /** Leases come back whatever was done with them, and what one had is nobody else's. */
 import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { BumpAlloc, BumpPool, ClosedError, PoolFullError } from "../mod.ts";
-import { fillPattern, patternHolds } from "./pattern.ts";
+import { fillPattern, patternHolds } from "./support/pattern.ts";
 import { bytesAt, nativeTaker, takeNatively } from "./support/native.ts";
 import { outputOf } from "./support/program.ts";
 import { callDeep } from "./support/stack.ts";
 import { transferred } from "./support/transfers.ts";
-import { testUnless } from "./skip.ts";
-import { noGc, untilCollected } from "./until.ts";
+import { testUnless } from "./support/skip.ts";
+import { noGc, untilCollected } from "./support/until.ts";
 
 /** What a program may have done with a lease when it drops or closes it. */
 const STATES: Record<string, (lease: BumpAlloc) => void> = {

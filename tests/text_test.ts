@@ -2,8 +2,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { BumpAlloc, ClosedError, DetachedError, OutOfMemoryError, ScopeError, type Scratch } from "../mod.ts";
-import { assertSameBytes } from "./pattern.ts";
-import { times } from "./times.ts";
+import { assertSameBytes } from "./support/pattern.ts";
+import { times } from "./support/times.ts";
 
 const encoder = new TextEncoder();
 

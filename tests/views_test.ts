@@ -1,7 +1,7 @@
 /** Typed arrays and other views: what is said of them is not believed, and copies and longer ones are right. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BumpAlloc, OutOfMemoryError } from "../mod.ts";
-import { fillPattern, patternHolds } from "./pattern.ts";
+import { fillPattern, patternHolds } from "./support/pattern.ts";
 
 Deno.test("free does nothing; realloc keeps the bytes and refuses what is not its own", () => {
   using scratch = new BumpAlloc();

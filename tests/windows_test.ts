@@ -3,9 +3,9 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { isDetached, MARKS_SINCE, markUntransferable } from "../src/buffers.ts";
 import { NO_WINDOW, type Window, type WindowMaker, Windows } from "../src/windows.ts";
-import { testSince } from "./skip.ts";
+import { testSince } from "./support/skip.ts";
 import { callDeep } from "./support/stack.ts";
-import { times } from "./times.ts";
+import { times } from "./support/times.ts";
 
 type Range = [from: number, to: number];
 

@@ -9,7 +9,7 @@ import {
   ScopeError,
   type Scratch,
 } from "../mod.ts";
-import { assertSameBytes, fillPattern, patternHolds, randomOf } from "./pattern.ts";
+import { assertSameBytes, fillPattern, patternHolds, randomOf } from "./support/pattern.ts";
 
 type NumberType = "u8" | "i8" | "u16" | "i16" | "u32" | "i32" | "f32" | "f64";
 type BigType = "u64" | "i64";

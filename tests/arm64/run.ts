@@ -1,7 +1,7 @@
 /**
  * `deno task test:arm64`: the C library's tests and the test suite on Linux arm64, with pages of 4, 16 and 64 KiB, under
  * an emulator. It is some twenty times as slow as the machine, so that tests which repeat something many times do so
- * less often (tests/times.ts).
+ * less often (tests/support/times.ts).
  *
  * `--pages=16` chooses sizes of a page, in KiB; `--quick` is what every run of the checks does. Further arguments go to
  * `deno task test`: `deno task test:arm64 --pages=16,64 tests/pool_test.ts`.

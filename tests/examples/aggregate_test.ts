@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { aggregate, aggregatePlainly, type Query, writeReadings } from "../../examples/aggregate.ts";
 import { BumpAlloc } from "../../mod.ts";
-import { testSince } from "../skip.ts";
+import { testSince } from "../support/skip.ts";
 
 function bothOf(text: string, query: Query) {
   const path = Deno.makeTempFileSync();

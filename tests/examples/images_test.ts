@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { BumpPool } from "../../mod.ts";
 import { makeHandler } from "../../examples/images.ts";
-import { randomOf } from "../pattern.ts";
+import { randomOf } from "../support/pattern.ts";
 
 const post = (body: Uint8Array<ArrayBuffer> | string | null) =>
   new Request("http://localhost/", { method: "POST", body });

@@ -3,7 +3,7 @@ import * as frames from "../../examples/sqlite/frames.ts";
 import { openSqlite, type Sqlite, type Value } from "../../examples/sqlite/library.ts";
 import { work } from "../../examples/sqlite/main.ts";
 import * as usual from "../../examples/sqlite/usual.ts";
-import { testUnless } from "../skip.ts";
+import { testUnless } from "../support/skip.ts";
 
 function tryOpen(): Sqlite | null {
   try {

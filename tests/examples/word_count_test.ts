@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { BumpAlloc } from "../../mod.ts";
 import { heapMemory, readText, scratchMemory } from "../../examples/word_count.ts";
 import { WordTable } from "../../examples/word_table.ts";
-import { testUnless } from "../skip.ts";
+import { testUnless } from "../support/skip.ts";
 
 testUnless(
   Deno.build.os === "windows" ? "the pipeline is the system's own: Windows has none" : null,

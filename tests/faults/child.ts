@@ -7,8 +7,8 @@
  */
 import { assert, assertEquals } from "../offline/assert.ts";
 import { BumpAlloc, BumpPool, CommitError, ReserveError, SharedError } from "../../mod.ts";
-import { fillPattern, patternHolds } from "../pattern.ts";
-import { addressSpace } from "../process_memory.ts";
+import { fillPattern, patternHolds } from "../support/pattern.ts";
+import { addressSpace } from "../support/process_memory.ts";
 
 /** Bits of `refuse.c`. */
 const KINDS = {

@@ -5,7 +5,7 @@
  * @module
  */
 import { fileURLToPath } from "node:url";
-import { run, unpackFromNpm } from "../npm.ts";
+import { run, unpackFromNpm } from "../support/npm.ts";
 import { YYJSON_BUILT } from "./support.ts";
 
 const PACKAGE = "duckdb@1.4.4";

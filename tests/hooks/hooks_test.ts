@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BumpAlloc, BumpPool, ClosedError, SharedError } from "../../mod.ts";
-import { fillPattern, patternHolds } from "../pattern.ts";
-import { testUnless } from "../skip.ts";
-import { untold } from "../process_memory.ts";
-import { noGc, untilCollected } from "../until.ts";
+import { fillPattern, patternHolds } from "../support/pattern.ts";
+import { testUnless } from "../support/skip.ts";
+import { untold } from "../support/process_memory.ts";
+import { noGc, untilCollected } from "../support/until.ts";
 import { isInside, runChild } from "./support.ts";
 
 const MIB = 2 ** 20;

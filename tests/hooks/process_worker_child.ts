@@ -1,8 +1,8 @@
 // A Worker names the process's own allocator, gives its callbacks away, and is terminated; run by hooks_test.ts.
 import { assert, assertEquals, assertThrows } from "../offline/assert.ts";
 import { BumpAlloc, SharedError } from "../../mod.ts";
-import { isMapped } from "../process_memory.ts";
-import { until } from "../until.ts";
+import { isMapped } from "../support/process_memory.ts";
+import { until } from "../support/until.ts";
 import type { Answer } from "./process_worker.ts";
 
 const answers: Answer[] = [];

@@ -1,6 +1,6 @@
 /** What the tests of the hooks have in common: the real libraries, real data, and where a pointer is. */
 import type { BumpAlloc } from "../../mod.ts";
-import { testUnless } from "../skip.ts";
+import { testUnless } from "../support/skip.ts";
 
 /** A library under test, or why there is none. */
 export interface Library<S extends Deno.ForeignLibraryInterface> {

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { BumpAlloc } from "../../mod.ts";
-import { assertSameBytes, fillPattern, patternHolds } from "../pattern.ts";
+import { assertSameBytes, fillPattern, patternHolds } from "../support/pattern.ts";
 import { isInside, load, readText, repositorySources, testWith } from "./support.ts";
 
 const NB_WORKERS = 400;

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { buildHost } from "../../native/build_host.ts";
-import { missing, testUnless } from "../skip.ts";
+import { missing, testUnless } from "../support/skip.ts";
 
 const compiler = Deno.env.get("CC") ?? "cc";
 

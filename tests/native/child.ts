@@ -1,6 +1,6 @@
 /** Starts Deno on a program that allocates, with exactly the flags, the environment and the machine that a test wants. */
 import { assertEquals } from "@std/assert";
-import { isBefore, succeeds } from "../skip.ts";
+import { isBefore, succeeds } from "../support/skip.ts";
 
 /** The package's module, as the checkout has it. */
 export const MOD: string = new URL("../../mod.ts", import.meta.url).href;

@@ -5,8 +5,8 @@ import { extractToFile } from "../../src/native/extract.ts";
 import { memoryFile } from "../../src/native/memory_file.ts";
 import { platform, prebuilt } from "../../src/native/prebuilt.ts";
 import { ABI, symbols } from "../../src/native/symbols.ts";
-import { LOADING } from "../permissions.ts";
-import { missing, succeeds, testUnless } from "../skip.ts";
+import { LOADING } from "../support/permissions.ts";
+import { missing, succeeds, testUnless } from "../support/skip.ts";
 import { assertAllocates, assertRefused, DENIED, MOD, run, type Start, withTemporary } from "./child.ts";
 
 const notLinux = Deno.build.os === "linux" ? null : "it is for Linux";

@@ -2,7 +2,7 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { fileURLToPath } from "node:url";
 import { platform, prebuilt } from "../../src/native/prebuilt.ts";
-import { missing, testUnless } from "../skip.ts";
+import { missing, testUnless } from "../support/skip.ts";
 
 const noMusl = platform === "linux_x86_64" ? missing("musl-gcc") : "it is for Linux x64";
 

@@ -1,6 +1,6 @@
 // What works with which permissions: Deno is started with exactly these flags.
 import { assert, assertEquals } from "@std/assert";
-import { missing, testUnless } from "../skip.ts";
+import { missing, testUnless } from "../support/skip.ts";
 import {
   assertAllocates,
   assertRefused,

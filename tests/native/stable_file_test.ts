@@ -5,7 +5,7 @@ import { join } from "@std/path";
 import { extractToStableFile } from "../../src/native/extract.ts";
 import { prebuilt } from "../../src/native/prebuilt.ts";
 import { ABI, symbols } from "../../src/native/symbols.ts";
-import { testUnless } from "../skip.ts";
+import { testUnless } from "../support/skip.ts";
 
 const windows = Deno.build.os === "windows";
 const notWindows = windows ? null : "elsewhere the library is not loaded from there";

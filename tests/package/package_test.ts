@@ -2,8 +2,8 @@
 // empty folder with an empty cache. Nothing but 127.0.0.1 is contacted.
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join, toFileUrl } from "@std/path";
-import { LOADING } from "../permissions.ts";
-import { isBefore, testUnless } from "../skip.ts";
+import { LOADING } from "../support/permissions.ts";
+import { isBefore, testUnless } from "../support/skip.ts";
 import { pack, packedSize, type Registry, ROOT, serve, writePackage } from "./registry.ts";
 
 const packed = await pack();

@@ -19,8 +19,8 @@ import {
   OutOfMemoryError,
   ScopeError,
 } from "../../mod.ts";
-import { fillPattern, patternHolds, randomOf } from "../pattern.ts";
-import { gc } from "../until.ts";
+import { fillPattern, patternHolds, randomOf } from "./pattern.ts";
+import { gc } from "./until.ts";
 import { bytesAt, nativeTaker } from "./native.ts";
 
 const CAPACITY = 2 ** 20;

@@ -1,5 +1,5 @@
 /** Programs that may crash, or give their permission up: each runs in a process of its own. */
-import { LOADING } from "../permissions.ts";
+import { LOADING } from "./permissions.ts";
 
 /** How a program ended. */
 export interface Outcome {

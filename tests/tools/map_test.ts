@@ -5,7 +5,7 @@ import { formatBytes } from "../../src/format.ts";
 import { renderMap } from "../../tools/inspect/map.ts";
 import { residentPages } from "../../tools/inspect/pages.ts";
 import { watch } from "../../tools/inspect/record.ts";
-import { testSince } from "../skip.ts";
+import { testSince } from "../support/skip.ts";
 
 /** Sum of the bytes that are drawn as one kind. */
 function drawn(svg: string, type: string): number {

@@ -11,7 +11,7 @@
 import { fileURLToPath } from "node:url";
 import { LLVM } from "../../native/targets.ts";
 import { prebuilt } from "../../src/native/prebuilt.ts";
-import { denoFor, run as runCommand, unpackFromNpm } from "../npm.ts";
+import { denoFor, run as runCommand, unpackFromNpm } from "../support/npm.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 /** Kept between runs: deno.exe, wine's own files, and Deno's cache. */

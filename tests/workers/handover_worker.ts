@@ -1,6 +1,6 @@
 // The reader of docs/workers.md: sleeps until the bell rings, reads the block while it is FULL, and hands it back.
 import { BumpAlloc, type BumpHandle } from "../../mod.ts";
-import { patternHolds } from "../pattern.ts";
+import { patternHolds } from "../support/pattern.ts";
 
 const FREE = 0, FULL = 1;
 

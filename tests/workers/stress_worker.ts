@@ -1,6 +1,6 @@
 // Allocates blocks of random sizes and alignments, fills each with its own pattern, checks all at the end.
 import { BumpAlloc, type BumpHandle } from "../../mod.ts";
-import { fillPattern, patternHolds, randomOf } from "../pattern.ts";
+import { fillPattern, patternHolds, randomOf } from "../support/pattern.ts";
 
 export interface StressRequest {
   handle: BumpHandle;
