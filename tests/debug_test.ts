@@ -2,7 +2,10 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { BumpAlloc, BumpPool, PinnedError, PoolFullError, ScopeError, StaleWriteError } from "../mod.ts";
 import { noGc, untilCollected } from "./support/until.ts";
-import { missing, succeeds, testUnless } from "./support/skip.ts";
+import { isBefore, missing, succeeds, testUnless } from "./support/skip.ts";
+
+/** Its leak sanitizer takes a timer that keeps nothing alive for a leak, in these tests and in those that follow. */
+const sanitizer = isBefore("2.8.0") ? "before Deno 2.8.0 the timers of debug mode count as leaks of a test" : null;
 
 const LENGTH = 1000;
 const DATA = new Uint8Array(LENGTH).fill(5);
@@ -193,7 +196,7 @@ function checkFound(error: unknown, kind: string): void {
 }
 
 for (const [name, end] of Object.entries(ENDS)) {
-  Deno.test(`debug: a read that nobody awaits is found after ${name}`, async () => {
+  testUnless(sanitizer, `debug: a read that nobody awaits is found after ${name}`, async () => {
     const work = await socketRead();
     const { find, kind } = end(work);
     await work.finish();
@@ -201,7 +204,7 @@ for (const [name, end] of Object.entries(ENDS)) {
   });
 }
 
-testUnless(missing("mkfifo"), "debug: a read from a file that nobody awaits is found", async () => {
+testUnless(sanitizer ?? missing("mkfifo"), "debug: a read from a file that nobody awaits is found", async () => {
   const work = await fileRead();
   const { find, kind } = ENDS["the end of a scope"](work);
   await work.finish();
@@ -209,7 +212,7 @@ testUnless(missing("mkfifo"), "debug: a read from a file that nobody awaits is f
 });
 
 testUnless(
-  c === null ? "no libc with pipe" : null,
+  sanitizer ?? (c === null ? "no libc with pipe" : null),
   "debug: a nonblocking FFI call that nobody awaits is found",
   async () => {
     for (const name of ["reset", "close"]) {
@@ -221,7 +224,7 @@ testUnless(
   },
 );
 
-Deno.test("debug: what is found is told once, and the memory serves again", () => {
+testUnless(sanitizer, "debug: what is found is told once, and the memory serves again", () => {
   using scratch = new BumpAlloc({ debug: true });
   const mark = scratch.mark();
   const stale = scratch.alloc(100);
@@ -232,7 +235,7 @@ Deno.test("debug: what is found is told once, and the memory serves again", () =
   assertEquals([...scratch.alloc(10)], new Array(10).fill(0xdd));
 });
 
-Deno.test("debug: what a receiver of a transfer writes is no late write", () => {
+testUnless(sanitizer, "debug: what a receiver of a transfer writes is no late write", () => {
   using scratch = new BumpAlloc({ debug: true });
   const scope = scratch.scope();
   const view = scope.alloc(100);
@@ -243,7 +246,7 @@ Deno.test("debug: what a receiver of a transfer writes is no late write", () => 
   assertEquals(received[99], 3);
 });
 
-Deno.test("debug: errors name where what is open was opened, the longest-held first", () => {
+testUnless(sanitizer, "debug: errors name where what is open was opened, the longest-held first", () => {
   const scratch = new BumpAlloc({ debug: true });
   function opens() {
     return scratch.scope();
@@ -274,7 +277,7 @@ Deno.test("debug: errors name where what is open was opened, the longest-held fi
   return scope[Symbol.asyncDispose]().then(() => scratch.close());
 });
 
-testUnless(noGc, "debug: what is collected and was never ended is told once, with its stack", async () => {
+testUnless(sanitizer ?? noGc, "debug: what is collected and was never ended is told once, with its stack", async () => {
   const pool = new BumpPool({ debug: true });
   const found: string[] = [];
   const listener = (event: Event) => {
@@ -315,7 +318,7 @@ async function run(program: string, ...flags: string[]): Promise<{ code: number;
   }
 }
 
-Deno.test("debug: at exit what is open is on stderr, and a late write makes the process fail", async () => {
+testUnless(sanitizer, "debug: at exit what is open is on stderr, and a late write makes the process fail", async () => {
   const open = await run("function leaks() { return new bump.BumpAlloc(); } const kept = leaks(); kept.alloc(1);");
   assertEquals(open.code, 0, open.error);
   assertStringIncludes(open.error, "The allocator is still open at exit");
@@ -327,7 +330,7 @@ Deno.test("debug: at exit what is open is on stderr, and a late write makes the 
   assertStringIncludes(late.error, "StaleWriteError: Cannot reuse memory: 1 B at offset 0");
 });
 
-Deno.test("debug: two lines make a leak a failing test, and a right test passes", async () => {
+testUnless(sanitizer, "debug: two lines make a leak a failing test, and a right test passes", async () => {
   const HELPER = 'addEventListener("bumpleak", (event) => {\n  throw event.error; });\n';
   const leaks = await run(`${HELPER}Deno.test("x", () => { new bump.BumpAlloc().alloc(1); });`, "test");
   assertEquals(leaks.code, 1, leaks.error);
@@ -335,7 +338,7 @@ Deno.test("debug: two lines make a leak a failing test, and a right test passes"
   assertEquals(right.code, 0, right.error);
 });
 
-Deno.test("debug: the option decides, where the environment does not have the last word", async () => {
+testUnless(sanitizer, "debug: the option decides, where the environment does not have the last word", async () => {
   const off = await run("const s = new bump.BumpAlloc({ debug: false }); s.alloc(1);");
   assertEquals([off.code, off.error], [0, ""]);
 });

@@ -63,10 +63,11 @@ Deno.test("a reset while a Worker attaches, allocates and closes neither throws 
     onmessage = ({ data: { handle, rounds } }) => {
       let wrong = 0;
       for (let i = 0; i < rounds; i++) {
-        using own = BumpAlloc.attach(handle);
+        const own = BumpAlloc.attach(handle);
         const view = own.alloc(1 + i % 3000).fill(i);
         const more = own.alloc(2000).fill(i);
         if (view.some((byte) => byte !== (i & 255)) || more.some((byte) => byte !== (i & 255))) wrong++;
+        own.close();
       }
       postMessage(wrong);
     };`;
