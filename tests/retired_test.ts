@@ -2,6 +2,9 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { outputOf } from "./support/program.ts";
 import { testUnless } from "./support/skip.ts";
+import { canMarkUntransferable, MARKS_SINCE } from "../src/buffers.ts";
+
+const noMark = canMarkUntransferable() ? null : `it needs Deno ${MARKS_SINCE}`;
 
 const notPosix = Deno.build.os === "windows" ? "pipes and FILEs are POSIX's" : null;
 const notLinux = Deno.build.os === "linux" ? null : "it needs /proc";
@@ -181,7 +184,7 @@ testUnless(
 );
 
 testUnless(
-  notLinux,
+  notLinux ?? noMark,
   "regions made and closed, or dropped in whatever state: addresses, mappings and RAM level off",
   async () => {
     const output = await outputOf(
@@ -277,7 +280,7 @@ testUnless(
 );
 
 testUnless(
-  notLinux,
+  notLinux ?? noMark,
   "an allocator that is not transferable keeps no more windows at each reset, scope's end or return to a pool",
   async () => {
     const output = await outputOf(`

@@ -5,9 +5,17 @@ import { fillPattern, patternHolds } from "./support/pattern.ts";
 import { bytesAt, nativeTaker, takeNatively } from "./support/native.ts";
 import { outputOf } from "./support/program.ts";
 import { callDeep } from "./support/stack.ts";
+import { canMarkUntransferable } from "../src/buffers.ts";
 import { transferred } from "./support/transfers.ts";
 import { testUnless } from "./support/skip.ts";
 import { noGc, untilCollected } from "./support/until.ts";
+
+const OPTIONS = [
+  {},
+  { zero: true },
+  { poison: true },
+  ...(canMarkUntransferable() ? [{ transferable: false }] : []),
+];
 
 /** What a program may have done with a lease when it drops or closes it. */
 const STATES: Record<string, (lease: BumpAlloc) => void> = {
@@ -38,7 +46,7 @@ const STATES: Record<string, (lease: BumpAlloc) => void> = {
 };
 
 testUnless(noGc, "a lease that was dropped comes back, whatever was done with it", async () => {
-  for (const options of [{}, { transferable: false }, { zero: true }, { poison: true }]) {
+  for (const options of OPTIONS) {
     using pool = new BumpPool({ limit: 100, size: 2 ** 20, window: 4096, ...options });
     let dropped = 0;
     for (const [name, state] of Object.entries(STATES)) {
@@ -54,7 +62,7 @@ testUnless(noGc, "a lease that was dropped comes back, whatever was done with it
 });
 
 Deno.test("a lease that was closed comes back, whatever was done with it, also where the stack ends", () => {
-  for (const options of [{}, { transferable: false }, { zero: true }, { poison: true }]) {
+  for (const options of OPTIONS) {
     using pool = new BumpPool({ limit: 2, size: 2 ** 20, window: 4096, ...options });
     for (const [name, state] of Object.entries(STATES)) {
       if ("transferable" in options && name.includes("transfer")) continue;

@@ -33,7 +33,7 @@ export async function runProgram(body: string, ...permissions: string[]): Promis
       "--no-config",
       ...permissions.includes("--allow-all") ? permissions : [...LOADING, ...permissions],
       "--v8-flags=--expose-gc",
-      `data:text/javascript,${encodeURIComponent(PRELUDE + body)}`,
+      `data:application/typescript,${encodeURIComponent(PRELUDE + body)}`,
     ],
     env: { NO_COLOR: "1" },
   }).output();
