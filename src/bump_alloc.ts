@@ -494,6 +494,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
       dropped.unregister(this.#hold);
     }
     this.#isReleased = true;
+    this.#home?.goOn();
     if (stale !== null) throw stale;
   }
 
@@ -574,6 +575,8 @@ export function checkOptions(options: BumpAllocOptions): Settings {
 export interface Home {
   /** Has the memory of the lease again. */
   takeBack(): void;
+  /** Serves who waits for it. */
+  goOn(): void;
 }
 
 /** A hold that exists already, in place of options: never visible to users. */

@@ -26,6 +26,10 @@ class Slot implements Home {
     this.slots.takeBack(this);
   }
 
+  goOn(): void {
+    this.slots.goOn();
+  }
+
   /** Makes the memory ready for the next lease; false when the system refuses what that needs. */
   recycle(): boolean {
     const { hold } = this;
@@ -145,10 +149,15 @@ export class Slots {
         reportStale(error);
       }
     }
+    if (hold.address !== address) this.#moved++;
     lostLeases.unregister(slot);
     this.#leased.delete(slot);
-    if (hold.address !== address) this.#moved++;
-    if (serves) this.#idle.push(slot);
+    // No call: the stack cannot end before the lease knows that it was taken back, and the slot stand here twice.
+    if (serves) this.#idle[this.#idle.length] = slot;
+  }
+
+  /** What else a return brings. */
+  goOn(): void {
     this.#coolIdle();
     this.#wake();
   }
