@@ -461,7 +461,8 @@ testUnless(untold, `${COUNT.toLocaleString("en")} allocators made and closed lea
   const size = addressSpace();
   const { rss } = Deno.memoryUsage();
   await cycle(COUNT);
-  assert(addressSpace() - size < 2 ** 28, "address space leaks");
+  // A thousand retired regions may wait: how many do depends on how fast they are made.
+  assert(addressSpace() - size < 1100 * 2 ** 30, "address space leaks");
   assert(Deno.memoryUsage().rss - rss < 2 ** 26, "memory leaks");
 });
 
@@ -477,13 +478,18 @@ testUnless(
           await new Promise((resolve) => setTimeout(resolve));
         }
       }
-      await untilCollected(() => addressSpace() - size <= 2 ** 32);
+      await untilCollected(() => left() <= 20 * 2 ** 30);
+    };
+    // Sixteen retired regions wait for the next one; the others go, a few at each end, when they have waited for a second.
+    const left = () => {
+      for (let i = 0; i < 20; i++) BumpAlloc.withSize(65536).close();
+      return addressSpace() - size;
     };
     const size = addressSpace();
     for (let i = 0; i < 2; i++) await drop(2000); // for so long wine's own record of pages grows
     const { rss } = Deno.memoryUsage();
     await drop(COUNT / 10); // they touch 164 MB
-    assert(addressSpace() - size <= 2 ** 32, "more than four regions are left");
+    assert(left() <= 20 * 2 ** 30, "more than twenty regions are left");
     const grown = Deno.memoryUsage().rss - rss;
     assert(grown < 2 ** 24, `${grown} bytes of memory are left`);
   },
