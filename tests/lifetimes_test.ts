@@ -3,7 +3,6 @@
  * every view that belonged to it is dead, and every other live view keeps its exact bytes.
  */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { receiveMessageOnPort } from "node:worker_threads";
 import fc from "fast-check";
 import {
   BumpAlloc,
@@ -18,6 +17,7 @@ import {
   ScopeError,
 } from "../mod.ts";
 import { MARKS_SINCE } from "../src/buffers.ts";
+import { TRANSFERS } from "./support/transfers.ts";
 import { fillPattern, patternHolds, randomOf } from "./support/pattern.ts";
 import { testSince } from "./support/skip.ts";
 import { times } from "./support/times.ts";
@@ -70,38 +70,6 @@ interface Tower {
 function level(arena: BumpAlloc | BumpScope): Level {
   return { arena, blocks: [], others: [], stolen: false, window: null, lost: false, marks: [], pins: new Set() };
 }
-
-/** All that take a view's whole buffer away. Each gives the receiver's buffer. */
-const TRANSFERS: Record<string, (view: Uint8Array<ArrayBuffer>) => ArrayBuffer | Promise<ArrayBuffer>> = {
-  "structuredClone": (view) => structuredClone(view, { transfer: [view.buffer] }).buffer,
-  "ArrayBuffer.prototype.transfer": (view) => view.buffer.transfer(),
-  "postMessage": (view) => {
-    const { port1, port2 } = new MessageChannel();
-    try {
-      port1.postMessage(view.buffer, [view.buffer]);
-      return receiveMessageOnPort(port2 as never)!.message;
-    } finally {
-      port1.close();
-      port2.close();
-    }
-  },
-  "enqueue on a byte stream": async (view) => {
-    let controller!: ReadableByteStreamController;
-    const stream = new ReadableStream({ type: "bytes", start: (its) => void (controller = its) });
-    controller.enqueue(view);
-    const { value } = await stream.getReader().read();
-    return value!.buffer as ArrayBuffer;
-  },
-  "read of a BYOB reader": async (view) => {
-    // The source says that it has filled the view, and leaves the bytes as they are.
-    const stream = new ReadableStream({
-      type: "bytes",
-      pull: ({ byobRequest }) => byobRequest!.respond(byobRequest!.view!.byteLength),
-    });
-    const { value } = await stream.getReader({ mode: "byob" }).read(view);
-    return value!.buffer;
-  },
-};
 
 /** Ways to allocate that the fast and the slow path share or not. */
 const KINDS: readonly ((arena: BumpAlloc | BumpScope, byteLength: number) => Uint8Array<ArrayBuffer>)[] = [
