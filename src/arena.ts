@@ -20,8 +20,6 @@ const NO_BYTES = new OwnUint8Array(NO_WINDOW.buffer);
 /** What an arena is to its user. */
 type Kind = "allocator" | "lease" | "scope";
 
-let lives = 0;
-
 /**
  * What is behind a {@linkcode BumpAlloc} or {@linkcode BumpScope}: the bump, and one slow path. Fields are plain, so that
  * the files that write text, copies and out-parameters into memory take an `Arena`.
@@ -52,13 +50,13 @@ export class Arena {
   beyond = 0;
   /** Offset of the latest mark: marks above it are void. Below 0 when there is none. */
   top = 0;
-  /** A mark is good only in the life that it was made in: this changes at `reset`, and for each scope. */
+  /** Counts resets: a mark is good only until the next one. */
   life = 0;
   /** Offset where this arena began. */
   start = 0;
   /** The arena of the open scope. */
   child: Arena | null = null;
-  /** Why nothing may be done any more. */
+  /** Nothing may be done any more. */
   closed = false;
   /** A scope whose views may live on for a while when it has ended. */
   isFrame = false;
@@ -84,7 +82,6 @@ export class Arena {
     this.parent = parent;
     this.depth = parent === null ? 0 : parent.depth + 1;
     this.windows = hold.level(this.depth);
-    this.life = lives = (lives + 1) | 0;
   }
 
   /** Offset of the cursor. */
@@ -536,7 +533,7 @@ export class Arena {
     this.#reclaimAll();
     this.hold.endAll();
     this.#closeScopes();
-    this.life = lives = (lives + 1) | 0;
+    this.life = (this.life + 1) | 0;
     this.top = 0;
     this.#leave(0);
   }
