@@ -137,10 +137,8 @@ export class Slots {
 
   /** If the stack overflows in here, the lease can be closed again. */
   takeBack(slot: Slot): void {
-    const { hold } = slot;
-    const { address } = hold;
-    const serves = !this.closed && slot.recycle();
-    if (!serves) hold.release();
+    const serves = !this.closed && this.#recycle(slot);
+    if (!serves) slot.hold.release();
     else {
       try {
         slot.cool(this.#settings.retain);
@@ -149,11 +147,18 @@ export class Slots {
         reportStale(error);
       }
     }
-    if (hold.address !== address) this.#moved++;
     lostLeases.unregister(slot);
     this.#leased.delete(slot);
     // No call: the stack cannot end before the lease knows that it was taken back, and the slot stand here twice.
     if (serves) this.#idle[this.#idle.length] = slot;
+  }
+
+  /** Makes a slot ready for the next lease, and counts those that other memory had to be got for. */
+  #recycle(slot: Slot): boolean {
+    const { address } = slot.hold;
+    const serves = slot.recycle();
+    if (slot.hold.address !== address) this.#moved++;
+    return serves;
   }
 
   /** What else a return brings. */
@@ -172,10 +177,8 @@ export class Slots {
 
   /** An error here would end the program: nobody called. */
   #recover(slot: Slot): void {
-    const { address } = slot.hold;
     try {
-      if (!this.closed && this.#leased.size + this.#idle.length < this.#limit && slot.recycle()) {
-        if (slot.hold.address !== address) this.#moved++;
+      if (!this.closed && this.#leased.size + this.#idle.length < this.#limit && this.#recycle(slot)) {
         this.#idle.push(slot);
         return;
       }
