@@ -64,7 +64,9 @@ function guides(): string[] {
 
 /** The tests in these files and folders, as one module that loads the library first: for want of `--preload`. */
 async function preloadingModule(paths: string[]): Promise<string> {
-  const imports = ["preload.ts", ...paths.flatMap(testFiles)].map((path) => new URL(path, import.meta.url).href);
+  const imports = ["support/load_first.ts", ...paths.flatMap(testFiles)].map((path) =>
+    new URL(path, import.meta.url).href
+  );
   const module = await Deno.makeTempFile({ suffix: "_test.ts" });
   await Deno.writeTextFile(module, imports.map((url) => `import ${JSON.stringify(url)};\n`).join(""));
   return module;
@@ -90,8 +92,8 @@ if (isBefore("2.4.0")) {
   await run([...test, ...flags, await preloadingModule(paths.length > 0 ? paths : ["tests/"])]);
   Deno.exit(); // that module has no documentation, and its examples are the same in every version
 }
-await run([...test, "--preload=tests/preload.ts", ...args, ...(paths.length > 0 ? [] : ["tests/"])]);
+await run([...test, "--preload=tests/support/load_first.ts", ...args, ...(paths.length > 0 ? [] : ["tests/"])]);
 if (args.length === 0) {
   const documents = ["mod.ts", "src/", "README.md", ...guides()];
-  await run(["test", "-A", "--doc", "--parallel", "--preload=tests/preload.ts", ...map, ...documents]);
+  await run(["test", "-A", "--doc", "--parallel", "--preload=tests/support/load_first.ts", ...map, ...documents]);
 }

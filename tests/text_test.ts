@@ -1,7 +1,8 @@
-/** Text as UTF-8 and UTF-16 in scratch memory. Of `cstring`, what `frames_test.ts` does not have. */
+/** Text as UTF-8 and UTF-16 in scratch memory. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { BumpAlloc, ClosedError, DetachedError, OutOfMemoryError, ScopeError, type Scratch } from "../mod.ts";
+import { memcmp, strlen } from "./support/libc.ts";
 import { assertSameBytes } from "./support/pattern.ts";
 import { times } from "./support/times.ts";
 
@@ -31,6 +32,119 @@ function* texts(): Generator<string> {
     }
   }
 }
+
+/** What a C string must hold, by the platform's own encoder. */
+const expected = (text: string) => [...encoder.encode(text), 0];
+
+const TEXTS = [
+  "",
+  "a",
+  "plain ASCII",
+  "é",
+  "naïve café",
+  "Zürich",
+  "中文字符串",
+  "😀 and 👩‍👩‍👧",
+  "\ud800",
+  "\udc00 alone",
+  "a\ud83dz",
+  "ends in \ud83d",
+  "\u{10ffff}\uffff\u07ff\u0800\u007f\u0080",
+  "x".repeat(99) + "é",
+  "x".repeat(100),
+  "x".repeat(101) + "\ud83d",
+  "x".repeat(5000),
+  "é".repeat(5000),
+  "x".repeat(4999) + "😀".repeat(3000),
+  "\ud83d".repeat(300),
+];
+
+Deno.test("C strings are what the platform's encoder says, and a NUL", () => {
+  for (const options of [{}, { zero: true }, { window: 4096 }, { poison: true }]) {
+    using scratch = new BumpAlloc(options);
+    for (const text of TEXTS) {
+      const view = scratch.cstring(text);
+      assertEquals([...view], expected(text));
+      assertEquals(Number(strlen(view)), view.length - 1);
+      assertEquals(scratch.owns(view), true);
+    }
+    const kept = TEXTS.map((text) => scratch.cstring(text));
+    kept.forEach((view, i) => assertEquals([...view], expected(TEXTS[i])));
+  }
+});
+
+Deno.test("any text at any place of small windows", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.oneof(fc.string({ unit: "binary", maxLength: 300 }), fc.string({ maxLength: 120 })), {
+        maxLength: 40,
+      }),
+      fc.nat(9000),
+      (texts, before) => {
+        using scratch = new BumpAlloc({ size: 65536, window: 4096 });
+        scratch.alloc(before);
+        const views: [Uint8Array, string][] = [];
+        for (const text of texts) {
+          const used = scratch.used;
+          const nul = text.indexOf("\0");
+          if (nul >= 0) {
+            assertThrows(() => scratch.cstring(text), TypeError, `NUL at index ${nul}`);
+            assertEquals(scratch.used, used);
+          } else views.push([scratch.cstring(text), text]);
+        }
+        for (const [view, text] of views) assertEquals([...view], expected(text));
+      },
+    ),
+    { numRuns: times(500) },
+  );
+});
+
+Deno.test("a text with a NUL is refused, says where, and leaves no trace", () => {
+  using scratch = new BumpAlloc();
+  for (const [text, index] of [["\0", 0], ["abc\0def", 3], ["é\0", 1], ["x".repeat(500) + "\0", 500]] as const) {
+    assertThrows(() => scratch.cstring(text), TypeError, `NUL at index ${index}`);
+    assertEquals(scratch.used, 0);
+    // What was written in front of the NUL is not taken for fresh, zero memory.
+    assert(scratch.allocZeroed(1000).every((byte) => byte === 0));
+    scratch.reset();
+  }
+  for (const text of [null, undefined, 7, new Uint8Array(3)]) {
+    assertThrows(() => scratch.cstring(text as never), TypeError, "a string is needed");
+  }
+});
+
+Deno.test("C strings that do not fit: an error, nothing has moved, and what fits to the byte fits", () => {
+  using scratch = new BumpAlloc({ size: 4096 });
+  scratch.alloc(scratch.capacity - 100, 1);
+  const used = scratch.used;
+  for (const text of ["x".repeat(100), "é".repeat(50), "x".repeat(98) + "é", "中".repeat(34)]) {
+    assertThrows(() => scratch.cstring(text), OutOfMemoryError);
+    assertEquals(scratch.used, used);
+  }
+  const mark = scratch.mark();
+  for (const text of ["x".repeat(99), "é".repeat(49) + "x", "中".repeat(33)]) {
+    assertEquals([...scratch.cstring(text)], expected(text));
+    assertEquals(scratch.remaining, 0);
+    scratch.rewind(mark);
+  }
+});
+
+Deno.test("char**: addresses of C strings with a NULL at the end", () => {
+  using scratch = new BumpAlloc();
+  const texts = ["ls", "", "-l", "Zürich", "x".repeat(300)];
+  const array = scratch.cstringArray(texts);
+  assertEquals([array.length, array[texts.length]], [texts.length + 1, 0n]);
+  texts.forEach((text, i) => {
+    const bytes = Uint8Array.from(expected(text));
+    assertEquals(memcmp(Deno.UnsafePointer.create(array[i]), bytes, BigInt(bytes.length)), 0);
+  });
+  assertEquals([...scratch.cstringArray([])], [0n]);
+  const used = scratch.used;
+  assertThrows(() => scratch.cstringArray(["fine", "not\0fine"]), TypeError, "NUL at index 3");
+  assertThrows(() => scratch.cstringArray(["fine", 7 as never]), TypeError, "a string is needed");
+  assertThrows(() => scratch.cstringArray("ls" as never), TypeError, "an array");
+  assertEquals(scratch.used, used);
+});
 
 Deno.test("encode and cstring are what the platform's encoder says, at any place of any window", () => {
   for (const options of [{}, { zero: true }, { window: 4096 }, { poison: true }]) {

@@ -1,6 +1,6 @@
 /** Typed arrays and other views: what is said of them is not believed, and copies and longer ones are right. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { BumpAlloc, OutOfMemoryError } from "../mod.ts";
+import { BumpAlloc, OutOfMemoryError, type Scratch } from "../mod.ts";
 import { fillPattern, patternHolds } from "./support/pattern.ts";
 
 Deno.test("free does nothing; realloc keeps the bytes and refuses what is not its own", () => {
@@ -222,4 +222,33 @@ Deno.test("a program that is asked for prepareStackTrace while a request fails a
     delete (Error as { prepareStackTrace?: unknown }).prepareStackTrace;
   }
   assert(block.every((byte) => byte === 1) && between.every((view) => view.every((byte) => byte === 2)));
+});
+
+Deno.test("empty memory is a valid pointer, never NULL", () => {
+  using allocator = new BumpAlloc();
+  const check = (scratch: Scratch) => {
+    for (
+      const view of [scratch.alloc(0), scratch.copy(new Uint8Array(0)), scratch.cstring(""), scratch.cstringArray([])]
+    ) {
+      assert(scratch.addressOf(view) !== 0n);
+      assert(scratch.pointerOf(view) !== null);
+    }
+  };
+  check(allocator);
+  using scope = allocator.scope();
+  check(scope);
+});
+
+Deno.test("pointerOf and addressOf agree with UnsafePointer.of", () => {
+  using scratch = new BumpAlloc({ window: 4096 });
+  for (let i = 0; i < 50; i++) {
+    const view = scratch.alloc(1 + i * 100, 1);
+    const address = Deno.UnsafePointer.value(Deno.UnsafePointer.of(view));
+    assertEquals(scratch.addressOf(view), BigInt(address));
+    assert(Deno.UnsafePointer.equals(scratch.pointerOf(view), Deno.UnsafePointer.of(view)));
+    const part = view.subarray(i >> 1);
+    if (part.length > 0) assertEquals(Deno.UnsafePointer.value(scratch.pointerOf(part)), address + BigInt(i >> 1));
+  }
+  assertThrows(() => scratch.pointerOf(new Uint8Array(8)), TypeError);
+  assertThrows(() => scratch.pointerOf(null as never), TypeError);
 });

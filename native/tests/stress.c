@@ -1,4 +1,4 @@
-/* stress.c - threads that allocate from a region beside Workers: loaded by tests/share_stress_test.ts, and run under
+/* stress.c - threads that allocate from a region beside Workers: loaded by tests/workers/stress_test.ts, and run under
  * TSan by run.sh with threads that take chunks as Workers do. */
 #include "stress.h"
 

@@ -1,7 +1,7 @@
 /**
  * Any call with any values: an error of the documented kinds, after which nothing has changed; never a crash.
  *
- * `FUZZ_RUNS=20000 deno task test tests/misuse_fuzz_test.ts` looks longer; a failure prints its seed.
+ * `FUZZ_RUNS=20000 deno task test tests/random/misuse_test.ts` looks longer; a failure prints its seed.
  *
  * @module
  */
@@ -19,9 +19,9 @@ import {
   ReserveError,
   ScopeError,
   SharedError,
-} from "../mod.ts";
-import { ABI } from "../src/native/symbols.ts";
-import { canMarkUntransferable } from "../src/buffers.ts";
+} from "../../mod.ts";
+import { ABI } from "../../src/native/symbols.ts";
+import { canMarkUntransferable } from "../../src/buffers.ts";
 
 const ERRORS = [
   TypeError,

@@ -19,9 +19,9 @@ import {
   OutOfMemoryError,
   ScopeError,
 } from "../../mod.ts";
-import { fillPattern, patternHolds, randomOf } from "./pattern.ts";
-import { gc } from "./until.ts";
-import { bytesAt, nativeTaker } from "./native.ts";
+import { fillPattern, patternHolds, randomOf } from "../support/pattern.ts";
+import { gc } from "../support/until.ts";
+import { bytesAt, nativeTaker } from "../support/native.ts";
 
 const CAPACITY = 2 ** 20;
 const EDGE = 2048;

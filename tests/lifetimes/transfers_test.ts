@@ -1,14 +1,14 @@
 /** What receivers of transferred buffers see is theirs: nobody hands it out again, whoever ends what, and whatever fails. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { BumpAlloc, BumpPool, ClosedError, DetachedError } from "../mod.ts";
-import { MARKS_SINCE } from "../src/buffers.ts";
-import { fillPattern, patternHolds } from "./support/pattern.ts";
-import { takeNatively } from "./support/native.ts";
-import { outputOf } from "./support/program.ts";
-import { callDeep } from "./support/stack.ts";
-import { transferred } from "./support/transfers.ts";
-import { testSince, testUnless } from "./support/skip.ts";
-import { noGc, untilCollected } from "./support/until.ts";
+import { BumpAlloc, BumpPool, ClosedError, DetachedError } from "../../mod.ts";
+import { MARKS_SINCE } from "../../src/buffers.ts";
+import { fillPattern, patternHolds } from "../support/pattern.ts";
+import { takeNatively } from "../support/native.ts";
+import { outputOf } from "../support/program.ts";
+import { callDeep } from "../support/stack.ts";
+import { transferred } from "../support/transfers.ts";
+import { testSince, testUnless } from "../support/skip.ts";
+import { noGc, untilCollected } from "../support/until.ts";
 
 /** Allocates all that is left, in pieces. */
 function fillUp(scratch: BumpAlloc, value: number): void {

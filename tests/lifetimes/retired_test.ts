@@ -1,8 +1,8 @@
 /** Memory that has ended and is used all the same, by native code and pointers: nobody crashes, and nothing is used up. */
 import { assertEquals, assertMatch } from "@std/assert";
-import { outputOf } from "./support/program.ts";
-import { testUnless } from "./support/skip.ts";
-import { canMarkUntransferable, MARKS_SINCE } from "../src/buffers.ts";
+import { outputOf } from "../support/program.ts";
+import { testUnless } from "../support/skip.ts";
+import { canMarkUntransferable, MARKS_SINCE } from "../../src/buffers.ts";
 
 const noMark = canMarkUntransferable() ? null : `it needs Deno ${MARKS_SINCE}`;
 
@@ -101,7 +101,7 @@ Deno.test("a pointer of an allocator that was dropped, or closed, can be read", 
 });
 
 Deno.test("what a node Worker transfers after an unload event of its own making stays readable", async () => {
-  const module = JSON.stringify(new URL("../mod.ts", import.meta.url).href);
+  const module = JSON.stringify(new URL("../../mod.ts", import.meta.url).href);
   const worker = `
     import { parentPort } from "node:worker_threads";
     import { BumpAlloc } from ${module};
@@ -126,7 +126,7 @@ Deno.test("what a node Worker transfers after an unload event of its own making 
 });
 
 Deno.test("what a Worker transfers after an unload event of its own making stays readable", async () => {
-  const module = JSON.stringify(new URL("../mod.ts", import.meta.url).href);
+  const module = JSON.stringify(new URL("../../mod.ts", import.meta.url).href);
   const worker = `
     import { BumpAlloc } from ${module};
     const view = new BumpAlloc().alloc(500_000).fill(5);

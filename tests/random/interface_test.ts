@@ -1,13 +1,13 @@
 /**
- * Random programs over the whole interface, each with a model beside it (`support/model.ts`).
+ * Random programs over the whole interface, each with a model beside it (`model.ts`).
  *
- * `MODEL_RUNS=20000 MODEL_SEED=1000 deno task test tests/random_test.ts` looks longer, and elsewhere.
+ * `MODEL_RUNS=20000 MODEL_SEED=1000 deno task test tests/random/interface_test.ts` looks longer, and elsewhere.
  *
  * @module
  */
-import { canMarkUntransferable } from "../src/buffers.ts";
-import { runModel } from "./support/model.ts";
-import { times } from "./support/times.ts";
+import { canMarkUntransferable } from "../../src/buffers.ts";
+import { runModel } from "./model.ts";
+import { times } from "../support/times.ts";
 
 const RUNS = Number(Deno.env.get("MODEL_RUNS") ?? times(60));
 const SEED = Number(Deno.env.get("MODEL_SEED") ?? 1);

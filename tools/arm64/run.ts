@@ -25,7 +25,7 @@ const LIMIT_MINUTES = quick ? 10 : 60;
 /** A short part of the test suite. */
 const QUICK = [
   "tests/bump_alloc_test.ts",
-  "tests/share_test.ts",
+  "tests/workers/share_test.ts",
   "tests/hooks/zlib_test.ts",
 ];
 

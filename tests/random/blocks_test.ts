@@ -8,9 +8,9 @@ import {
   OutOfMemoryError,
   ScopeError,
   type Scratch,
-} from "../mod.ts";
-import { fillPattern, patternHolds } from "./support/pattern.ts";
-import { times } from "./support/times.ts";
+} from "../../mod.ts";
+import { fillPattern, patternHolds } from "../support/pattern.ts";
+import { times } from "../support/times.ts";
 
 const CAPACITY = 2 ** 22;
 

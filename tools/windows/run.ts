@@ -11,7 +11,7 @@
 import { fileURLToPath } from "node:url";
 import { LLVM } from "../../native/targets.ts";
 import { prebuilt } from "../../src/native/prebuilt.ts";
-import { denoFor, run as runCommand, unpackFromNpm } from "../support/npm.ts";
+import { denoFor, run as runCommand, unpackFromNpm } from "../../tests/support/npm.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 /** Kept between runs: deno.exe, wine's own files, and Deno's cache. */
@@ -23,7 +23,7 @@ const LIMIT_SECONDS = 600;
 
 const QUICK = [
   ...["native/load_test.ts", "native/stable_file_test.ts", "hooks/hooks_test.ts", "hooks/zlib_test.ts"],
-  ...["pool_test.ts", "share_test.ts", "pins_test.ts", "frames_test.ts"],
+  ...["pool_test.ts", "arena_test.ts", "text_test.ts", "workers/share_test.ts", "lifetimes/pins_test.ts"],
 ].map((name) => `tests/${name}`);
 
 const ENV = {
@@ -139,7 +139,7 @@ async function testC(quick: boolean): Promise<void> {
 async function testRefusal(): Promise<void> {
   const limited =
     `ulimit -d 4000000; wine "$0" run --allow-ffi --allow-read --allow-write --no-check --quiet "$1"; echo "ended with $?"`;
-  const message = await run("sh", ["-c", limited, DENO, "tests/windows/refusal.ts"]);
+  const message = await run("sh", ["-c", limited, DENO, "tools/windows/refusal.ts"]);
   if (!message.startsWith("Cannot allocate 8 GiB: ")) throw new Error(message);
   console.log(`Where the system refuses to commit: ${message}`);
 }
@@ -155,7 +155,7 @@ const args = Deno.args.flatMap((arg) => arg === "--quick" ? QUICK : arg);
 const paths = args.filter((arg) => !arg.startsWith("-"));
 const child = new Deno.Command("wine", {
   args: [
-    ...[DENO, "test", "-A", "--no-check", "--v8-flags=--expose-gc", "--preload=tests/preload.ts"],
+    ...[DENO, "test", "-A", "--no-check", "--v8-flags=--expose-gc", "--preload=tests/support/load_first.ts"],
     ...["--import-map=tests/offline/import_map.json", ...args],
     ...(paths.length > 0 ? [] : ["tests/"]),
   ],

@@ -1,6 +1,6 @@
 /** What the system refuses: each operation throws the right error and changes nothing, or does its work all the same. */
 import { assertEquals, assertMatch } from "@std/assert";
-import { missing, testUnless } from "./support/skip.ts";
+import { missing, testUnless } from "../support/skip.ts";
 
 const compiler = Deno.env.get("CC") ?? "cc";
 
@@ -18,9 +18,9 @@ testUnless(noShim, "every operation with each of its calls to the system refused
   const folder = await Deno.makeTempDir();
   try {
     const shim = `${folder}/refuse.so`;
-    await run(compiler, ["-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", shim, path("faults/refuse.c"), "-ldl"]);
-    const map = `--import-map=${path("offline/import_map.json")}`;
-    const output = await run(Deno.execPath(), ["run", "-A", "--no-check", map, path("faults/child.ts"), shim], {
+    await run(compiler, ["-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", shim, path("refuse.c"), "-ldl"]);
+    const map = `--import-map=${path("../offline/import_map.json")}`;
+    const output = await run(Deno.execPath(), ["run", "-A", "--no-check", map, path("child.ts"), shim], {
       LD_PRELOAD: shim,
     });
     // Where the shim does not see the library's calls nothing is refused.

@@ -15,12 +15,12 @@ import {
   PinnedError,
   PoolFullError,
   ScopeError,
-} from "../mod.ts";
-import { MARKS_SINCE } from "../src/buffers.ts";
-import { TRANSFERS } from "./support/transfers.ts";
-import { fillPattern, patternHolds, randomOf } from "./support/pattern.ts";
-import { testSince } from "./support/skip.ts";
-import { times } from "./support/times.ts";
+} from "../../mod.ts";
+import { MARKS_SINCE } from "../../src/buffers.ts";
+import { TRANSFERS } from "../support/transfers.ts";
+import { fillPattern, patternHolds, randomOf } from "../support/pattern.ts";
+import { testSince } from "../support/skip.ts";
+import { times } from "../support/times.ts";
 
 const SIZE = 2 ** 20;
 /** Leases of the pool at once. */

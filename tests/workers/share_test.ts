@@ -1,15 +1,15 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { BumpAlloc, type BumpHandle, ClosedError, SharedError } from "../mod.ts";
-import { inDebug, testUnless } from "./support/skip.ts";
-import { fillPattern, patternHolds, randomOf } from "./support/pattern.ts";
-import type { Handover } from "./workers/handover_worker.ts";
-import type { ShareRequest } from "./workers/share_worker.ts";
-import { times } from "./support/times.ts";
-import { until } from "./support/until.ts";
+import { BumpAlloc, type BumpHandle, ClosedError, SharedError } from "../../mod.ts";
+import { inDebug, testUnless } from "../support/skip.ts";
+import { fillPattern, patternHolds, randomOf } from "../support/pattern.ts";
+import type { Handover } from "./handover_worker.ts";
+import type { ShareRequest } from "./share_worker.ts";
+import { times } from "../support/times.ts";
+import { until } from "../support/until.ts";
 
 /** A Worker that answers one request at a time. */
 class Peer {
-  readonly worker = new Worker(new URL("./workers/share_worker.ts", import.meta.url), { type: "module" });
+  readonly worker = new Worker(new URL("./share_worker.ts", import.meta.url), { type: "module" });
 
   ask<T>(request: ShareRequest): Promise<T> {
     return new Promise((resolve, reject) => {
@@ -118,7 +118,7 @@ Deno.test("one block is handed over and back a thousand times: a flag in the reg
   const state = owner.allocArray(Int32Array, 1).fill(FREE);
   const flag = Number(owner.addressOf(state) - owner.address);
   const bells = new Int32Array(new SharedArrayBuffer(8));
-  const worker = new Worker(new URL("./workers/handover_worker.ts", import.meta.url), { type: "module" });
+  const worker = new Worker(new URL("./handover_worker.ts", import.meta.url), { type: "module" });
   const answer = new Promise<number[]>((resolve, reject) => {
     worker.onmessage = (event) => resolve(event.data);
     worker.onerror = (event) => reject(new Error(event.message));

@@ -1,8 +1,8 @@
 // That the documentation is whole: what has no example is not documented.
 import { assertEquals } from "@std/assert";
-import { testSince } from "./support/skip.ts";
+import { testSince } from "../support/skip.ts";
 
-const ROOT = new URL("..", import.meta.url);
+const ROOT = new URL("../../", import.meta.url);
 
 interface JsDoc {
   readonly tags?: readonly { readonly kind: string; readonly doc?: string }[];

@@ -1,9 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
-import { BumpAlloc } from "../mod.ts";
-import { fillPattern, patternHolds, randomOf } from "./support/pattern.ts";
-import type { StressAnswer, StressRequest } from "./workers/stress_worker.ts";
-import { times } from "./support/times.ts";
-import { until } from "./support/until.ts";
+import { BumpAlloc } from "../../mod.ts";
+import { fillPattern, patternHolds, randomOf } from "../support/pattern.ts";
+import type { StressAnswer, StressRequest } from "./stress_worker.ts";
+import { times } from "../support/times.ts";
+import { until } from "../support/until.ts";
 
 const WORKERS = 8;
 const BLOCKS = times(60_000); // each, half a million in all: 8 isolates on two cores
@@ -24,7 +24,7 @@ function nativeThreads(): Deno.DynamicLibrary<typeof symbols> | string {
   const compiler = Deno.env.get("CC") ?? "cc";
   const folder = Deno.makeTempDirSync();
   const file = `${folder}/stress.so`;
-  const source = new URL("../native/tests/stress.c", import.meta.url).pathname;
+  const source = new URL("../../native/tests/stress.c", import.meta.url).pathname;
   try {
     const args = ["-O2", "-fPIC", "-shared", "-pthread", source, "-o", file];
     const { success, stderr } = new Deno.Command(compiler, { args }).outputSync();
@@ -46,7 +46,7 @@ async function stress(alignBits: number, blocks: number, nativeBlocks: number): 
   const handle = owner.share();
   const workers: Worker[] = [];
   const answering = Array.from({ length: WORKERS }, (_, i) => {
-    const worker = new Worker(new URL("./workers/stress_worker.ts", import.meta.url), { type: "module" });
+    const worker = new Worker(new URL("./stress_worker.ts", import.meta.url), { type: "module" });
     workers.push(worker);
     return new Promise<StressAnswer>((resolve, reject) => {
       worker.onmessage = (event) => resolve(event.data);
@@ -123,7 +123,7 @@ Deno.test("Workers terminated at random leave no reference and disturb nobody", 
   fillPattern(mine, 77);
   for (let round = 0; round < 25; round++) {
     const workers = Array.from({ length: 4 }, (_, i) => {
-      const worker = new Worker(new URL("./workers/stress_worker.ts", import.meta.url), { type: "module" });
+      const worker = new Worker(new URL("./stress_worker.ts", import.meta.url), { type: "module" });
       worker.onerror = (event) => event.preventDefault();
       worker.postMessage({ handle, seed: round * 10 + i, count: 20_000, alignBits: 8 } satisfies StressRequest);
       return worker;

@@ -3,9 +3,9 @@
  * kind of work ends when the test says so, not after a time.
  */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { BumpAlloc, BumpPool, type BumpScope, ClosedError, PinnedError } from "../mod.ts";
-import { fillPattern, patternHolds } from "./support/pattern.ts";
-import { testUnless } from "./support/skip.ts";
+import { BumpAlloc, BumpPool, type BumpScope, ClosedError, PinnedError } from "../../mod.ts";
+import { fillPattern, patternHolds } from "../support/pattern.ts";
+import { testUnless } from "../support/skip.ts";
 
 /** Less than a pipe, and a socket's buffers, take at once. */
 const LENGTH = 60_000;

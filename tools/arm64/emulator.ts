@@ -5,7 +5,7 @@
  */
 
 import { fileURLToPath } from "node:url";
-import { denoFor, run as runCommand, unpackFromNpm } from "../support/npm.ts";
+import { denoFor, run as runCommand, unpackFromNpm } from "../../tests/support/npm.ts";
 
 const DENO = denoFor("linux-arm64-glibc");
 
