@@ -6,7 +6,7 @@
  * import { BumpAlloc } from "@bump/alloc";
  *
  * using scratch = new BumpAlloc();
- * const bytes = scratch.alloc(1024); // little more than a view of an existing buffer
+ * const bytes = scratch.alloc(1024); // costs little more than a view of an existing buffer
  * ```
  *
  * @module

@@ -6,63 +6,67 @@ import { type Hold, ignoreRevocation } from "./hold.ts";
 import { alignOf, alignUp, maskOf, MAX_POSITION } from "./offsets.ts";
 import { NO_WINDOW, type Windows } from "./windows.ts";
 
-// Taken once: a program may replace the global ones, by classes that allocate.
+// Captured once: a program may replace the globals with classes that allocate.
 const { Uint8Array: OwnUint8Array } = globalThis;
 
 const DEFAULT_ALIGN = 8;
 
-/** Above every position: the slow path must see each rewind. */
+/** Above every position, so that each rewind takes the slow path. */
 const NO_FLOOR = MAX_POSITION + 1;
 
-/** Stands for the bytes of an arena that the fast path may not serve. */
+/** Sentinel for `bytes` while the fast path is locked: no request fits. */
 const NO_BYTES = new OwnUint8Array(NO_WINDOW.buffer);
 
-/** What an arena is to its user. */
+/** What the user calls this arena in errors. */
 type Kind = "allocator" | "lease" | "scope";
 
 /**
- * What is behind a {@linkcode BumpAlloc} or {@linkcode BumpScope}: the bump, and one slow path. Fields are plain, so that
- * the files that write text, copies and out-parameters into memory take an `Arena`.
+ * The state behind a {@linkcode BumpAlloc} or {@linkcode BumpScope}: the bump and its one slow path. Its fields are
+ * public because the files that write text, copies and out-parameters work on it directly.
  *
- * The position of the arena is `base + cursor`. Everything below it, from `start` on, is allocated; in the window
- * nothing above `base + max(high, cursor)` was ever used.
+ * The arena's position is `base + cursor + beyond`. Everything from `start` up to it is allocated. Bytes of the window
+ * above `base + max(high, cursor)` were never used.
  */
 export class Arena {
   /** Position in the window. */
   cursor = 0;
   /**
-   * The bytes of the window that the fast path may hand out: its length is the limit. `NO_BYTES` while another arena has the
-   * memory, or the slow path must see each request. A window that was transferred away has length 0, too.
+   * The bytes of the window that the fast path may hand out; the length is its limit. `NO_BYTES` while another arena
+   * has the memory or every request needs the slow path. A transferred window has length 0 too, so the same check
+   * notices it.
    */
   bytes: Uint8Array<ArrayBuffer> = NO_BYTES;
-  /** The window: views are made over it. */
+  /** The window, over which views are made. */
   buffer: ArrayBuffer = NO_WINDOW.buffer;
   /** Offset of the window. */
   base = 0;
   /**
-   * The fast path rewinds to here or above: where one's own bytes begin in the window, whose first page may show others'.
-   * `NO_FLOOR` while the slow path must see each rewind.
+   * Lowest position to which the fast path rewinds: where this arena's own bytes begin in the window. The window's
+   * first page may also show bytes of others. `NO_FLOOR` while every rewind needs the slow path.
    */
   floor = NO_FLOOR;
-  /** Highest cursor in this window before it went back. */
+  /** Highest cursor in this window before it moved back; bytes above were never used. */
   high = 0;
-  /** Bytes behind the cursor of a block that is too large for positions in a window. */
+  /** Bytes of the last block past `MAX_POSITION`. The cursor then stands at the start of that block. */
   beyond = 0;
-  /** Offset of the latest mark: marks above it are void. Below 0 when there is none. */
+  /** Offset of the latest valid mark; marks above it are void. Negative when there is none. */
   top = 0;
   /** Counts resets: a mark is good only until the next one. */
   life = 0;
   /** Offset where this arena began. */
   start = 0;
-  /** The arena of the open scope. */
+  /** The open scope, if any. */
   child: Arena | null = null;
-  /** Nothing may be done any more. */
+  /** Closed, ended or returned: every call is refused. */
   closed = false;
-  /** A scope whose views may live on for a while when it has ended. */
+  /** A scope whose views may outlive it until the window is needed. */
   isFrame = false;
-  /** Who uses an allocator's arena: its scopes keep that from being collected. */
+  /** The `BumpAlloc` of a root arena. Scopes refer to it here, so that it is not collected while they are in use. */
   user: object | null = null;
-  /** Frames have ended whose views are not detached yet; they show the bytes from the parent's position on. */
+  /**
+   * Frames that used this arena have ended, and their views are not detached yet. Those views show bytes from the
+   * parent's position upwards.
+   */
   ended = false;
   readonly kind: Kind;
   readonly hold: Hold;
@@ -70,10 +74,10 @@ export class Arena {
   readonly windows: Windows;
   readonly depth: number;
   #pins: Set<Promise<unknown>> | null = null;
-  /** What `bytes` was when the fast path was let in last. */
+  /** The latest `bytes` other than `NO_BYTES`, reused while the limit stays the same. */
   #shown: Uint8Array<ArrayBuffer> = NO_BYTES;
   #shownBuffer: ArrayBuffer = NO_WINDOW.buffer;
-  /** Serves one scope after the other. */
+  /** The arena of the last scope that ended; the next scope reuses it. */
   #spare: Arena | null = null;
 
   constructor(kind: Kind, hold: Hold, parent: Arena | null) {
@@ -92,8 +96,8 @@ export class Arena {
   // ---- the bump --------------------------------------------------------------------------------
 
   /**
-   * Takes `byteLength` bytes and returns their position in the window. A full region is an error, or -1 when it is `tryAlloc`
-   * that asks.
+   * Takes `byteLength` bytes and returns their position in the window. When the region is full it throws, or returns -1
+   * for `tryAlloc`.
    */
   take(byteLength: number, align: number | undefined, what: What): number {
     if (typeof byteLength === "number" && (byteLength | 0) === byteLength && byteLength > 0) {
@@ -108,12 +112,12 @@ export class Arena {
     return this.#takeSlowly(byteLength, align, what);
   }
 
-  /** The request that did not fit. */
+  /** The error for a request that does not fit. */
   full(requested: number, align: number = DEFAULT_ALIGN, what: What): OutOfMemoryError {
     return new OutOfMemoryError({ requested, align, used: this.used, capacity: this.hold.capacity }, what);
   }
 
-  /** Runs when the window has no room, is lost or locked, or the request is an unusual one. */
+  /** Runs when the window has no room, is lost or is locked, and for invalid, empty or largely aligned requests. */
   #takeSlowly(byteLength: number, align: number | undefined, what: What): number {
     checkSize(byteLength, what);
     this.checkUsable(what);
@@ -130,7 +134,10 @@ export class Arena {
     return start;
   }
 
-  /** Moves the cursor behind a block that begins at offset `position` or above. Returns -1 when the region is full. */
+  /**
+   * Places a block at offset `position` or above, and the cursor behind it. Returns the block's position, or -1 when
+   * the region is full.
+   */
   #place(byteLength: number, align: number, position: number): number {
     const { hold } = this;
     if (byteLength > hold.capacity) return -1;
@@ -141,7 +148,7 @@ export class Arena {
     return start - this.base;
   }
 
-  /** Makes a window current that shows [start, end), and puts the cursor at `end`. */
+  /** Switches to a window that shows [start, end), and puts the cursor at `end`. */
   #enter(start: number, end: number): void {
     const { base } = this;
     const length = lengthOf(this.buffer);
@@ -155,7 +162,7 @@ export class Arena {
     this.#seek(start, end);
   }
 
-  /** Puts the cursor at offset `end` of the current window, behind a block at `start`. */
+  /** Puts the cursor at offset `end`, behind a block at `start`, within the current window. */
   #seek(start: number, end: number): void {
     const isBeyond = end - this.base > MAX_POSITION;
     this.cursor = (isBeyond ? start : end) - this.base;
@@ -163,7 +170,7 @@ export class Arena {
     this.#unlock();
   }
 
-  /** Sets the limit of the fast path: 0 where the slow path must see each request. */
+  /** Sets the limits of the fast path; to none where every request needs the slow path. */
   #unlock(): void {
     const { hold, base, buffer } = this;
     this.floor = hold.poison || this.beyond > 0 ? NO_FLOOR : this.#lowest;
@@ -185,7 +192,7 @@ export class Arena {
     this.floor = NO_FLOOR;
   }
 
-  /** Position where one's own bytes begin in the window. */
+  /** Position in the window where this arena's own chunk begins. */
   get #lowest(): number {
     return Math.max(0, this.hold.chunks.startAt(this.position) - this.base);
   }
@@ -197,7 +204,7 @@ export class Arena {
     return end <= Math.min(this.base + lengthOf(this.buffer), this.hold.chunks.endAt(position));
   }
 
-  /** Has no window: the next request opens one. The cursor is at an offset. */
+  /** Drops the window and keeps only an offset; the next request opens a window. */
   #leave(offset: number): void {
     this.#lock();
     this.buffer = NO_WINDOW.buffer;
@@ -205,22 +212,22 @@ export class Arena {
     this.cursor = this.beyond = this.high = 0;
   }
 
-  /** An empty block: at the cursor, aligned downwards, so that it takes no space. */
+  /** Places an empty block: the cursor aligned downwards, so that it takes no space. */
   #takeNothing(align: number): number {
     if (lengthOf(this.buffer) === 0 || this.beyond > 0) {
       const { chunks, knownCursor } = this.hold;
       const start = chunks.place(this.position, 1, 1);
-      // When everything is taken by others, behind the last byte: a view of no bytes shows none of theirs.
+      // If others have taken everything, it goes behind the last byte: a view of no bytes shows nothing of theirs.
       if (start < 0) this.windows.open(knownCursor - 1, knownCursor, knownCursor, 0);
       const at = start < 0 ? knownCursor : start;
       this.#enter(Math.max(at - 1, start), at);
     }
-    this.top = Math.max(this.top, this.position); // like a mark: a frame that starts over would end this view, too
+    this.top = Math.max(this.top, this.position); // as a mark: no frame starts over below this view
     const past = (this.hold.address + this.position) % align;
     return Math.max(0, Math.min(this.cursor, lengthOf(this.buffer)) - past);
   }
 
-  /** Throws when nothing may be allocated here now. */
+  /** Throws unless this arena may allocate now. */
   checkUsable(what: What): void {
     this.checkOpen(what);
     if (this.child !== null) throw this.#scopeError(what);
@@ -231,7 +238,7 @@ export class Arena {
     this.settle();
   }
 
-  /** Throws when there is no position to mark. Ended frames do not matter to that. */
+  /** Throws unless the cursor may be marked. Ended frames need not be settled for that. */
   checkMarkable(what: What): void {
     this.checkOpen(what);
     if (this.child !== null) throw this.#scopeError(what);
@@ -256,31 +263,31 @@ export class Arena {
 
   // ---- what was used ---------------------------------------------------------------------------
 
-  /** Remembers that bytes of this window were used. */
+  /** Records in the chunk how much of this window was used. */
   note(): void {
     if (this.buffer === NO_WINDOW.buffer) return;
     this.hold.chunks.note(this.base + Math.max(this.high, this.cursor) + this.beyond);
   }
 
-  /** Clears what was used before of a block that was just taken. */
+  /** Zeroes those bytes of a newly taken block that were used before. */
   clear(start: number, byteLength: number): void {
     const used = Math.max(this.hold.chunks.used(this.base + start, byteLength), this.high - start);
     if (used > 0) new OwnUint8Array(this.buffer, start, Math.min(used, byteLength)).fill(0);
   }
 
-  /** Notes, and poisons, what is taken back from offset `from` on. */
+  /** Records the bytes from offset `from` upwards as used, and poisons them if asked to. */
   #reclaim(from: number): void {
     this.note();
     if (!this.hold.poison) return;
-    this.windows.reportLost(); // what was transferred away is its receiver's
+    this.windows.reportLost(); // transferred bytes belong to their receiver and stay as they are
     this.hold.reclaim(from, this.position);
   }
 
-  /** Bytes of the region that are taken, by anyone. */
+  /** Bytes of the region that anyone has taken. */
   get used(): number {
     if (this.closed) return 0;
     const { chunks, knownCursor } = this.hold;
-    // What ended frames left between an arena and the frame that is open in it is free.
+    // Bytes of ended frames, between an arena's position and the frame open in it, count as free.
     let own = chunks.above(this.innermost.position);
     for (let arena = this.innermost; arena.parent !== null; arena = arena.parent) {
       if (arena.start > arena.parent.position) own += chunks.above(arena.parent.position) - chunks.above(arena.start);
@@ -305,8 +312,8 @@ export class Arena {
   }
 
   /**
-   * The last block, from `start` to the cursor, gets another length: in place where there is room, else at the position
-   * that is returned, with its contents.
+   * Resizes the last block, which spans `start` to the cursor: in place where there is room, else by copying. Returns
+   * its position.
    */
   resizeLast(start: number, byteLength: number, what: What): number {
     const { base, buffer, hold } = this;
@@ -314,7 +321,7 @@ export class Arena {
     const end = this.cursor + this.beyond;
     const kept = Math.min(byteLength, end - start);
     this.note();
-    // Ask for the block again from its own start: where there is room behind it, it stays.
+    // Place the block again from its own start: it stays there if there is room behind it.
     const moved = this.#place(byteLength, alignOf(start), offset);
     if (moved < 0) throw this.full(byteLength, DEFAULT_ALIGN, what);
     if (hold.poison) hold.reclaim(offset + kept, base + end);
@@ -328,16 +335,16 @@ export class Arena {
 
   // ---- marks -----------------------------------------------------------------------------------
 
-  /** Takes back everything above an offset of this arena. */
+  /** Takes back everything from an offset of this arena upwards. */
   rewindTo(offset: number, what: What): void {
     this.checkOpen(what);
     if (this.child !== null) throw this.#scopeError(what);
     this.settle();
-    this.windows.reportLost(); // what receivers see is nobody's before the cursor goes below it
+    this.windows.reportLost(); // cut transferred windows out of the chunks before the cursor moves below them
     this.#reclaim(offset);
     this.top = offset;
     if (this.isLost && offset >= this.base) {
-      this.cursor = offset - this.base; // the next request says that the window is lost
+      this.cursor = offset - this.base; // the next request reports the lost window
       this.beyond = 0;
       return;
     }
@@ -353,13 +360,13 @@ export class Arena {
 
   // ---- views -----------------------------------------------------------------------------------
 
-  /** A view that the current window does not show, or not as allocated bytes. */
+  /** Finds the buffer for a view that the fast path cannot make: in another window, or with an invalid range. */
   viewElsewhere(offset: number, byteLength: number, what: What): { buffer: ArrayBuffer; start: number } {
     checkSize(offset, what, "offset");
     checkSize(byteLength, what);
     this.checkOpen(what);
     const { hold, windows } = this;
-    // Asking how far others have taken is a call: a window that shows the bytes is as good.
+    // The native cursor costs an FFI call; a window that shows the bytes proves the same.
     let window = hold.isShared ? windows.showing(offset, offset + byteLength) : NO_WINDOW;
     if (window === NO_WINDOW) {
       const end = hold.isShared ? hold.cursor : this.position;
@@ -371,7 +378,7 @@ export class Arena {
         const start = this.take(0, undefined, what);
         return { buffer: this.buffer, start };
       }
-      // A view of no bytes is over a window, too: its address is not NULL.
+      // An empty view needs a window as well, so that its address is not NULL.
       const first = byteLength > 0 ? offset : Math.min(offset, end - 1);
       const last = Math.max(offset + byteLength, first + 1);
       window = windows.showing(first, last);
@@ -384,15 +391,16 @@ export class Arena {
   }
 
   /**
-   * The offset of a window if bytes at `start` of it are live memory of this arena, of one inside, or of one around it from
-   * level `depth` on; else -1. Memory that `rewind` took back still counts: its views are alive.
+   * The offset of a buffer's window, if the byte at `start` of it is live memory of this arena, of a scope inside, or
+   * of an arena around it down to level `depth`; else -1. Memory taken back by `rewind` counts as live, because its
+   * views are.
    */
   baseOf(buffer: ArrayBufferLike, start: number, depth: number): number {
     for (let arena: Arena | null = this.innermost; arena !== null && arena.depth >= depth; arena = arena.parent) {
       const { base, end } = arena.windows.of(buffer);
       if (end === 0) continue;
       const offset = base + start;
-      // Between an arena's position and the frame that is open in it lie the bytes of frames that have ended.
+      // Bytes between the parent's position and this frame's start belong to frames that have ended.
       const isOwn = offset >= arena.start || (arena.parent !== null && offset < arena.parent.position);
       return isOwn && (depth === 0 || offset >= this.start) && !isDetached(buffer as ArrayBuffer) ? base : -1;
     }
@@ -416,12 +424,12 @@ export class Arena {
     return child;
   }
 
-  /** Opens a frame: where one has ended before, behind its bytes, in the same window. */
+  /** Opens a frame. If frames have ended before it, it begins behind their bytes in the same window. */
   openFrame(what: What): Arena {
     const spare = this.#spare;
     if (spare === null || !spare.ended || this.child !== null || spare.bytes.length === 0) {
       const child = this.open(what);
-      child.isFrame = !this.hold.poison; // what shows the poison at once has ended at once
+      child.isFrame = !this.hold.poison; // with poison, memory must be detached at once: such a frame is a scope
       return child;
     }
     spare.start = spare.base + spare.cursor;
@@ -431,8 +439,8 @@ export class Arena {
   }
 
   /**
-   * Takes a scope's memory back. The views of a frame die when the window is used up, or the memory is needed for something
-   * else. If the stack overflows in here, it can be called again.
+   * Takes a scope's memory back. Views of a frame are detached later: when the window is full, or when the parent
+   * allocates. After a stack overflow in here it can be called again.
    */
   end(what: What): void {
     if (this.child !== null) throw this.#scopeError(what);
@@ -441,7 +449,7 @@ export class Arena {
     const parent = this.parent!;
     if (this.isFrame) {
       this.ended = true;
-      parent.child = null; // the fast path stays out of it
+      parent.child = null; // the parent's fast path stays locked until the views are detached
     } else {
       this.#detach();
       this.hold.debug?.close(this.depth);
@@ -450,7 +458,7 @@ export class Arena {
     }
   }
 
-  /** Ends every view of this level. */
+  /** Detaches every view of this level. */
   #detach(): void {
     if (this.buffer !== NO_WINDOW.buffer) this.#reclaim(this.start);
     this.windows.end();
@@ -458,7 +466,7 @@ export class Arena {
     this.#leave(this.start);
   }
 
-  /** Ends the views of frames that have ended, and lets the fast path in again. */
+  /** Detaches the views of ended frames, and unlocks the fast path. */
   settle(): void {
     const spare = this.#spare;
     if (spare === null || !spare.ended || this.child !== null) return;
@@ -466,12 +474,12 @@ export class Arena {
     this.#unlock();
   }
 
-  /** Nothing is allocated here yet, and there is no mark. */
+  /** Whether nothing is allocated here yet and no mark is set. */
   get #isEmpty(): boolean {
     return this.top < 0 && this.position === this.start;
   }
 
-  /** Where nothing is allocated yet, here and in the scopes around, frames go back to where the first one began. */
+  /** Moves an empty frame back to where the first of the ended frames began, if all frames around it are empty too. */
   #startOver(): void {
     const { parent } = this;
     if (parent === null || !this.#isEmpty) return;
@@ -484,15 +492,15 @@ export class Arena {
 
   // ---- pins ------------------------------------------------------------------------------------
 
-  /** Keeps the memory from ending until a promise settles; and `user` from being collected. */
+  /** Until a promise settles: refuses to take the memory back, and keeps `user` from being collected. */
   pin(promise: PromiseLike<unknown>, user: object): void {
     const pins = this.#pins ??= new Set();
     const { hold } = this;
     hold.pins++;
     const unpin = async () => {
       try {
-        await promise; // never goes on at once, whatever a thenable does
-      } catch { /* whoever has the promise handles it */ }
+        await promise; // `await` always yields, even for a thenable that settles at once
+      } catch { /* the caller has the promise and handles its error */ }
       hold.pins--;
       hold.debug?.unpin(settled);
       if (user !== null) pins.delete(settled);
@@ -502,7 +510,7 @@ export class Arena {
     hold.debug?.pin(settled, this.depth);
   }
 
-  /** Pinned promises of this arena and its scopes. */
+  /** Number of pinned promises of this arena and its open scopes. */
   get pins(): number {
     let count = 0;
     // deno-lint-ignore no-this-alias -- a walk that starts here
@@ -510,7 +518,7 @@ export class Arena {
     return count;
   }
 
-  /** Throws when a pinned promise uses this arena or one inside. */
+  /** Throws when a pinned promise uses this arena or a scope inside. */
   checkPins(what: What): void {
     const { pins } = this;
     if (pins > 0) throw new PinnedError(what, pins, this.hold.debug?.pinsFrom(this.depth));
@@ -526,7 +534,7 @@ export class Arena {
 
   // ---- the end of all --------------------------------------------------------------------------
 
-  /** Takes all memory of an allocator back, and ends its scopes. All or nothing. */
+  /** Takes all memory of an allocator back and ends its scopes, or throws and changes nothing. */
   reset(what: What): void {
     this.checkPins(what);
     this.hold.prepareEnd();
@@ -538,25 +546,25 @@ export class Arena {
     this.#leave(0);
   }
 
-  /** Gives the pages above `retain` bytes that are not in use back to the system. */
+  /** Gives unused pages above `retain` bytes back to the system. */
   trim(retain: number): void {
     const { innermost } = this;
     innermost.settle();
-    this.hold.reportLost(); // what receivers see keeps its pages, and nobody may go on allocating there
+    this.hold.reportLost(); // transferred windows keep their pages, and are cut out of the chunks
     innermost.#unlock();
     innermost.#noteAll();
     this.hold.discard(Math.max(retain, innermost.position));
     for (let arena: Arena | null = innermost; arena !== null; arena = arena.parent) arena.high = 0;
   }
 
-  /** Ends an allocator and its scopes, but not its hold. */
+  /** Closes an allocator's arena and its scopes, but not its hold. */
   close(): void {
     const { hold } = this;
     try {
       this.#reclaimAll();
       if (hold.isShared) hold.giveBack(this.innermost.position);
     } catch (error) {
-      ignoreRevocation(error); // nobody sees these bytes any more, poisoned or not
+      ignoreRevocation(error); // without the permission the bytes stay unpoisoned; no view of them is left
     }
     this.#closeScopes();
     this.#leave(0);
@@ -564,7 +572,7 @@ export class Arena {
     hold.debug?.close(0);
   }
 
-  /** Notes what this arena and those around it have used, and ended frames in it. */
+  /** Records what this arena, those around it and ended frames in it have used. */
   #noteAll(): void {
     this.#spare?.note();
     // deno-lint-ignore no-this-alias -- a walk that starts here
@@ -574,11 +582,11 @@ export class Arena {
   #reclaimAll(): void {
     this.innermost.#noteAll();
     if (!this.hold.poison) return;
-    this.hold.reportLost(); // what receivers see is not poisoned
+    this.hold.reportLost(); // before poisoning: transferred bytes belong to their receiver
     this.hold.reclaim(0, this.innermost.position);
   }
 
-  /** Scopes that are open are closed from now on. */
+  /** Closes all open scopes. */
   #closeScopes(): void {
     for (let arena = this.innermost; arena !== this; arena = arena.parent!) {
       arena.#leave(0);
@@ -590,6 +598,6 @@ export class Arena {
   }
 }
 
-/** What is behind a scope that has ended. */
+/** Sentinel: the arena of every scope that has ended. */
 export const ENDED_SCOPE: Arena = new Arena("scope", { level: () => undefined } as unknown as Hold, null);
 ENDED_SCOPE.closed = true;

@@ -1,16 +1,16 @@
-/** Typed arrays from values. */
+/** Makes typed arrays from values. */
 import { checkSize, describe } from "./check.ts";
 import { drop, grown } from "./growing.ts";
 import type { ElementOf, Scratch, TypedArray, TypedArrayConstructor } from "./scratch.ts";
 import { typedArrayName } from "./views.ts";
 
-/** What `Float64Array` and the others extend. */
+/** `%TypedArray%`, which `Float64Array` and the others extend. */
 const AnyTypedArray: { readonly prototype: object } & (new () => object) = Object.getPrototypeOf(Uint8Array);
 
-/** Elements of the first block for values whose number is not known. */
+/** Elements of the first block, for an iterable of unknown length. */
 const FIRST_LENGTH = 64;
 
-/** A typed array of these values: arrays by index, other iterables by what they give, all else by `length` and index. */
+/** A typed array of these values. Arrays and array-likes are read by index, other objects by their iterator. */
 export function arrayFrom<T>(
   scratch: Scratch,
   type: TypedArrayConstructor<T> & { readonly prototype?: unknown },
@@ -34,7 +34,7 @@ function fromList<T>(scratch: Scratch, type: TypedArrayConstructor<T>, values: A
   const before = scratch.mark();
   const array = scratch.allocArray(type, length) as AnyArray;
   try {
-    // The values may be objects that are asked for a number, and do anything meanwhile.
+    // Converting a value may call its `valueOf`, which may do anything, such as resetting the allocator.
     array.set(values);
     checkThere(array, length);
     return array as T;
@@ -63,7 +63,7 @@ function fromIterable<T>(scratch: Scratch, type: TypedArrayConstructor<T>, value
   }
 }
 
-/** A typed array, as far as it is used here. */
+/** The part of a typed array's interface that this file uses. */
 interface AnyArray extends TypedArray {
   [index: number]: unknown;
   set(values: ArrayLike<unknown>): void;

@@ -1,6 +1,6 @@
-/** What is done to an `ArrayBuffer`: its length, detaching it, and marking it untransferable. */
+/** Operations on an `ArrayBuffer`: its length, detaching it, and marking it untransferable. */
 
-// Taken once: neither a patched prototype nor a buffer's own property keeps a view from being detached.
+// Captured once, so that neither a patched prototype nor a buffer's own property prevents a detach.
 const { apply } = Reflect;
 const transfer = ArrayBuffer.prototype.transfer;
 const detachedGetter = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, "detached")!.get!;
@@ -8,7 +8,7 @@ const lengthGetter = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, "byt
 const NOTHING: never[] = [];
 const ZERO_LENGTH = [0];
 
-/** Whether the program transferred the buffer, or we detached it. */
+/** Whether the buffer is detached, by a transfer or by us. */
 export function isDetached(buffer: ArrayBuffer): boolean {
   return apply(detachedGetter, buffer, NOTHING);
 }
@@ -18,7 +18,10 @@ export function lengthOf(buffer: ArrayBuffer): number {
   return apply(lengthGetter, buffer, NOTHING);
 }
 
-/** The same memory in a new buffer, the views of the old one detached; null when somebody took it or marked it untransferable. */
+/**
+ * Moves the memory to a new buffer, which detaches all views of the old one. Returns null if the buffer was transferred
+ * or marked untransferable.
+ */
 export function renew(buffer: ArrayBuffer): ArrayBuffer | null {
   try {
     return apply(transfer, buffer, NOTHING);
@@ -27,7 +30,9 @@ export function renew(buffer: ArrayBuffer): ArrayBuffer | null {
   }
 }
 
-/** Ends all views of a buffer; false when somebody took it or marked it untransferable. */
+/**
+ * Detaches a buffer, so that all its views have length 0. Returns false if it was transferred or marked untransferable.
+ */
 export function detach(buffer: ArrayBuffer): boolean {
   try {
     apply(transfer, buffer, ZERO_LENGTH);
@@ -38,15 +43,17 @@ export function detach(buffer: ArrayBuffer): boolean {
   }
 }
 
-/** A refused transfer is a `TypeError`. A `RangeError` says that the stack is full: the caller can try again. */
+/**
+ * A refused transfer throws a `TypeError`. A `RangeError` means that the stack is full, and the caller can try again.
+ */
 function ignoreRefusal(error: unknown): null {
   if (error instanceof RangeError) throw error;
   return null;
 }
 
 /**
- * Marks a buffer so that a transfer of it throws where it is made, if {@linkcode canMarkUntransferable}. V8 has
- * this as the buffer's detach key; Node's `markAsUntransferable` is the public way to set one.
+ * Marks a buffer so that transferring it throws at the call, if {@linkcode canMarkUntransferable}. V8 calls this the
+ * buffer's detach key; Node's `markAsUntransferable` is the public way to set it.
  */
 export function markUntransferable(buffer: ArrayBuffer): void {
   mark ??= process.getBuiltinModule("node:worker_threads").markAsUntransferable;
@@ -56,14 +63,14 @@ export function markUntransferable(buffer: ArrayBuffer): void {
 let mark: ((object: object) => void) | undefined;
 
 /**
- * Whether the mark keeps a buffer from every transfer. Before Deno 2.9.4 there is none, or a `structuredClone` that
- * lists a marked buffer gives another one over the same memory.
+ * Whether the mark prevents every transfer. Before Deno 2.9.4 there is no mark, or `structuredClone` of a marked buffer
+ * with a transfer list returns a second buffer over the same memory.
  */
 export function canMarkUntransferable(): boolean {
   return works ??= tryMark();
 }
 
-/** {@linkcode canMarkUntransferable} became true with this version of Deno. */
+/** First version of Deno in which {@linkcode canMarkUntransferable} is true. */
 export const MARKS_SINCE = "2.9.4";
 
 function tryMark(): boolean {
@@ -81,7 +88,7 @@ function tryMark(): boolean {
   }
 }
 
-// Found out at first use: most programs never need Node's module.
+// Determined at first use: most programs never need Node's module.
 let works: boolean | undefined;
 
 declare const process: {

@@ -22,19 +22,24 @@ import { ARENA_KEY, arenaOf, ScratchArena } from "./scratch_arena.ts";
  * ```
  */
 export interface BumpAllocOptions {
-  /** Reserved address space, rounded up to whole pages; default 1 GiB. Costs no memory until it is used. */
+  /** Address space to reserve, rounded up to whole pages; default 1 GiB. It takes no RAM until it is used. */
   size?: number;
-  /** Size of the first window, at least 4 KiB; default 1 MiB. A `structuredClone` of a small view copies its whole window. */
+  /**
+   * Size of the first window (an `ArrayBuffer`), at least 4 KiB; default 1 MiB. A `structuredClone` of a small view
+   * copies its whole window.
+   */
   window?: number;
-  /** Bytes that stay resident over `reset`; default: all of them. */
+  /** Bytes that stay resident after `reset`; default: all of them. */
   retain?: number;
-  /** Ask for huge pages (Linux: 2 MiB): a first fill then takes fewer page faults. Default false. */
+  /** Ask for huge pages (Linux: 2 MiB), so that a first fill takes fewer page faults; default false. */
   hugePages?: boolean;
-  /** Bytes to make resident at once, so that first use does not fault; the region's at most, default 0. */
+  /**
+   * Bytes to make resident in the constructor, so that first use takes no page faults; at most the region, default 0.
+   */
   prefault?: number;
-  /** Zero the bytes of every allocation; default false. */
+  /** Zero every allocation; default false. */
   zero?: boolean;
-  /** Fill memory that is taken back with 0xDD, so that stale bytes show; default false. */
+  /** Fill memory with 0xDD when it is taken back, so that stale bytes are recognised; default false. */
   poison?: boolean;
   /**
    * Debug mode: finds writes to memory that was taken back ({@linkcode StaleWriteError}), names in errors where what is open was
@@ -43,15 +48,15 @@ export interface BumpAllocOptions {
    */
   debug?: boolean;
   /**
-   * Whether buffers may be transferred (`postMessage`, `structuredClone`, streams); default true. With
-   * false the transfer itself throws. But then nothing can detach: after `reset` or the end of a scope old
-   * views alias new ones. False needs Deno 2.9.4 or newer.
+   * Whether buffers may be transferred (`postMessage`, `structuredClone`, streams); default true. With false, the
+   * transfer itself throws. The price: windows can never be detached, so after `reset` or the end of a scope old views
+   * alias new ones. False needs Deno 2.9.4 or newer.
    */
   transferable?: boolean;
 }
 
 /**
- * Names a shared region; plain data, for `postMessage`. From {@linkcode BumpAlloc.share}.
+ * Names a shared region. Plain data, made by {@linkcode BumpAlloc.share} and sent with `postMessage`.
  *
  * @example A handle is plain data
  * ```ts
@@ -65,9 +70,9 @@ export interface BumpAllocOptions {
  * ```
  */
 export interface BumpHandle {
-  /** Tells a handle from other data. */
+  /** Distinguishes a handle from other data. */
   readonly type: "bump-alloc";
-  /** Interface of the native library that made it. */
+  /** Interface version of the native library that made it. */
   readonly abi: number;
   /** Address of the region's control block. */
   readonly control: number;
@@ -76,7 +81,7 @@ export interface BumpHandle {
 }
 
 /**
- * What {@linkcode BumpAlloc.stats} tells. All but the counts are bytes.
+ * The result of {@linkcode BumpAlloc.stats}: bytes, unless a field says that it is a count.
  *
  * @example A warning before the region is full
  * ```ts
@@ -92,19 +97,19 @@ export interface BumpHandle {
 export interface BumpStats {
   /** Size of the region. */
   readonly capacity: number;
-  /** Taken by allocations, their padding, native callers and, in a shared region, all others. */
+  /** Taken by allocations and their padding, by native callers and, in a shared region, by other allocators. */
   readonly used: number;
   /** Left: `capacity - used`. */
   readonly remaining: number;
-  /** Highest `used` of this allocator so far; with native callers, up to a chunk more. */
+  /** Highest `used` of this allocator so far. Native callers may raise it by up to a chunk. */
   readonly peak: number;
-  /** Taken from the native cursor by this allocator, and not used yet. */
+  /** Taken from the region by this allocator and not used yet. */
   readonly unused: number;
-  /** Usable without asking the operating system. */
+  /** Committed: usable without another system call. */
   readonly committed: number;
-  /** In RAM now. The system is asked for each page when this is read. */
+  /** In RAM now. Reading this field asks the system about each page. */
   readonly resident: number;
-  /** Former address space that receivers of transferred windows still see. */
+  /** Address space given up to receivers of transferred windows. */
   readonly orphaned: number;
   /** Windows (`ArrayBuffer`s) whose views may be alive; a count. */
   readonly windows: number;
@@ -112,33 +117,33 @@ export interface BumpStats {
   readonly scopes: number;
   /** Pinned promises; a count. */
   readonly pins: number;
-  /** Holds on the region: allocators in all Workers, and that of the process's own hooks; a count. */
+  /** Holds on the region: allocators in all Workers, and the process's own hooks; a count. */
   readonly attached: number;
 }
 
 /**
- * A bump allocator: scratch memory from one reserved range of addresses, a gigabyte by default.
+ * A bump allocator: scratch memory from one reserved range of addresses, by default 1 GiB.
  *
- * **Methods.** Those that allocate are {@linkcode ScratchArena}'s, which scopes have, too: `alloc`, `allocArray`, `copy`, `cstring`,
- * `readAll`, `writer`, `scope` and others. `deno doc --filter ScratchArena jsr:@bump/alloc` lists them, each with an example.
+ * **Methods.** {@linkcode ScratchArena} has the methods that allocate, and scopes share them: `alloc`, `allocArray`,
+ * `copy`, `cstring`, `readAll`, `writer`, `scope` and others. `deno doc --filter ScratchArena jsr:@bump/alloc` lists
+ * them, each with an example.
  *
- * **Lifetime.** Memory lives until its scope ends or the allocator is reset or closed. Views of it
- * then have length 0 (those of a frame a little later): they can neither read nor overwrite what comes next. An allocator that is
- * never closed is released when it and all of its views have been collected, and when its Worker or the
- * program ends.
+ * **Lifetime.** Memory lives until its scope ends or the allocator is reset or closed. From then on its views have
+ * length 0 (those of a frame a little later): they can neither read nor overwrite later allocations. An allocator that
+ * is never closed is released once it and all its views have been collected, or when its Worker or the program ends.
  *
  * **Guarantees.** No two live allocations overlap; every address is a multiple of the alignment; a
  * failed request changes nothing. No view, used in JavaScript, touches memory that is not mapped.
  *
- * **Not guaranteed**: that the bytes are zero (see `allocZeroed`); anything about a view used after
- * {@linkcode BumpAlloc.rewind}; and what I/O or native code does that is still at work when its memory ends. It
- * holds the address, so it may write into what is allocated there next, or crash the process long after `close`.
- * {@linkcode BumpAlloc.pin} and `await using` prevent that.
+ * **Not guaranteed.** Bytes are not zero unless you ask for it (`allocZeroed`). A view used after {@linkcode
+ * BumpAlloc.rewind} aliases new allocations. I/O or native code that is still working when its memory ends keeps the
+ * address: it may write into a later allocation, or crash the process long after `close`. {@linkcode BumpAlloc.pin} and
+ * `await using` prevent that.
  *
- * **Cost.** Reserving costs no memory: only pages that are touched use RAM.
+ * **Cost.** Reserving takes no RAM; each page takes RAM once it is touched.
  *
- * **Threads.** An allocator is used in the Worker that made it; {@linkcode BumpAlloc.share} lets others
- * allocate from the same region.
+ * **Threads.** An allocator belongs to the Worker that made it. {@linkcode BumpAlloc.share} lets other Workers allocate
+ * from the same region.
  *
  * @example Scratch memory for a block
  * ```ts
@@ -153,15 +158,15 @@ export interface BumpStats {
  * ```
  */
 export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposable {
-  /** Bytes that are reserved when no size is given: 1 GiB. */
+  /** Default of the option `size`: 1 GiB. */
   static readonly DEFAULT_SIZE: number = 2 ** 30;
 
   readonly #hold: Hold;
   readonly #retain: number;
-  /** For a pool's lease: takes the memory back. */
+  /** The slot of a pool's lease, to which the memory returns; else null. */
   readonly #home: Home | null;
   #hooks: BumpHooks | undefined;
-  /** Closed, and its memory given back. */
+  /** Closed, and the memory was given back. */
   #isReleased = false;
 
   /**
@@ -202,8 +207,8 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   }
 
   /**
-   * Attaches to a region that another allocator shares, in this Worker or another one. The region lives until
-   * the last one that is attached has gone.
+   * Attaches to a region that another allocator shares, in this Worker or another one. The region lives until every
+   * attached allocator is closed.
    *
    * @throws {SharedError} The handle names no live region of this process.
    *
@@ -232,7 +237,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   }
 
   /**
-   * Makes the region attachable by others in this process; see {@linkcode BumpAlloc.attach}.
+   * Lets other allocators of this process attach to the region; see {@linkcode BumpAlloc.attach}.
    *
    * @example Send a Worker the region
    * ```ts
@@ -246,14 +251,14 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    */
   share(): BumpHandle {
     arenaOf(this).checkOpen(methods.share);
-    // A handle outlives the lease, and would then name somebody else's memory.
+    // A handle outlives the lease and would then name another lease's memory.
     if (this.#home !== null) throw new SharedError("Cannot share: a pool's lease stays in its own Worker");
     const { control, key } = this.#hold.share();
     return { type: "bump-alloc", abi: ABI, control, key };
   }
 
   /**
-   * Bytes of the region.
+   * Size of the region in bytes.
    *
    * @example Whole pages
    * ```ts
@@ -269,8 +274,8 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   }
 
   /**
-   * Bytes that are left. A request for exactly this many succeeds, alignment permitting, as long as nobody else takes from
-   * the region: what other allocators and native callers leave is in pieces.
+   * Bytes that are left. A request for exactly this many succeeds, alignment permitting, unless other allocators or
+   * native callers use the region too: then the rest may be in pieces.
    *
    * @example All that is left
    * ```ts
@@ -288,7 +293,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   }
 
   /**
-   * Address of the region's first byte. It changes when `reset` mends a region after a transfer.
+   * Address of the region's first byte. It changes when `reset` repairs a region after a transfer.
    *
    * @example From an offset to an address
    * ```ts
@@ -306,8 +311,8 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   }
 
   /**
-   * Allocator callbacks for native libraries: zlib, zstd, Lua, yyjson, PCRE2, FreeType, expat, and those whose allocator is
-   * the whole process's. Finish with the native object before `reset` or `close`.
+   * Allocator callbacks for native libraries: zlib, zstd, Lua, yyjson, PCRE2, FreeType, expat, and libraries with one
+   * allocator for the whole process. Finish with the native object before `reset` or `close`.
    *
    * @example Call an allocator callback, as zstd would
    * ```ts
@@ -329,7 +334,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   }
 
   /**
-   * Whether the allocator was closed.
+   * Whether the allocator is closed.
    *
    * @example After the end
    * ```ts
@@ -346,13 +351,15 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   }
 
   /**
-   * Takes back all that this allocator has allocated, and ends its scopes. Every view has length 0 from then on. If no other
-   * allocator holds the region, that is the whole region.
+   * Takes back everything that this allocator has allocated, and ends its scopes. Every view has length 0 from then on.
+   * If no other allocator holds the region, the whole region is free again.
    *
-   * @param options `retain`: bytes that stay resident; pages above go back to the operating system.
+   * @param options `retain`: bytes that stay resident; pages above it go back to the operating system.
    * @throws {PinnedError} A pinned promise is still using the memory. Nothing has changed.
-   * @throws {ReserveError} A transfer took memory along, and the system refuses other addresses. Nothing has changed.
-   * @throws {CommitError} The system does not take the pages above `retain`: they stay resident, the memory was taken back.
+   * @throws {ReserveError} A window was transferred away, and the system refuses to reserve new addresses. Nothing has
+   * changed.
+   * @throws {CommitError} The memory was taken back, but the system refused to take the pages above `retain`: they stay
+   * resident.
    *
    * @example Start over for each request
    * ```ts
@@ -377,11 +384,10 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   }
 
   /**
-   * Gives the pages above `retain` bytes that are not in use back to the operating system. They read as zero when they are used
-   * again.
+   * Gives unused pages above `retain` bytes back to the operating system. They read as zero when they are used again.
    *
    * @param retain Bytes that stay resident; default 0.
-   * @throws {CommitError} The system does not take them.
+   * @throws {CommitError} The system refuses to take the pages.
    *
    * @example Give RAM back after a peak
    * ```ts
@@ -393,7 +399,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    *   using scope = scratch.scope();
    *   scope.alloc(2 ** 24).fill(1);
    * }
-   * scratch.trim(2 ** 20); // RAM was kept for the next scope; from now on a megabyte at most
+   * scratch.trim(2 ** 20); // RAM was kept for the next scope; now a megabyte of it stays
    * assert(scratch.stats().resident <= 2 ** 20);
    * ```
    */
@@ -405,7 +411,8 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   }
 
   /**
-   * Figures for monitoring. Reading `resident` asks the system for each page: microseconds to milliseconds.
+   * Figures for monitoring. Reading `resident` asks the system about each page, which takes microseconds to
+   * milliseconds.
    *
    * @example What is used, and what is in RAM
    * ```ts
@@ -456,14 +463,14 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
       pins,
       attached: hold.holders,
     };
-    // console.log shows the number, not that there is a getter.
+    // Makes console.log show the number in place of `[Getter]`.
     const value = (inspect: typeof Deno.inspect, options: Deno.InspectOptions) => inspect({ ...stats }, options);
     return Object.defineProperty(stats, Symbol.for("Deno.customInspect"), { value });
   }
 
   /**
-   * Gives up this allocator's hold on the region; every view of it has length 0 from then on. The last hold that goes
-   * releases the region. Closing twice is fine.
+   * Closes the allocator: every view of it has length 0 from then on. The region is released when its last allocator is
+   * closed. Closing twice is fine.
    *
    * @throws {PinnedError} A pinned promise is still using the memory.
    *
@@ -487,7 +494,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
       stale = this.#hold.debug?.look() ?? null;
       arena.close();
     }
-    // Where the stack ends before this, it can be closed again.
+    // After a stack overflow above this line, the lease can be closed again.
     if (this.#home !== null) this.#home.takeBack();
     else {
       this.#hold.release();
@@ -498,18 +505,18 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
     if (stale !== null) throw stale;
   }
 
-  /** Closes the allocator: for `using`. */
+  /** Closes the allocator; called by `using`. */
   [Symbol.dispose](): void {
     this.close();
   }
 
-  /** Waits for pinned promises, then closes the allocator: for `await using`. */
+  /** Waits for pinned promises, then closes the allocator; called by `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await arenaOf(this).settlePins();
     this.close();
   }
 
-  /** For `console.log`: used, peak, committed and capacity in human units. */
+  /** Used, peak, committed and capacity in human units, for `console.log`. */
   [Symbol.for("Deno.customInspect")](): string {
     if (this.closed) return "BumpAlloc { closed }";
     const { used, peak, committed, capacity } = this.stats();
@@ -518,7 +525,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   }
 
   /**
-   * For `JSON.stringify`: what `stats()` tells.
+   * The figures of `stats()`, for `JSON.stringify`.
    *
    * @example A line of a log
    * ```ts
@@ -535,10 +542,10 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
   }
 }
 
-/** The public methods: errors have their words, and begin at their caller's line. */
+/** The public methods, from which an error takes its words and the line where its stack begins. */
 const methods = BumpAlloc.prototype;
 
-/** Validates options; defaults are filled in. */
+/** Validates options and fills in defaults. */
 export function checkOptions(options: BumpAllocOptions): Settings {
   checkObject(options, "make an allocator", "{ size: 4096 }");
   const { size = BumpAlloc.DEFAULT_SIZE, window = 2 ** 20, retain = Infinity, prefault = 0 } = options;
@@ -571,20 +578,20 @@ export function checkOptions(options: BumpAllocOptions): Settings {
   };
 }
 
-/** Where a pool's lease goes back to. */
+/** Where the memory of a pool's lease goes back to. */
 export interface Home {
-  /** Has the memory of the lease again. */
+  /** Takes the memory of the lease back. */
   takeBack(): void;
-  /** Serves who waits for it. */
+  /** Serves the next caller that waits for a lease. */
   goOn(): void;
 }
 
-/** A hold that exists already, in place of options: never visible to users. */
+/** An existing hold, passed to the constructor in place of options; never visible to users. */
 class Made {
   constructor(readonly hold: Hold, readonly retain: number, readonly home: Home | null) {}
 }
 
-/** A new region. */
+/** Reserves a new region. */
 function make(options: BumpAllocOptions): Made {
   const settings = checkOptions(options);
   const hold = Hold.create(settings);
@@ -604,5 +611,5 @@ export function leaseAllocator(hold: Hold, home: Home): BumpAlloc {
   return new BumpAlloc(new Made(hold, Infinity, home) as BumpAllocOptions);
 }
 
-/** Holds whose allocator was collected without having been closed. */
+/** Releases the hold of an allocator that was collected without being closed. */
 const dropped = new FinalizationRegistry<Hold>((hold) => hold.abandon());

@@ -1,7 +1,7 @@
 import { cannot, type What } from "./errors.ts";
 import { formatBytes } from "./format.ts";
 
-/** Throws unless `value` is a size: a safe integer from 0 on. `what` begins the message: "allocate". */
+/** Throws unless `value` is a size: a non-negative safe integer. `what` begins the message: "allocate". */
 export function checkSize(value: unknown, what: What, name = "size"): asserts value is number {
   if (typeof value !== "number") {
     throw cannot(TypeError, what, `the ${name} must be a number, not ${describe(value)}`);
@@ -21,14 +21,14 @@ export function checkObject(options: unknown, what: What, example: string): asse
   }
 }
 
-/** Throws unless `value` is a flag. `what` begins the message: "make an allocator". */
+/** Throws unless `value` is a boolean. `what` begins the message: "make an allocator". */
 export function checkFlag(value: unknown, what: What, name: string): asserts value is boolean {
   if (typeof value !== "boolean") {
     throw cannot(TypeError, what, `${name} must be true or false, not ${describe(value)}`);
   }
 }
 
-/** The signal in options that have one or not. Throws its reason when it was aborted before. */
+/** The signal in `options`, if any. Throws its reason if it has already been aborted. */
 export function signalOf(options: { signal?: AbortSignal }, what: What): AbortSignal | undefined {
   checkObject(options, what, "{ signal: AbortSignal.timeout(1000) }");
   const { signal } = options;
@@ -45,7 +45,7 @@ export function checkAlign(align: unknown, capacity: number, what: What): assert
   if (typeof align !== "number") {
     throw cannot(TypeError, what, `the alignment must be a number, not ${describe(align)}`);
   }
-  // A power of two has a base-2 logarithm that is an integer, exactly, over the whole safe range.
+  // Over the whole safe range, `Math.log2` gives an exact integer for each power of two.
   if (!(align >= 1 && align <= capacity && Number.isInteger(Math.log2(align)) && Number.isInteger(align))) {
     throw cannot(
       RangeError,
@@ -62,7 +62,7 @@ export function checkView(view: unknown, what: What): asserts view is ArrayBuffe
   }
 }
 
-/** A value's type in words. */
+/** The type of a value in words, for errors. */
 export function describe(value: unknown): string {
   if (value === null) return "null";
   if (value === undefined) return "undefined";

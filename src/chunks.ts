@@ -1,26 +1,26 @@
 import { alignUp } from "./offsets.ts";
 
-/** A run of committed bytes that an allocator took from the native cursor. All are offsets. */
+/** A run of committed bytes that an allocator took from the native cursor. All fields are offsets. */
 export interface Chunk {
   start: number;
   end: number;
-  /** Bytes from here to `end` were never used, so they are zero. */
+  /** Bytes from here to `end` were never used and are zero. */
   dirty: number;
 }
 
-/** Where chunks come from: the native region. */
+/** The native region, from which chunks are taken. */
 export interface ChunkSource {
   /** Address of offset 0. */
   readonly address: number;
   /** Offset of the native cursor. */
   readonly cursor: number;
-  /** Takes at least `minimum` bytes, or more as the growth policy says; null when the region has not that many left. */
+  /** Takes at least `minimum` bytes, or more by the growth policy; null when fewer are left. */
   take(minimum: number, align: number): Chunk | null;
-  /** Gives [from, to) back if `to` is the native cursor, and says whether it was. */
+  /** Gives [from, to) back if `to` is the native cursor. Returns whether it was. */
   give(from: number, to: number): boolean;
 }
 
-/** The chunks of one allocator. They ascend; a chunk that continues the last one extends it. */
+/** The chunks of one allocator, in ascending order. A chunk that continues the last one extends it. */
 export class Chunks {
   readonly list: Chunk[] = [];
   /** Highest offset in use so far. */
@@ -31,7 +31,7 @@ export class Chunks {
     this.#source = source;
   }
 
-  /** Index of the chunk that an offset is in or behind; -1 when it is before all. */
+  /** Index of the last chunk that starts at or below an offset; -1 if there is none. */
   #at(offset: number): number {
     const list = this.list;
     let i = list.length - 1;
@@ -39,21 +39,21 @@ export class Chunks {
     return i;
   }
 
-  /** Where the chunk begins that `offset` is in or behind; `offset` itself when it is before all. */
+  /** Start of the last chunk that starts at or below `offset`; `offset` itself if there is none. */
   startAt(offset: number): number {
     const i = this.#at(offset);
     return i < 0 ? offset : this.list[i].start;
   }
 
-  /** Where the chunk ends that `offset` is in; `offset` itself, or less, when it is in none. */
+  /** End of the chunk that contains `offset`; `offset` or less if none does. */
   endAt(offset: number): number {
     const i = this.#at(offset);
     return i < 0 ? 0 : this.list[i].end;
   }
 
   /**
-   * Finds room for `byteLength` bytes at `position` or above, and takes more of the region when there is none. Returns
-   * the offset, or -1 when the region is full. Until then nothing has changed.
+   * Finds room for `byteLength` bytes at `position` or above, and takes more of the region if necessary. Returns the
+   * offset; or -1 when the region is full, and then nothing has changed.
    */
   place(position: number, byteLength: number, align: number): number {
     const { list } = this;
@@ -70,17 +70,17 @@ export class Chunks {
     const source = this.#source;
     const last = this.list.at(-1);
     if (last !== undefined && source.cursor === last.end) {
-      // Only what is missing is asked for, so that the last byte of the region can be had.
+      // Ask only for the missing bytes, so that the region can be filled to its last byte.
       const offset = alignUp(source.address, Math.max(position, last.start), align);
       const more = source.take(offset + byteLength - last.end, 1);
       if (more === null) return -1;
       if (more.start === last.end) {
-        // One mark for the whole chunk: used bytes in what was added make all before them count as used.
+        // A chunk has one `dirty` mark, so used bytes in the added part make all bytes before them count as used.
         if (more.dirty > more.start) last.dirty = more.dirty;
         last.end = more.end;
         return offset;
       }
-      source.give(more.start, more.end); // somebody else was faster
+      source.give(more.start, more.end); // another thread took bytes in between
     }
     const chunk = source.take(byteLength, align);
     if (chunk === null) return -1;
@@ -88,7 +88,7 @@ export class Chunks {
     return chunk.start;
   }
 
-  /** Remembers that everything below `offset` in its chunk was used. */
+  /** Records that everything below `offset` in its chunk was used. */
   note(offset: number): void {
     if (offset > this.peak) this.peak = offset;
     const i = this.#at(offset - 1);
@@ -97,20 +97,20 @@ export class Chunks {
     if (offset > chunk.dirty) chunk.dirty = Math.min(offset, chunk.end);
   }
 
-  /** Of `byteLength` bytes at `offset`, how many from the first on may not be zero. */
+  /** Number of leading bytes, of `byteLength` at `offset`, that may not be zero. */
   used(offset: number, byteLength: number): number {
     const i = this.#at(offset);
     return i < 0 ? 0 : Math.max(0, Math.min(this.list[i].dirty - offset, byteLength));
   }
 
-  /** Own bytes from `offset` on. */
+  /** Bytes of the chunks at `offset` and above. */
   above(offset: number): number {
     let bytes = 0;
     for (const { start, end } of this.list) bytes += Math.max(0, end - Math.max(offset, start));
     return bytes;
   }
 
-  /** Calls `each` with the parts of [from, to) that are one's own and were used. */
+  /** Calls `each` with the parts of [from, to) that lie in these chunks and were used. */
   forEach(from: number, to: number, each: (from: number, to: number) => void): void {
     for (const { start, dirty } of this.list) {
       const low = Math.max(from, start);
@@ -120,8 +120,8 @@ export class Chunks {
   }
 
   /**
-   * Somebody else sees [base, end) for ever: nobody hands that out again until the region moves. Telling it twice changes
-   * nothing more.
+   * Cuts [base, end) out of the chunks, because a receiver sees it for ever: it is not handed out again until the
+   * region moves. Cutting twice is fine.
    */
   cut(base: number, end: number): void {
     const { list } = this;
@@ -134,7 +134,7 @@ export class Chunks {
     }
   }
 
-  /** Gives what is above `position` back, as far as nobody took more since. */
+  /** Gives back the bytes above `position`, up to the point where another caller took some since. */
   giveBack(position: number): void {
     const { list } = this;
     for (let last = list.at(-1); last !== undefined && last.end > position; last = list.at(-1)) {
@@ -147,7 +147,7 @@ export class Chunks {
     }
   }
 
-  /** Keeps the first chunk, if it begins at offset 0, and forgets the others. Returns where it ends. */
+  /** Forgets all chunks but one that begins at offset 0. Returns where that one ends, else 0. */
   keepFirst(): number {
     const { list } = this;
     const end = this.firstEnd;
@@ -155,13 +155,13 @@ export class Chunks {
     return end;
   }
 
-  /** Where the first chunk ends if it begins at offset 0, else 0. */
+  /** End of the first chunk if it begins at offset 0, else 0. */
   get firstEnd(): number {
     const first = this.list.at(0);
     return first !== undefined && first.start === 0 ? first.end : 0;
   }
 
-  /** Forgets those that transfers have used up. */
+  /** Forgets chunks that were cut to nothing. */
   dropEmpty(): void {
     const { list } = this;
     for (let i = list.length - 1; i >= 0; i--) if (list[i].start === list[i].end) list.splice(i, 1);

@@ -1,6 +1,6 @@
 /**
- * Every error that an allocator throws by itself. Wrong types are plain `TypeError`s, impossible
- * sizes and alignments plain `RangeError`s.
+ * The error classes of this package. A value of a wrong type is a plain `TypeError`, an impossible size or alignment a
+ * plain `RangeError`.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { formatBytes } from "./format.ts";
 import { BumpCode } from "./native/symbols.ts";
 
 /**
- * What an {@linkcode OutOfMemoryError} knows about the request that did not fit. All are bytes.
+ * The request behind an {@linkcode OutOfMemoryError}, and the state of the region; all in bytes.
  *
  * @example What the error tells
  * ```ts
@@ -22,18 +22,18 @@ import { BumpCode } from "./native/symbols.ts";
  * ```
  */
 export interface OutOfMemoryDetails {
-  /** Bytes that were asked for. */
+  /** Requested bytes. */
   requested: number;
-  /** Alignment that was asked for. */
+  /** Requested alignment. */
   align: number;
-  /** Bytes of the region that were taken. */
+  /** Bytes of the region that were taken at the time. */
   used: number;
-  /** Bytes of the region. */
+  /** Size of the region in bytes. */
   capacity: number;
 }
 
 /**
- * The region has not that many bytes left. Nothing has moved: a smaller request then succeeds.
+ * The region does not have that many bytes left. Nothing has moved, so a smaller request still succeeds.
  *
  * @example Fall back when scratch memory is full
  * ```ts
@@ -46,20 +46,20 @@ export interface OutOfMemoryDetails {
  * ```
  */
 export class OutOfMemoryError extends RangeError {
-  /** Bytes that were asked for. */
+  /** Requested bytes. */
   readonly requested: number;
-  /** Alignment that was asked for, in bytes. */
+  /** Requested alignment, in bytes. */
   readonly align: number;
-  /** Bytes of the region that were taken when the request came. */
+  /** Bytes of the region that were taken at the time. */
   readonly used: number;
-  /** Bytes of the region. */
+  /** Size of the region in bytes. */
   readonly capacity: number;
 
-  /** Made by the allocator; `details` are in bytes. */
+  /** Thrown by the allocator; `details` are in bytes. */
   constructor(details: OutOfMemoryDetails, what: What = "allocate") {
     const { requested, align, used, capacity } = details;
     const aligned = align > 8 ? ` aligned to ${formatBytes(align)}` : "";
-    const inPieces = requested <= capacity - used ? ", and no piece that is left is large enough" : "";
+    const inPieces = requested <= capacity - used ? ", and no free piece is large enough" : "";
     super(
       `Cannot allocate ${formatBytes(requested)}${aligned}: ` +
         `${formatBytes(used)} of ${formatBytes(capacity)} are used${inPieces}`,
@@ -91,7 +91,7 @@ export class ReserveError extends Error {
   /** `errno` on POSIX, `GetLastError()` on Windows. */
   readonly code: number;
 
-  /** Made by the allocator; `byteLength` is what was to be reserved. */
+  /** Thrown by the allocator, which tried to reserve `byteLength` bytes. */
   constructor(byteLength: number, code: number) {
     super(`Cannot reserve ${formatBytes(byteLength)} of address space: ${describeSystemError(code)}`);
     this.code = systemCode(code);
@@ -103,7 +103,7 @@ export class ReserveError extends Error {
 }
 
 /**
- * The operating system refused to make reserved memory usable (or to give it back).
+ * The operating system refused to commit reserved memory, or to take pages back.
  *
  * @example The system has no memory left
  * ```ts
@@ -122,7 +122,7 @@ export class CommitError extends Error {
   /** `errno` on POSIX, `GetLastError()` on Windows. */
   readonly code: number;
 
-  /** Made by the allocator; `what` says what was to be done. */
+  /** Thrown by the allocator; `what` names the operation. */
   constructor(what: string, code: number) {
     super(`Cannot ${what}: ${describeSystemError(code)}`);
     this.code = systemCode(code);
@@ -134,7 +134,7 @@ export class CommitError extends Error {
 }
 
 /**
- * The allocator, scope or lease was closed, ended or returned before.
+ * The allocator, scope or lease has already been closed, ended or returned.
  *
  * @example An allocator after its end
  * ```ts
@@ -147,7 +147,7 @@ export class CommitError extends Error {
  * ```
  */
 export class ClosedError extends Error {
-  /** Made by the allocator; `what` is what was to be done, `owner` what is closed. */
+  /** Thrown by the allocator; `what` names the operation, `owner` the closed object. */
   constructor(what: What, owner: string, state = "is closed") {
     super(`Cannot ${wordsOf(what)}: the ${owner} ${state}`);
     calledFrom(this, what);
@@ -159,8 +159,8 @@ export class ClosedError extends Error {
 }
 
 /**
- * The window under an allocator or scope was transferred away, and its memory with it. {@linkcode BumpAlloc.reset} mends
- * the allocator, and so does the end of the scope if the view was from one.
+ * A window of an allocator or scope was transferred away, and its memory with it. {@linkcode BumpAlloc.reset} repairs
+ * the allocator; if the view was a scope's, so does the end of that scope.
  *
  * @example A transfer takes the memory along
  * ```ts
@@ -176,14 +176,14 @@ export class ClosedError extends Error {
  * ```
  */
 export class DetachedError extends Error {
-  /** Made by the allocator; `what` is what was to be done. */
+  /** Thrown by the allocator; `what` names the operation. */
   constructor(what: What) {
     super(
-      `Cannot ${wordsOf(what)}: a view's buffer was transferred away, and the memory around it went along. ` +
-        "postMessage or structuredClone with a transfer list, ArrayBuffer.prototype.transfer, and " +
-        "enqueue or read on a byte stream do that. Hand over a copy (view.slice()), or make the " +
-        "allocator with { transferable: false }, and the transfer itself throws. reset() of the allocator, " +
-        "or the end of the scope that the view was from, mends this",
+      `Cannot ${wordsOf(what)}: a view's buffer was transferred away, together with the memory around it. ` +
+        "What transfers: postMessage or structuredClone with a transfer list, ArrayBuffer.prototype.transfer, and " +
+        "enqueue or read on a byte stream. Pass a copy (view.slice()), or make the " +
+        "allocator with { transferable: false }, so that the transfer itself throws. reset() of the allocator, " +
+        "or the end of the view's scope, repairs this",
     );
     calledFrom(this, what);
   }
@@ -207,11 +207,11 @@ export class DetachedError extends Error {
  * ```
  */
 export class ScopeError extends Error {
-  /** Made by the allocator; `what` is what was to be done, `where` what debug mode knows. */
+  /** Thrown by the allocator; `what` names the operation, `where` lists stacks in debug mode. */
   constructor(what: What, where = "") {
     super(
-      `Cannot ${wordsOf(what)}: a scope that was opened from it is still open; use or end that scope first. ` +
-        "reset() of the allocator ends all scopes; for work that overlaps, give each its own allocator (BumpPool)" +
+      `Cannot ${wordsOf(what)}: a scope opened from it is still open; use that scope, or end it first. ` +
+        "reset() of the allocator ends all scopes; for overlapping work, give each task its own allocator (BumpPool)" +
         where,
     );
     calledFrom(this, what);
@@ -223,7 +223,7 @@ export class ScopeError extends Error {
 }
 
 /**
- * Memory was to be taken back while a pinned promise may still use it. Nothing has changed.
+ * Memory cannot be taken back, because a pinned promise may still use it. Nothing has changed.
  *
  * @example Memory in use is not taken back
  * ```ts
@@ -236,7 +236,7 @@ export class ScopeError extends Error {
  * ```
  */
 export class PinnedError extends Error {
-  /** Made by the allocator; `what` is what was to be done, `where` what debug mode knows. */
+  /** Thrown by the allocator; `what` names the operation, `where` lists stacks in debug mode. */
   constructor(what: What, pins: number, where = "") {
     super(
       `Cannot ${wordsOf(what)}: ${pins} pinned ${pins === 1 ? "promise is" : "promises are"} still using the ` +
@@ -251,7 +251,7 @@ export class PinnedError extends Error {
 }
 
 /**
- * A pool has as many leases out as its `limit` allows.
+ * A pool has given out as many leases as its `limit` allows.
  *
  * @example One lease too many
  * ```ts
@@ -264,10 +264,10 @@ export class PinnedError extends Error {
  * ```
  */
 export class PoolFullError extends Error {
-  /** Leases that the pool allows at once. */
+  /** Most leases that the pool gives out at once. */
   readonly limit: number;
 
-  /** Made by the pool; `where` is what debug mode knows. */
+  /** Thrown by the pool; `where` lists stacks in debug mode. */
   constructor(limit: number, where = "") {
     super(
       `Cannot lease: all ${limit} allocators of the pool are in use; close leases sooner, raise \`limit\`, ` +
@@ -340,7 +340,7 @@ export class StaleWriteError extends Error {
   /** The stack of where the memory was taken back. */
   readonly endedAt: string;
 
-  /** Made by the allocator. */
+  /** Thrown by the allocator. */
   constructor({ offset, byteLength, kind, openedAt, endedAt }: StaleWriteDetails) {
     super(
       `Cannot reuse memory: ${
@@ -361,7 +361,7 @@ export class StaleWriteError extends Error {
 }
 
 /**
- * A shared region: the handle is stale or forged, or the call is refused while others are attached.
+ * The handle of a shared region is stale or forged, or the call is not allowed on this allocator.
  *
  * @example A handle whose region is gone
  * ```ts
@@ -375,7 +375,7 @@ export class StaleWriteError extends Error {
  * ```
  */
 export class SharedError extends Error {
-  /** Made by the allocator. */
+  /** Thrown by the allocator. */
   constructor(message: string) {
     super(message);
   }
@@ -385,11 +385,14 @@ export class SharedError extends Error {
   }
 }
 
-/** What was to be done: words, as in "Cannot allocate: …", or the public method, which a stack then begins below. */
+/**
+ * The operation that failed: its words, as in "Cannot allocate: …", or the public method, whose caller then begins the
+ * stack.
+ */
 // deno-lint-ignore no-explicit-any -- it is never called here
 export type What = string | ((...args: any) => unknown);
 
-/** The words of a public method; one that is not listed goes by its name. */
+/** The words for each public method; a method that is not listed is called by its name. */
 const WORDS: Readonly<Record<string, string>> = {
   alloc: "allocate",
   allocArray: "allocate",
@@ -419,13 +422,13 @@ function wordsOf(what: What): string {
   return typeof what === "string" ? what : WORDS[what.name] ?? what.name;
 }
 
-/** Lets an error's stack begin with the caller of a public method, where that is at hand. */
+/** Makes an error's stack begin with the caller of the public method, if `what` is one. */
 function calledFrom<E extends Error>(error: E, what: What): E {
   if (typeof what === "function") Error.captureStackTrace(error, what);
   return error;
 }
 
-/** On the prototype, so that a stack begins with it and `console.log` shows no property. */
+/** Sets `name` on the prototype, so that stacks begin with it and `console.log` shows no extra property. */
 function named(type: new (...args: never[]) => Error): void {
   Object.defineProperty(type.prototype, "name", { value: type.name, configurable: true, writable: true });
 }
@@ -437,12 +440,12 @@ export function cannot<E extends Error>(type: new (message: string) => E, what: 
 
 // ---- words ---------------------------------------------------------------------------------------
 
-/** The system's error number in a code of the C library: that comes as `SYSTEM - e`. */
+/** The system's error number in a code of the C library, which is `SYSTEM - e`. */
 function systemCode(code: number): number {
   return code === BumpCode.MAPPINGS ? 12 : code <= BumpCode.SYSTEM ? BumpCode.SYSTEM - code : code;
 }
 
-/** The words for a code of the C library. */
+/** Describes a code of the C library. */
 export function describeSystemError(libraryCode: number): string {
   if (libraryCode === BumpCode.MAPPINGS) return TOO_MANY_MAPPINGS;
   const code = systemCode(libraryCode);
@@ -452,17 +455,17 @@ export function describeSystemError(libraryCode: number): string {
 
 const TOO_MANY_MAPPINGS =
   "this process has nearly as many memory mappings as the system allows (system error 12; Linux: vm.max_map_count, " +
-  "which `sysctl vm.max_map_count` tells and raises). Close allocators that are not needed any more, or use a BumpPool";
+  "which `sysctl vm.max_map_count` shows and sets). Close allocators that are no longer needed, or use a BumpPool";
 
 const POSIX_ERRORS: Record<number, string> = {
   1: "not permitted",
-  11: "try again: too much memory is locked",
+  11: "too much memory is locked; try again",
   12: "out of memory or address space, or over a limit such as RLIMIT_AS",
   13: "access denied",
   22: "invalid argument",
   23: "the system has no file descriptor left",
   24: "this process has no file descriptor left",
-  35: "try again: too much memory is locked",
+  35: "too much memory is locked; try again",
 };
 
 const WINDOWS_ERRORS: Record<number, string> = {

@@ -1,8 +1,11 @@
-/** Blocks that grow while they are filled: in place, as long as they are the last block. */
+/** Blocks that grow while they are filled: in place while they are the last block. */
 import { OutOfMemoryError, ScopeError } from "./errors.ts";
 import type { Mark, Scratch, TypedArray } from "./scratch.ts";
 
-/** Grows a block to `preferred` elements, or to as many as fit, but at least `least`. On an error nothing has changed. */
+/**
+ * Grows a block to `preferred` elements, or to as many as fit, but at least to `least`. If it throws, nothing has
+ * changed.
+ */
 export function grown<T extends TypedArray>(scratch: Scratch, block: T, least: number, preferred: number): T {
   for (let size = Math.max(least, preferred);; size = least + Math.floor((size - least) / 2)) {
     try {
@@ -13,7 +16,10 @@ export function grown<T extends TypedArray>(scratch: Scratch, block: T, least: n
   }
 }
 
-/** The first `length` bytes of the block. The rest goes back, unless something was allocated behind it or a scope is open. */
+/**
+ * Cuts a block to its first `length` bytes. The rest is given back, unless something was allocated behind it or a scope
+ * is open.
+ */
 export function cut(scratch: Scratch, block: Uint8Array<ArrayBuffer>, length: number): Uint8Array<ArrayBuffer> {
   if (length === block.length) return block;
   try {
@@ -24,10 +30,10 @@ export function cut(scratch: Scratch, block: Uint8Array<ArrayBuffer>, length: nu
   }
 }
 
-/** Gives a block back, with all that was taken since `before`, unless something was allocated behind it. */
+/** Gives a block back, with everything taken since `before`, unless something was allocated behind it. */
 export function drop(scratch: Scratch, block: ArrayBufferView, before: Mark): void {
   if (block.byteLength === 0) return;
   try {
     if (scratch.offsetOf(block) + block.byteLength === scratch.mark().offset) scratch.rewind(before);
-  } catch { /* it has ended, or one of its scopes is open */ }
+  } catch { /* the arena has ended, or one of its scopes is open */ }
 }

@@ -9,7 +9,7 @@ import { BumpCode, HUGE_PAGES } from "./native/symbols.ts";
 import { small, windowStep } from "./offsets.ts";
 import { type WindowMaker, Windows } from "./windows.ts";
 
-/** What a region is made with; `BumpAllocOptions` after validation. */
+/** Settings of a region: `BumpAllocOptions` after validation. */
 export interface Settings {
   readonly capacity: number;
   readonly window: number;
@@ -22,16 +22,15 @@ export interface Settings {
   readonly transferable: boolean;
 }
 
-/** First chunk of an allocator on a shared region; they double up to the window size. */
+/** First chunk of an allocator on a shared region; later ones double up to the window size. */
 const SHARED_STEP = 64 * 1024;
 
 const HUGE_PAGE = 2 * 1024 * 1024;
 
 /**
- * One hold on a native region, with what it took of the region and the windows over that.
+ * One hold on a native region, with the chunks that it took and the windows over them.
  *
- * It never refers to the `BumpAlloc` that uses it, so that it can be the value that a
- * `FinalizationRegistry` holds for that `BumpAlloc`.
+ * It never refers to its `BumpAlloc`, so that a `FinalizationRegistry` can hold it as the value for that `BumpAlloc`.
  */
 export class Hold implements ChunkSource, WindowMaker {
   readonly capacity: number;
@@ -39,27 +38,29 @@ export class Hold implements ChunkSource, WindowMaker {
   readonly transferable: boolean;
   readonly zero: boolean;
   readonly poison: boolean;
-  /** Debug mode, which is on. */
+  /** The records of debug mode; null when it is off. */
   readonly debug: Debug | null;
   readonly chunks: Chunks = new Chunks(this);
-  /** Address of offset 0: exact, because addresses are below 2^53. */
+  /** Address of offset 0; exact, because addresses are below 2^53. */
   address: number;
-  /** Whether others may move the native cursor: allocators that attach, or native callers. */
+  /** Whether attached allocators or native callers may move the native cursor. */
   isShared: boolean;
   /** Pinned promises that use the memory. */
   pins = 0;
   readonly #native: BumpLibrary = library();
   readonly #levels: Windows[] = [];
-  /** Pages go back in units of this. */
+  /** Pages go back to the system in units of this size. */
   readonly #grain: number;
   #control: Deno.PointerObject;
   #base: Deno.PointerObject;
-  /** Length of the chunk that was taken last. */
+  /** Length of the latest chunk. */
   #step = 0;
   /** Native callers or former chunks may have used pages above the native cursor. */
   #isHigh = false;
   #isHooked = false;
-  /** What receivers of transferred windows see since the region was moved last: from, to, and what they saw before. */
+  /**
+   * The span that receivers of transferred windows see since the region last moved, and the bytes they saw before that.
+   */
   #lostFrom = Infinity;
   #lostTo = 0;
   #orphaned = 0;
@@ -86,7 +87,7 @@ export class Hold implements ChunkSource, WindowMaker {
     return new Hold(control, settings, false);
   }
 
-  /** A hold on the region that a handle names. */
+  /** Attaches to the region that a handle names. */
   static attach(token: number, key: number, settings: Settings): Hold {
     const control = library().bump_attach(token, key, regionBytes);
     if (control !== null) return new Hold(control, settings, true);
@@ -99,7 +100,7 @@ export class Hold implements ChunkSource, WindowMaker {
     );
   }
 
-  /** What another Worker needs to attach. */
+  /** Gives the data that another Worker needs to attach. */
   share(): { control: number; key: number } {
     const key = this.#native.bump_share(this.#control);
     if (key <= 0) throw new SharedError(`Cannot share: the system gives no random key: ${describeSystemError(key)}`);
@@ -107,7 +108,7 @@ export class Hold implements ChunkSource, WindowMaker {
     return { control: this.#native.bump_token(this.#control), key };
   }
 
-  /** The `bump_t*` for native callers, who may take memory from now on. */
+  /** The `bump_t*` for native callers, which may take memory from now on. */
   get control(): Deno.PointerObject {
     this.#isHooked = this.isShared = true;
     return this.#control;
@@ -117,7 +118,7 @@ export class Hold implements ChunkSource, WindowMaker {
     return this.#native.bump_cursor(this.#control);
   }
 
-  /** As `cursor`, or what is known of it when the program has given up the permission for FFI. */
+  /** Like `cursor`; an estimate when the program has revoked its FFI permission. */
   get knownCursor(): number {
     try {
       return this.cursor;
@@ -135,17 +136,17 @@ export class Hold implements ChunkSource, WindowMaker {
     return Math.max(0, this.#native.bump_resident(this.#control));
   }
 
-  /** Holds on the region, in all Workers. */
+  /** Number of holds on the region, in all Workers. */
   get holders(): number {
     return this.#native.bump_holders(this.#control);
   }
 
-  /** The hold's `XML_Memory_Handling_Suite`; `null` when there are no more. */
+  /** The hold's `XML_Memory_Handling_Suite`; null when all suites are in use. */
   expatSuite(): Deno.PointerObject | null {
     return this.#native.bump_expat_suite(this.control);
   }
 
-  /** A pointer to an address. */
+  /** Makes a pointer to an address. */
   pointer(address: number): Deno.PointerObject {
     return this.#native.bump_pointer(address)!;
   }
@@ -169,7 +170,7 @@ export class Hold implements ChunkSource, WindowMaker {
 
   // ---- windows ---------------------------------------------------------------------------------
 
-  /** The ledger of a level: 0 is the allocator, 1 its scope, and so on. */
+  /** The windows of a level: 0 is the allocator, 1 its scope, and so on. */
   level(depth: number): Windows {
     return this.#levels[depth] ??= new Windows(this);
   }
@@ -199,7 +200,7 @@ export class Hold implements ChunkSource, WindowMaker {
       this.#native.bump_keep(this.#control, base, end);
     } catch (error) {
       ignoreRevocation(error);
-      this.#isReleased = true; // nobody else would keep it: the region stays until the Worker ends
+      this.#isReleased = true; // the C library cannot be told, so the region stays mapped until the Worker ends
     }
   }
 
@@ -207,17 +208,17 @@ export class Hold implements ChunkSource, WindowMaker {
     return this.#lostTo > 0;
   }
 
-  /** Bytes that receivers of transferred windows still see. */
+  /** Bytes of address space that receivers of transferred windows still see. */
   get orphaned(): number {
     return this.#orphaned + (this.#isLossy ? this.#lostTo - this.#lostFrom : 0);
   }
 
-  /** Windows whose views may be alive. */
+  /** Number of windows whose views may be alive. */
   get windows(): number {
     return this.#levels.reduce((count, level) => count + level.count, 0);
   }
 
-  /** Poisons own bytes in [from, to), which were taken back. */
+  /** Poisons those bytes of [from, to) that are in own chunks and were used. */
   reclaim(from: number, to: number): void {
     this.chunks.forEach(from, to, (from, to) => this.#fill(from, to, POISON));
     this.debug?.reclaim(from, to);
@@ -236,18 +237,21 @@ export class Hold implements ChunkSource, WindowMaker {
 
   // ---- the end ---------------------------------------------------------------------------------
 
-  /** Gives back what is above `position`, unless somebody took more since or still sees it. */
+  /** Gives back the bytes above `position`, unless another caller took some since, or a receiver sees them. */
   giveBack(position: number): void {
     this.reportLost();
     this.chunks.giveBack(position);
   }
 
-  /** Sees which windows were transferred away. */
+  /** Cuts windows that were transferred away out of the chunks. */
   reportLost(): void {
     for (const level of this.#levels) level.reportLost();
   }
 
-  /** Gets what `endAll` needs from the system before anything changes: other addresses, if receivers see these. */
+  /**
+   * Asks the system for everything that `endAll` will need, before anything changes: new addresses, if receivers see
+   * the present ones.
+   */
   prepareEnd(): void {
     let isLossy = this.#isLossy;
     for (const level of this.#levels) {
@@ -261,13 +265,13 @@ export class Hold implements ChunkSource, WindowMaker {
   }
 
   /**
-   * Ends all views and takes back what this hold took: the whole region, if there is no other hold. Where the stack ends
-   * in the midst of this it can be called again.
+   * Detaches all views and takes back everything that this hold took; if it is the only hold, the whole region. After a
+   * stack overflow in here it can be called again.
    */
   endAll(): void {
     const { chunks } = this;
     for (let depth = this.#levels.length - 1; depth >= 0; depth--) this.#levels[depth].end();
-    // In the usual case the first chunk is all that was taken.
+    // The usual case: only the first chunk was taken, and stays.
     if (!this.isShared && !this.#isLossy && chunks.list.length <= 1 && chunks.firstEnd > 0) return;
     const cursor = this.cursor;
     if (cursor > chunks.peak && this.#isHooked) chunks.peak = cursor;
@@ -282,7 +286,7 @@ export class Hold implements ChunkSource, WindowMaker {
     this.debug?.forget(chunks.firstEnd, Infinity);
   }
 
-  /** The region is at other addresses. */
+  /** Adopts the new addresses of the region. */
   #move(): void {
     this.#orphaned = this.orphaned;
     this.#lostFrom = Infinity;
@@ -305,17 +309,20 @@ export class Hold implements ChunkSource, WindowMaker {
     if (code !== BumpCode.OK) throw new CommitError(`prefault ${formatBytes(byteLength)}`, code);
   }
 
-  /** Bytes of own chunks that may be resident, up to the highest. */
+  /** End of the highest used bytes of own chunks: nothing above may be resident. */
   get dirtyEnd(): number {
     return this.chunks.list.reduce((end, { start, dirty }) => dirty > start ? dirty : end, 0);
   }
 
-  /** Gives the pages above `from` of own chunks, and above the native cursor, back to the system. They read as zero then. */
+  /**
+   * Gives pages above `from` back to the system: those of own chunks, and those above the native cursor. They then read
+   * as zero.
+   */
   discard(from: number): void {
     this.debug?.leave(from, Infinity);
     for (const chunk of this.chunks.list) {
       const start = Math.max(from, chunk.start);
-      // With the rest of the last page, huge or not: else each call would leave one page.
+      // Include the rest of the last page, huge or not; else each call would leave one page resident.
       const end = Math.min(Math.ceil(chunk.dirty / this.#grain) * this.#grain, chunk.end);
       if (start >= chunk.dirty) continue;
       this.#discard(start, end);
@@ -327,7 +334,7 @@ export class Hold implements ChunkSource, WindowMaker {
   #discard(start: number, end: number): void {
     const code = this.#native.bump_discard(this.#control, start, end);
     if (code !== BumpCode.OK) throw new CommitError("give pages back", code);
-    // Whole pages only went back: the parts of pages at both ends are cleared.
+    // Only whole pages went back, so clear the partial pages at both ends.
     const page = this.#native.bump_page_size();
     const firstPage = Math.min(Math.ceil(start / page) * page, end);
     const lastPage = Math.max(Math.floor(end / page) * page, firstPage);
@@ -335,7 +342,9 @@ export class Hold implements ChunkSource, WindowMaker {
     this.#fill(lastPage, end, 0);
   }
 
-  /** Gives back what is above the native cursor. It is taken meanwhile, so that no native thread can have it. */
+  /**
+   * Gives back pages above the native cursor. They are taken during the call, so that no native thread can get them.
+   */
   #discardAbove(from: number): void {
     const { cursor, committed } = this;
     const above = committed - Math.max(cursor, from);
@@ -352,8 +361,8 @@ export class Hold implements ChunkSource, WindowMaker {
   }
 
   /**
-   * Readies the hold for the next lease of a pool. If native callers were given the `bump_t` there is another one, and theirs
-   * answers NULL from now on. False when the system refuses that.
+   * Prepares the hold for the next lease of a pool. If native callers were given the `bump_t`, it is replaced, and
+   * theirs returns NULL from now on. Returns false when the system refuses a new one.
    */
   renewControl(): boolean {
     this.chunks.peak = 0;
@@ -366,7 +375,7 @@ export class Hold implements ChunkSource, WindowMaker {
     return true;
   }
 
-  /** Releases the hold; its windows end with it. */
+  /** Releases the hold and detaches its windows. */
   release(): void {
     if (this.#isReleased) return;
     if (!this.transferable) return this.abandon();
@@ -374,7 +383,10 @@ export class Hold implements ChunkSource, WindowMaker {
     this.#close();
   }
 
-  /** Releases the hold, or does what is wanted in place of that, once every window has been collected: for one that was dropped. */
+  /**
+   * Calls `then`, which by default releases the hold, once every window has been collected. For allocators that were
+   * dropped, and for windows that cannot be detached.
+   */
   abandon(then: () => void = () => this.#close()): void {
     if (this.#isReleased) return;
     const buffers: ArrayBuffer[] = [];
@@ -383,7 +395,7 @@ export class Hold implements ChunkSource, WindowMaker {
         if (fresh && this.transferable) detach(buffer);
         else if (isDetached(buffer)) this.lose(base, end);
         else if (this.transferable && !canMarkUntransferable()) {
-          // Nobody would notice a transfer from now on, so it counts as transferred.
+          // A later transfer could not be noticed, so treat the window as transferred.
           this.lose(base, end);
         } else {
           if (this.transferable) markUntransferable(buffer);
@@ -402,7 +414,7 @@ export class Hold implements ChunkSource, WindowMaker {
   #close(): void {
     if (this.#isReleased) return;
     this.#isReleased = true;
-    // Others may write to what they share.
+    // In a shared region, writes by others are no late writes.
     if (this.debug !== null && !this.isShared) this.debug.outlive(() => this.#drop());
     else this.#drop();
   }
@@ -412,27 +424,27 @@ export class Hold implements ChunkSource, WindowMaker {
     try {
       this.#native.bump_close(this.#control);
     } catch (error) {
-      // The memory then stays until the Worker ends, and no view of it is alive.
+      // The memory stays mapped until the Worker ends; no view of it is alive.
       ignoreRevocation(error);
     }
   }
 }
 
-/** Whether a window was seen to show native memory. */
+/** Whether a window was checked to show native memory. */
 let isChecked = false;
 
-/** Throws again, unless the program has given up the permission for FFI. */
+/** Rethrows every error, except that the program has revoked its FFI permission. */
 export function ignoreRevocation(error: unknown): void {
   if (!(error instanceof Deno.errors.NotCapable)) throw error;
 }
 
-// One call at a time uses these: FFI calls are synchronous.
+// Shared by all calls, because FFI calls are synchronous.
 /** Address, capacity, error code. */
 const region = new Float64Array(3);
 const regionBytes = new Uint8Array(region.buffer);
-/** Start, end, and the offset above which a chunk was never used. */
+/** Start and end of a chunk, and the offset above which it was never used. */
 const grant = new Float64Array(3);
 const grantBytes = new Uint8Array(grant.buffer);
 
-/** Runs the callback that was registered with a window once that window has been collected. */
+/** Runs a window's registered callback once the window has been collected. */
 const collectedWindows = new FinalizationRegistry<() => void>((gone) => gone());

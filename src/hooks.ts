@@ -3,20 +3,22 @@ import type { Hold } from "./hold.ts";
 import { callbacks, nameProcessRegion, type ProcessCallbacks } from "./native/library.ts";
 
 /**
- * Allocator callbacks for native libraries, from {@linkcode BumpAlloc.hooks}: pointers to C functions and what they
- * are to be called with, named as in each library's header.
+ * Allocator callbacks for native libraries, from {@linkcode BumpAlloc.hooks}: pointers to C functions and their context
+ * argument, named as in each library's header.
  *
- * **Lifetime.** A library must have finished with its object (a stream, a state, a parser) before the allocator is reset
- * or closed. It need not free the object: the memory comes back as a whole. Scopes do not touch it.
- * The garbage collector does not see what native code uses: keep the allocator as long as the library works.
+ * **Lifetime.** A library must have finished with its object (a stream, a state, a parser) before the allocator is
+ * reset or closed. It need not free the object, because the memory comes back as a whole. Scopes do not affect it. The
+ * garbage collector does not see which memory native code uses: keep a reference to the allocator while the library
+ * works.
  *
  * **Blocks.** Addresses are multiples of 16. A freed block serves the next request of its size; the last one moves the
- * cursor back. So a library may allocate and free for days; `reset` forgets all of it at once. When the region is full the library gets NULL, and reports its own error. Blocks are
- * uninitialised, as those of `malloc` are, even with the option `zero`; those of `calloc` are zero.
+ * cursor back. So a library may allocate and free for days; `reset` takes all of it back at once. When the region is
+ * full, the library gets NULL and reports its own error. Blocks are uninitialised, as from `malloc`, even with the
+ * option `zero`; blocks from `calloc` are zero.
  *
- * **Threads.** The callbacks are C: a library may call them from any thread.
+ * **Threads.** The callbacks are C functions: a library may call them from any thread.
  *
- * **Cost.** That of `malloc`, or less; the first use of a family takes some microseconds.
+ * **Cost.** That of `malloc` or less. The first use of a family takes some microseconds.
  *
  * @example A Lua state in scratch memory
  * ```ts
@@ -31,8 +33,8 @@ import { callbacks, nameProcessRegion, type ProcessCallbacks } from "./native/li
  */
 export interface BumpHooks {
   /**
-   * `bump_alloc` of `native/bump.h`, for native code that knows it: any thread may call it, beside JavaScript in this Worker and
-   * in others.
+   * `bump_alloc` of `native/bump.h`, for native code of your own. Any thread may call it, at the same time as
+   * JavaScript in any Worker.
    */
   readonly native: {
     /** `void *bump_alloc(bump_t *bump, size_t size, size_t align)`: NULL when the region is full. */
@@ -46,7 +48,7 @@ export interface BumpHooks {
     readonly zalloc: Deno.PointerObject;
     /** A `free_func`. */
     readonly zfree: Deno.PointerObject;
-    /** What both are called with. */
+    /** The context that both are called with. */
     readonly opaque: Deno.PointerObject;
   };
   /** The members of a `ZSTD_customMem`, for `ZSTD_createCCtx_advanced` and the like. */
@@ -55,14 +57,14 @@ export interface BumpHooks {
     readonly customAlloc: Deno.PointerObject;
     /** A `ZSTD_freeFunction`. */
     readonly customFree: Deno.PointerObject;
-    /** What both are called with. */
+    /** The context that both are called with. */
     readonly opaque: Deno.PointerObject;
   };
   /** The arguments of `lua_newstate`. */
   readonly lua: {
     /** A `lua_Alloc`. */
     readonly alloc: Deno.PointerObject;
-    /** What it is called with. */
+    /** The context that it is called with. */
     readonly ud: Deno.PointerObject;
   };
   /** For the functions that take a `yyjson_alc *`. */
@@ -85,45 +87,45 @@ export interface BumpHooks {
     readonly memory: Deno.PointerObject;
   };
   /**
-   * For `XML_ParserCreate_MM`. Its callbacks are not told whose they are, so there is a fixed number of suites: up to 16 live
-   * regions of a Worker (on Windows: of the process) can have one.
+   * For `XML_ParserCreate_MM`. Its callbacks take no context, so the number of suites is fixed: 16 live regions of a
+   * Worker (on Windows: of the process) can have one.
    *
-   * @throws {RangeError} 16 live regions have one.
+   * @throws {RangeError} 16 live regions have one already.
    */
   readonly expat: {
     /** A filled `XML_Memory_Handling_Suite`. */
     readonly suite: Deno.PointerObject;
   };
   /**
-   * For libraries whose allocator is the whole process's: SQLite, libxml2, cJSON, curl. Asking for it names this allocator
-   * the process's own, for good: its region stays until the process ends, and `reset` and `close` leave the native blocks
-   * alone. Each Worker (on Windows: the process) has one such allocator.
+   * For libraries with one allocator for the whole process: SQLite, libxml2, cJSON, curl. Reading this property makes
+   * this allocator the process's own, for good: its region stays until the process ends, and `reset` and `close` do not
+   * touch the native blocks. Each Worker (on Windows: the process) can have one such allocator.
    *
-   * @throws {SharedError} Another allocator was named before, or this one is a pool's.
+   * @throws {SharedError} Another allocator is the process's own already, or this one is a pool's lease.
    */
   readonly process: {
-    /** As C's `malloc`. */
+    /** Like C's `malloc`. */
     readonly malloc: Deno.PointerObject;
-    /** As C's `calloc`: zero, and NULL where the product overflows. */
+    /** Like C's `calloc`: zeroed; NULL if the product overflows. */
     readonly calloc: Deno.PointerObject;
-    /** As C's `realloc`; size 0 frees and gives NULL. */
+    /** Like C's `realloc`; size 0 frees the block and returns NULL. */
     readonly realloc: Deno.PointerObject;
-    /** As C's `free`. */
+    /** Like C's `free`. */
     readonly free: Deno.PointerObject;
-    /** As POSIX's `strdup`. */
+    /** Like POSIX's `strdup`. */
     readonly strdup: Deno.PointerObject;
-    /** As glibc's `malloc_usable_size`. */
+    /** Like glibc's `malloc_usable_size`. */
     readonly usableSize: Deno.PointerObject;
     /** A filled `sqlite3_mem_methods`, for `sqlite3_config(SQLITE_CONFIG_MALLOC, suite)`. */
     readonly sqlite: Deno.PointerObject;
   };
 }
 
-/** The hooks of one allocator; each family is made when it is first asked for. */
+/** The hooks of one allocator; each family is made at its first use. */
 export class HoldHooks implements BumpHooks {
   readonly #owner: { readonly closed: boolean };
   readonly #hold: Hold;
-  /** Whether the region comes from a pool, and so goes back to it. */
+  /** Whether the allocator is a pool's lease. */
   readonly #pooled: boolean;
   #process: ProcessCallbacks | undefined;
 
@@ -174,7 +176,7 @@ export class HoldHooks implements BumpHooks {
     const suite = this.#hold.expatSuite();
     if (suite === null) {
       throw new RangeError(
-        "Cannot give expat an allocator: 16 live regions have one, and there are no more; close one",
+        "Cannot give expat an allocator: all 16 suites are in use by live regions; close one of them",
       );
     }
     return { suite };
@@ -183,7 +185,7 @@ export class HoldHooks implements BumpHooks {
   get process(): BumpHooks["process"] {
     const control = this.#control();
     if (this.#pooled) {
-      throw new SharedError("Cannot name the process's own allocator: a pool's allocators are for one task each");
+      throw new SharedError("Cannot name the process's own allocator: a pool's lease ends with its task");
     }
     const named = this.#process ??= nameProcessRegion(control);
     return {
@@ -209,7 +211,7 @@ export class HoldHooks implements BumpHooks {
   }
 }
 
-/** The structs of one region that libraries take by pointer. */
+/** The structs of one region that are passed to libraries by pointer. */
 interface Records {
   /** An `FT_MemoryRec`: user, alloc, free, realloc. */
   readonly freetype: BigUint64Array<ArrayBuffer>;
@@ -218,9 +220,9 @@ interface Records {
 }
 
 /**
- * By the address of the control block, which is all that they depend on. They are never given up, so that a
- * library that keeps one for too long finds callbacks that answer NULL, not somebody else's memory. Control
- * blocks are used again, so there are no more than were ever alive at once.
+ * The structs by the address of their control block, the only thing they depend on. They are never freed: a library
+ * that keeps one for too long finds callbacks that return NULL, never other memory. Control blocks are reused, so there
+ * are at most as many as were ever alive at once.
  */
 const records = new Map<bigint, Records>();
 

@@ -3,7 +3,7 @@ import { describe } from "./check.ts";
 import { cannot, ClosedError, type What } from "./errors.ts";
 
 /**
- * The types of an out-parameter, and what `value` then is.
+ * The types of an out-parameter, and the type of `value` for each.
  *
  * @example A 64-bit integer is a bigint
  * ```ts
@@ -47,7 +47,7 @@ export interface OutValues {
 }
 
 /**
- * The type of an out-parameter: the scalars of Deno's FFI.
+ * The type of an out-parameter: a scalar of Deno's FFI.
  *
  * @example An out-parameter of any type
  * ```ts
@@ -76,14 +76,17 @@ export type OutType = keyof OutValues;
  * ```
  */
 export interface Out<T extends OutType> {
-  /** To pass where the function takes a `"buffer"`. */
+  /** The memory, to pass where the function takes a `"buffer"`. */
   readonly view: OutViews[T];
-  /** What the memory holds. Setting it makes an in-out parameter; of a number what does not fit wraps, as in a typed array. */
+  /**
+   * The value in the memory. Setting it before the call makes an in-out parameter. Numbers that do not fit wrap, as in
+   * a typed array.
+   */
   value: OutValues[T];
 }
 
 /**
- * The array of one element that an out-parameter of each type is.
+ * The one-element array behind an out-parameter of each type.
  *
  * @example What a call is given
  * ```ts
@@ -129,14 +132,14 @@ export interface OutViews {
 type Cell<T extends OutType> = OutViews[T] & { 0: number | bigint | undefined };
 
 function gone(what: string): ClosedError {
-  return new ClosedError(`${what} the out-parameter`, "memory of it", "was taken back, or transferred away");
+  return new ClosedError(`${what} the out-parameter`, "its memory", "was taken back or transferred away");
 }
 
 function wrongValue(needed: string, value: unknown): TypeError {
   return new TypeError(`Cannot set the out-parameter: ${needed} is needed, not ${describe(value)}`);
 }
 
-/** What all kinds show of themselves; a log must not fail because the memory has ended. */
+/** How every kind is shown. It never throws: a log must not fail because the memory has ended. */
 abstract class Shown<V> {
   abstract value: V;
   abstract readonly view: ArrayBufferView;
@@ -150,20 +153,20 @@ abstract class Shown<V> {
     return this.#ended ? "Out { memory taken back }" : `Out { ${inspect(this.value)} }`;
   }
 
-  /** For `JSON.stringify`: the value, of 64-bit integers and addresses in decimal digits. */
+  /** The value, for `JSON.stringify`; 64-bit integers and addresses in decimal digits. */
   toJSON(): unknown {
     if (this.#ended) return null;
     return typeof this.value === "bigint" ? String(this.value) : this.value;
   }
 }
 
-/** A class for each kind of array, so that reading `value` stays monomorphic. */
+/** Makes a class for each kind of array, so that reading `value` stays monomorphic. */
 function outClass<T extends OutType>(
   zero: OutValues[T] & (number | bigint),
   type: new (buffer: ArrayBuffer, offset: number, length: number) => OutViews[T],
 ) {
   return class extends Shown<OutValues[T]> implements Out<T> {
-    // Private, so that a clone of the object does not copy the window.
+    // Private, so that cloning the object does not copy the window.
     readonly #view: Cell<T>;
 
     constructor(buffer: ArrayBuffer, offset: number) {
@@ -256,7 +259,7 @@ class OutPointer extends Shown<Deno.PointerValue> implements Out<"pointer"> {
   }
 }
 
-/** Bytes that every out-parameter takes: that of the largest type. */
+/** Bytes of every out-parameter: the size of the largest type. */
 const OUT_SIZE = 8;
 
 const TYPES: readonly OutType[] = [
@@ -276,9 +279,9 @@ const TYPES: readonly OutType[] = [
   "pointer",
 ];
 
-/** An out-parameter in an arena's memory. */
+/** Makes an out-parameter in an arena's memory. */
 export function makeOut(arena: Arena, type: OutType, what: What): Out<OutType> {
-  // The usual ones first: looking through the list takes as long as the rest.
+  // Test the usual types first: searching the list takes as long as the rest of this function.
   if (type !== "i32" && type !== "pointer" && type !== "u64" && !TYPES.includes(type)) {
     const shown = typeof type === "string" ? `"${type}"` : describe(type);
     throw cannot(TypeError, what, `the type must be one of ${TYPES.join(", ")}, not ${shown}`);

@@ -5,7 +5,7 @@ import { formatBytes } from "./format.ts";
 import { Slots } from "./slots.ts";
 
 /**
- * Options of {@linkcode BumpPool}. Sizes are bytes; `window`, `hugePages` and the rest hold for each lease.
+ * Options of {@linkcode BumpPool}. Sizes are bytes; `window`, `hugePages` and the rest apply to each lease.
  *
  * @example A hundred requests at once; the others wait
  * ```ts
@@ -18,18 +18,18 @@ import { Slots } from "./slots.ts";
  * ```
  */
 export interface BumpPoolOptions extends Omit<BumpAllocOptions, "prefault"> {
-  /** Address space of each lease, rounded up to whole pages; default 64 MiB. Costs no memory until it is used. */
+  /** Address space of each lease, rounded up to whole pages; default 64 MiB. It takes no RAM until it is used. */
   size?: number;
-  /** Most leases at once; default 10,000. Each allocator's address space is reserved when it is first needed. */
+  /** Most leases at once; default 10,000. The address space of each is reserved when it is first needed. */
   limit?: number;
-  /** What `use` does when `limit` leases are out: `"wait"` for one to come back (default), or `"throw"`. */
+  /** What `use` does when `limit` leases are out: `"wait"` for one to come back (the default), or `"throw"`. */
   whenFull?: "wait" | "throw";
   /** Bytes of each idle allocator that stay resident after a burst; default 1 MiB. */
   retain?: number;
 }
 
 /**
- * What {@linkcode BumpPool.stats} tells, for metrics.
+ * The result of {@linkcode BumpPool.stats}, for metrics.
  *
  * @example Metrics
  * ```ts
@@ -47,19 +47,19 @@ export interface BumpPoolStats {
   readonly limit: number;
   /** Leases that are out now; a count. */
   readonly leased: number;
-  /** Allocators that wait to be leased again; a count. */
+  /** Allocators ready to be leased again; a count. */
   readonly idle: number;
   /** Calls of `use` that wait for a lease; a count. */
   readonly waiting: number;
-  /** Pinned promises that keep leases; a count. */
+  /** Pinned promises of all leases; a count. */
   readonly pins: number;
   /** Highest `leased` so far; a count. */
   readonly peak: number;
   /** Leases given out so far; a count. */
   readonly leases: number;
-  /** Leases that were collected without having been closed: a `using` is missing; a count. */
+  /** Leases that were collected without being closed, because a `using` is missing; a count. */
   readonly lost: number;
-  /** Leases whose memory a transfer took away, so that it stays mapped for ever; a count. */
+  /** Leases whose memory was transferred away and stays mapped for ever; a count. */
   readonly moved: number;
   /** Reserved address space, in bytes. */
   readonly reserved: number;
@@ -81,7 +81,7 @@ export interface BumpPoolStats {
  * ```
  */
 export interface BumpPoolUseOptions {
-  /** Ends the wait for a lease: the promise is rejected with the signal's reason, and the function not called. */
+  /** Ends the wait for a lease: the promise is rejected with the signal's reason, and the function is not called. */
   signal?: AbortSignal;
 }
 
@@ -90,18 +90,18 @@ const DEFAULT_LIMIT = 10_000;
 const DEFAULT_RETAIN = 1024 * 1024;
 
 /**
- * Scratch memory for servers: an allocator of its own for each request in flight.
+ * Scratch memory for servers: each request in flight has its own allocator.
  *
  * **Lifetime.** A lease is a {@linkcode BumpAlloc}. Closing it takes its memory back: every view of it has length 0 from
  * then on, and the object is dead (`ClosedError`), including while its memory is leased to someone else.
  *
- * **Resident memory.** A lease that comes back keeps the pages that recent leases needed. After a burst the
- * allocators that are not needed at once any more keep `retain` bytes each; what one needed, the pool forgets
- * over some dozens of returns. {@linkcode BumpPool.trim} gives back at once.
+ * **Resident memory.** A lease that comes back keeps the pages that recent leases needed. After a burst, idle
+ * allocators that are no longer needed shrink to `retain` bytes each, over some dozens of returns. {@linkcode
+ * BumpPool.trim} shrinks them at once.
  *
  * **Threads.** A pool and its leases are used in the Worker that made the pool.
  *
- * **Cost.** Leasing and closing takes about a microsecond; no call to the operating system once the memory is warm.
+ * **Cost.** Leasing and closing takes about a microsecond, without a system call once the memory is warm.
  *
  * @example A lease for each request
  * ```ts
@@ -125,7 +125,7 @@ export class BumpPool implements Disposable {
   readonly #throws: boolean;
   readonly #retain: number;
 
-  /** Makes an empty pool: an allocator is made when it is first needed. */
+  /** Makes an empty pool; each allocator is made when it is first needed. */
   constructor(options: BumpPoolOptions = {}) {
     checkObject(options, "make a pool", "{ limit: 100 }");
     const { size = DEFAULT_SIZE, retain = DEFAULT_RETAIN, limit = DEFAULT_LIMIT, whenFull = "wait" } = options;
@@ -142,9 +142,9 @@ export class BumpPool implements Disposable {
   }
 
   /**
-   * An allocator of one's own. Closing or disposing it resets it and puts it back.
+   * Takes an allocator for exclusive use. Closing or disposing it resets it and puts it back.
    *
-   * @throws {PoolFullError} As many leases as `limit` allows are out. `use` can wait.
+   * @throws {PoolFullError} As many leases are out as `limit` allows. `use` can wait.
    * @throws {ClosedError} The pool is closed.
    *
    * @example
@@ -166,14 +166,14 @@ export class BumpPool implements Disposable {
   }
 
   /**
-   * Calls `fn` with a lease, waits for what it returns and for pinned promises, and puts the lease back, even if `fn`
-   * throws. Views of the lease have length 0 afterwards. If `fn` returns one, the promise is rejected: return a copy.
+   * Calls `fn` with a lease, waits for its result and for pinned promises, and puts the lease back, even if `fn`
+   * throws. Views of the lease then have length 0. If `fn` returns one, the promise is rejected: return a copy.
    *
-   * When the pool is full it waits for its turn, or throws a {@linkcode PoolFullError}, as the option
-   * `whenFull` says. A `use` inside another one waits for ever when its own pool is full of such calls: then
-   * `stats()` shows `waiting` and no `pins`. Open a scope of the lease instead.
+   * When the pool is full, it waits for its turn or throws a {@linkcode PoolFullError}, depending on the option
+   * `whenFull`. Do not nest: a `use` inside another one waits for ever when all leases of the pool are held by such
+   * calls. `stats()` then shows `waiting` but no `pins`. Open a scope of the lease instead.
    *
-   * @param options.signal Ends the wait for a turn; what `fn` does with it is its own affair.
+   * @param options.signal Ends the wait for a lease. `fn` is not aborted by it.
    * @throws {TypeError} `fn` returned a view of the lease.
    *
    * @example
@@ -208,9 +208,9 @@ export class BumpPool implements Disposable {
   }
 
   /**
-   * Gives pages of idle allocators back to the operating system now: for a quiet time after a burst.
+   * Gives pages of idle allocators back to the operating system now; for a quiet time after a burst.
    *
-   * @param retain Bytes of each that stay resident; default: as the option says.
+   * @param retain Bytes of each that stay resident; default: the option `retain`.
    *
    * @example After a burst
    * ```ts
@@ -229,7 +229,7 @@ export class BumpPool implements Disposable {
   }
 
   /**
-   * Figures for metrics. Asks the operating system about each idle allocator: some microseconds for each.
+   * Figures for metrics. It asks the operating system about each idle allocator, some microseconds for each.
    *
    * @example Leases that are out
    * ```ts
@@ -246,7 +246,7 @@ export class BumpPool implements Disposable {
   }
 
   /**
-   * Whether the pool was closed.
+   * Whether the pool is closed.
    *
    * @example After the end
    * ```ts
@@ -263,8 +263,8 @@ export class BumpPool implements Disposable {
   }
 
   /**
-   * Releases the memory. Leases that are still out go on working, and release theirs when they are closed; calls of
-   * `use` that wait are rejected with a {@linkcode ClosedError}. Closing twice is fine.
+   * Releases the memory. Leases that are still out keep working, and release their memory when they are closed. Waiting
+   * calls of `use` are rejected with a {@linkcode ClosedError}. Closing twice is fine.
    *
    * @example A lease outlives its pool
    * ```ts
@@ -282,7 +282,7 @@ export class BumpPool implements Disposable {
     this.#slots.close();
   }
 
-  /** Closes the pool: for `using`. */
+  /** Closes the pool; called by `using`. */
   [Symbol.dispose](): void {
     this.close();
   }
@@ -296,5 +296,5 @@ export class BumpPool implements Disposable {
   }
 }
 
-/** Pools that are collected without having been closed. */
+/** Closes the slots of a pool that was collected without being closed. */
 const dropped = new FinalizationRegistry<Slots>((slots) => slots.close());

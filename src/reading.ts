@@ -4,7 +4,8 @@ import { cut, drop, grown } from "./growing.ts";
 import type { Mark, Scratch } from "./scratch.ts";
 
 /**
- * What {@linkcode Scratch.readAll} reads to its end. Deno's files and connections have `read`; `null` is a missing body.
+ * The sources that {@linkcode Scratch.readAll} accepts. Deno's files and connections have `read`; `null` is a missing
+ * body.
  *
  * @example A request's body, a process's output, a file
  * ```ts
@@ -27,7 +28,7 @@ export type ReadSource =
   | null;
 
 /**
- * What has Deno's `read`: `Deno.FsFile`, `Deno.Conn`, `Deno.stdin`.
+ * An object with Deno's `read`, such as `Deno.FsFile`, `Deno.Conn` or `Deno.stdin`.
  *
  * @example A source of one's own
  * ```ts
@@ -43,7 +44,7 @@ export type ReadSource =
  * ```
  */
 export interface ByteReader {
-  /** Writes bytes to the beginning of `buffer`; how many, from 1 on, or null at the end. */
+  /** Writes bytes to the beginning of `buffer`. Returns their number, at least 1, or null at the end. */
   read(buffer: Uint8Array<ArrayBuffer>): Promise<number | null>;
 }
 
@@ -60,7 +61,7 @@ export interface ByteReader {
  * ```
  */
 export interface ReadFileOptions {
-  /** Aborts the reading: the promise is rejected with the signal's reason. */
+  /** Aborts reading: the promise is rejected with the signal's reason. */
   signal?: AbortSignal;
 }
 
@@ -78,17 +79,20 @@ export interface ReadFileOptions {
  * ```
  */
 export interface ReadAllOptions extends ReadFileOptions {
-  /** Most bytes that the source may give; default: as many as fit. */
+  /** Most bytes that the source may have; default: as many as fit. */
   limit?: number;
 }
 
-/** First block of a source whose size is not known: most files and bodies fit. */
+/** First block for a source of unknown size. Most files and bodies fit. */
 const FIRST_BLOCK = 65536;
 
-/** Room for one more read when the block is full. Usually that read finds the end, and the block need not grow. */
+/**
+ * Spare room for one more read when the block is full. Usually that read finds the end, so that the block need not
+ * grow.
+ */
 const PROBE = 512;
 
-/** The bytes of a file. */
+/** Reads a file. */
 export function readFileSync(scratch: Scratch, path: string | URL): Uint8Array<ArrayBuffer> {
   const block = new Block(scratch, "read the file");
   const file = Deno.openSync(path);
@@ -105,7 +109,7 @@ export function readFileSync(scratch: Scratch, path: string | URL): Uint8Array<A
   }
 }
 
-/** The bytes of a file, read in the background. */
+/** Reads a file in the background. */
 export async function readFile(
   scratch: Scratch,
   path: string | URL,
@@ -124,7 +128,7 @@ export async function readFile(
   return await finished(block, { reading, writesItself: true }, signal);
 }
 
-/** The bytes of a source, to its end. */
+/** Reads a source to its end. */
 export async function readAll(
   scratch: Scratch,
   source: ReadSource,
@@ -137,14 +141,14 @@ export async function readAll(
   return await finished(block, workOn(source, block, signal), signal);
 }
 
-/** How a source is read into a block. */
+/** Reading one source into a block. */
 interface Work {
   reading(): Promise<void>;
   /** Whether the source writes to the block itself. It may do so until `reading` has ended, even after an abort. */
   readonly writesItself: boolean;
 }
 
-/** Throws if this is no source, or somebody else is reading it. */
+/** Throws if this is not a source, or if it is being read already. */
 function workOn(source: ReadSource, block: Block, signal: AbortSignal | undefined): Work {
   if (source === null) return { reading: () => Promise.resolve(), writesItself: false };
   if (source instanceof Request || source instanceof Response) {
@@ -156,13 +160,14 @@ function workOn(source: ReadSource, block: Block, signal: AbortSignal | undefine
     return workOn(source.stream(), block, signal);
   }
   if (source instanceof ReadableStream) {
-    // Not a reader with a buffer of one's own, which would be transferred away, and the scratch memory with it.
+    // Not a BYOB reader: it would transfer its buffer, and the scratch memory with it.
     const reader = source.getReader();
     const next = async () => {
       const { done, value } = await reader.read();
       return done ? null : value;
     };
-    // The lock stays: releasing it makes an error object, which costs more than a small body, and nobody needs the stream.
+    // Keep the lock: releasing it makes an error object, which costs more than a small body, and the stream is at its
+    // end.
     return { reading: () => collect(block, next, (reason) => reader.cancel(reason), signal), writesItself: false };
   }
   if (typeof source === "object" && Symbol.asyncIterator in source) {
@@ -181,7 +186,7 @@ function workOn(source: ReadSource, block: Block, signal: AbortSignal | undefine
   );
 }
 
-/** Copies chunks to the block, until `next` gives null. `cancel` is called after an error, and when the signal aborts. */
+/** Copies chunks to the block until `next` gives null. Calls `cancel` after an error, and when the signal aborts. */
 async function collect(
   block: Block,
   next: () => Promise<unknown>,
@@ -191,7 +196,7 @@ async function collect(
   const stop = async (reason: unknown) => {
     try {
       await cancel(reason);
-    } catch { /* what went wrong before is told */ }
+    } catch { /* the first error is the one to report */ }
   };
   const abort = () => void stop(signal!.reason);
   signal?.addEventListener("abort", abort, { once: true });
@@ -205,7 +210,7 @@ async function collect(
   }
 }
 
-/** Lets the source write to the block, until it gives null. `size` is asked once, when the first block is full. */
+/** Lets the source write to the block until it gives null. `size` is called once, when the first block is full. */
 async function fill(
   block: Block,
   source: ByteReader,
@@ -217,7 +222,7 @@ async function fill(
   }
 }
 
-/** What the work has put in the block. The memory is pinned for as long as something may be written there. */
+/** Waits for the work and returns the block. The memory is pinned for as long as the source may write to it. */
 async function finished(
   block: Block,
   { reading, writesItself }: Work,
@@ -243,15 +248,15 @@ async function finished(
   return await orAborted(block.scratch.pin(work()));
 }
 
-/** A block that is filled from its beginning, grows when it is full, and is cut to what it holds. */
+/** A block that is filled from its beginning, grows when it is full, and is cut to its contents at the end. */
 class Block {
   readonly scratch: Scratch;
   readonly #what: string;
   readonly #limit: number;
-  /** Where the cursor was before anything was taken. */
+  /** The cursor before anything was taken. */
   readonly #before: Mark;
   #bytes: Uint8Array<ArrayBuffer>;
-  /** Length of `#bytes`, as long as they were not taken away. */
+  /** Length of `#bytes`; they have length 0 once their memory is gone. */
   #size = 0;
   #length = 0;
   #probe: Uint8Array<ArrayBuffer> | null = null;
@@ -262,11 +267,11 @@ class Block {
     this.scratch = scratch;
     this.#what = what;
     this.#limit = limit;
-    this.#bytes = scratch.alloc(0); // throws where nothing can be allocated
+    this.#bytes = scratch.alloc(0); // throws if nothing can be allocated here
     this.#before = scratch.mark();
   }
 
-  /** Bytes to read into, at least one. */
+  /** The free rest of the block, at least one byte. */
   rest(): Uint8Array<ArrayBuffer> {
     this.#checkThere();
     for (let size = Math.min(FIRST_BLOCK, this.#limit); this.#size === 0 && size >= 1; size = Math.floor(size / 2)) {
@@ -277,7 +282,7 @@ class Block {
     return this.#length === 0 ? this.#bytes : this.#bytes.subarray(this.#length);
   }
 
-  /** Says how many bytes were read into `rest()`. True when the block is full for the first time. */
+  /** Records how many bytes were read into `rest()`. Returns true when the block is full for the first time. */
   filled(read: number): boolean {
     this.#checkThere();
     const most = this.#isProbing ? PROBE : this.#size - this.#length;
@@ -290,7 +295,7 @@ class Block {
     return this.#wasFull = true;
   }
 
-  /** Appends a copy. */
+  /** Appends a copy of a chunk. */
   add(chunk: unknown): void {
     if (!(chunk instanceof Uint8Array)) {
       throw new TypeError(`Cannot ${this.#what}: its chunks must be Uint8Arrays, and one is ${describe(chunk)}`);
@@ -307,7 +312,7 @@ class Block {
     this.#length = end;
   }
 
-  /** Makes room for so many bytes in all, if the region has it. */
+  /** Makes room for `byteLength` bytes in all, if the region has it. */
   expect(byteLength: number): void {
     const size = Math.min(byteLength, this.#limit);
     if (size > this.#size) this.#grow(this.#size + 1, size);
@@ -322,21 +327,21 @@ class Block {
     this.#size = bytes.length;
   }
 
-  /** What was read, and no byte more. */
+  /** Cuts the block to what was read. */
   finish(): Uint8Array<ArrayBuffer> {
     this.#checkThere();
     return cut(this.scratch, this.#bytes, this.#length);
   }
 
-  /** Gives everything back, if nothing was allocated behind it. */
+  /** Gives the block back, if nothing was allocated behind it. */
   drop(): void {
     drop(this.scratch, this.#bytes, this.#before);
   }
 
-  /** Throws when the memory was transferred away, or rewound and used by others. */
+  /** Throws when the block was transferred away, or taken back and possibly reused. */
   #checkThere(): void {
     if (this.#bytes.length === this.#size) return;
-    this.scratch.alloc(0); // says what is wrong
+    this.scratch.alloc(0); // throws the error that says why
     throw new TypeError(`Cannot ${this.#what}: the memory for it was taken back meanwhile`);
   }
 }

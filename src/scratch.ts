@@ -1,5 +1,5 @@
 /**
- * What allocates scratch memory: an allocator or a scope of one.
+ * The interface of an allocator and of its scopes.
  *
  * @module
  */
@@ -25,7 +25,7 @@ import type { BumpWriter, BumpWriterOptions } from "./writer.ts";
 export interface TypedArrayConstructor<T> {
   /** Bytes of one element: 1, 2, 4 or 8. The array begins at a multiple of 8. */
   readonly BYTES_PER_ELEMENT: number;
-  /** Makes the array over part of a buffer. */
+  /** Makes an array over part of a buffer. */
   new (buffer: ArrayBuffer, byteOffset: number, length: number): T;
 }
 
@@ -49,7 +49,7 @@ export interface Mark {
 }
 
 /**
- * Any typed array, including types that this version of Deno does not know.
+ * Any typed array, including types that this version of Deno does not have.
  *
  * @example What can be reallocated
  * ```ts
@@ -64,12 +64,12 @@ export interface Mark {
 export interface TypedArray extends ArrayBufferView {
   /** Bytes of one element. */
   readonly BYTES_PER_ELEMENT: number;
-  /** How many elements there are. */
+  /** Number of elements. */
   readonly length: number;
 }
 
 /**
- * What the elements of a typed array are: numbers, or bigints.
+ * The type of a typed array's elements: number or bigint.
  *
  * @example The numbers that an array is made of
  * ```ts
@@ -84,7 +84,8 @@ export interface TypedArray extends ArrayBufferView {
 export type ElementOf<T> = T extends { [index: number]: infer E } ? E : number | bigint;
 
 /**
- * What a copy of `T` in scratch memory is: the same kind of view, over an `ArrayBuffer`; of a buffer its bytes.
+ * The type of a copy of `T` in scratch memory: the same kind of view over an `ArrayBuffer`. A copy of a buffer is a
+ * `Uint8Array`.
  *
  * @example A function that keeps what it is given
  * ```ts
@@ -100,20 +101,21 @@ export type ElementOf<T> = T extends { [index: number]: infer E } ? E : number |
 export type Copied<T> = T extends Uint8Array ? Uint8Array<ArrayBuffer>
   : T extends DataView ? DataView<ArrayBuffer>
   : T extends ArrayBufferLike ? Uint8Array<ArrayBuffer>
-  // What a typed array's `slice` gives is over an ArrayBuffer.
+  // The result of a typed array's `slice` is over an ArrayBuffer.
   : T extends { slice(start?: number): infer S } ? S
   : ArrayBufferView<ArrayBuffer>;
 
 /**
- * What allocates: a `BumpAlloc` or a `BumpScope`. {@linkcode ScratchArena} has an example for each method.
+ * A `BumpAlloc` or a `BumpScope`, for functions that accept both. {@linkcode ScratchArena} has an example for each
+ * method.
  *
  * No two live allocations overlap. Every view stays valid until its allocator or scope is reset,
  * rewound, ended or closed. After that it has length 0; after the end of a frame it does so a little later, and
  * after `rewind` it aliases what comes next.
  *
- * A size is a safe integer from 0 on, an alignment a power of two up to the capacity, both in bytes.
- * Any other number is a `RangeError`, any other type a `TypeError`; what does not fit is an
- * `OutOfMemoryError`. After an error nothing has moved.
+ * A size is a non-negative safe integer, an alignment a power of two up to the capacity; both are in bytes. Any other
+ * number is a `RangeError`, any other type a `TypeError`. A request that does not fit is an `OutOfMemoryError`. A
+ * failed call changes nothing.
  *
  * @example A function that allocates wherever its caller likes, and forgets its own temporaries
  * ```ts
@@ -136,9 +138,9 @@ export interface Scratch {
   // ---- memory by size
   /** `byteLength` uninitialised bytes whose address is a multiple of `align` (default 8). */
   alloc(byteLength: number, align?: number): Uint8Array<ArrayBuffer>;
-  /** `byteLength` zero bytes; clears only what was used before. */
+  /** `byteLength` zero bytes; only bytes that were used before are cleared. */
   allocZeroed(byteLength: number, align?: number): Uint8Array<ArrayBuffer>;
-  /** As `alloc`, or `null` when the region has not that many bytes left. */
+  /** Like `alloc`, but `null` when the region is full. */
   tryAlloc(byteLength: number, align?: number): Uint8Array<ArrayBuffer> | null;
   /** A typed array of `length` uninitialised elements. */
   allocArray<T>(type: TypedArrayConstructor<T>, length: number): T;
@@ -146,31 +148,31 @@ export interface Scratch {
   allocArrayZeroed<T>(type: TypedArrayConstructor<T>, length: number): T;
   /** A `DataView` over `byteLength` uninitialised bytes. */
   allocView(byteLength: number, align?: number): DataView<ArrayBuffer>;
-  /** A `DataView` over `byteLength` zero bytes: for structs, as C's `calloc`. */
+  /** A `DataView` over `byteLength` zero bytes, for structs; like C's `calloc`. */
   allocViewZeroed(byteLength: number, align?: number): DataView<ArrayBuffer>;
 
   // ---- memory from values
-  /** A typed array of these values: of an array, another typed array, or any iterable. */
+  /** A typed array of the values of an array, a typed array or any iterable. */
   arrayFrom<T>(type: TypedArrayConstructor<T>, values: ArrayLike<ElementOf<T>> | Iterable<ElementOf<T>>): T;
-  /** A copy of `source`: of a view the same type and elements, of a buffer its bytes. */
+  /** A copy of `source`: of a view with the same type and elements; of a buffer as bytes. */
   copy<T extends ArrayBufferView | ArrayBufferLike>(source: T): Copied<T>;
-  /** `array` with another length, in elements: in place when it is the last allocation or shrinks, else copied. */
+  /** Resizes `array` to `length` elements: in place when it is the last allocation or shrinks, else by copying. */
   realloc<T extends TypedArray>(array: T, length: number): T;
   /** Does nothing, as in every bump allocator. */
   free(view: ArrayBufferView): void;
 
-  // ---- text, and what FFI calls take
+  // ---- text, and arguments of FFI calls
   /** `text` as UTF-8, without a NUL. */
   encode(text: string): Uint8Array<ArrayBuffer>;
   /** `text` as a C string: UTF-8 and a NUL. */
   cstring(text: string): Uint8Array<ArrayBuffer>;
-  /** `text` as a wide string of Windows: UTF-16 and a NUL. */
+  /** `text` as a Windows wide string: UTF-16 and a NUL. */
   cstring16(text: string): Uint16Array<ArrayBuffer>;
-  /** A `char**`: the addresses of C strings, and a NULL at the end. */
+  /** A `char**`: the addresses of C strings and a final NULL. */
   cstringArray(texts: readonly string[]): BigUint64Array<ArrayBuffer>;
   /** Memory for one out-parameter of an FFI call. */
   out<T extends OutType>(type: T): Out<T>;
-  /** Appends numbers, text and bytes to one block that grows. */
+  /** A writer that appends numbers, text and bytes to one growing block. */
   writer(options?: BumpWriterOptions): BumpWriter;
 
   // ---- files and bodies
@@ -178,11 +180,11 @@ export interface Scratch {
   readFileSync(path: string | URL): Uint8Array<ArrayBuffer>;
   /** The bytes of a file, read in the background under a pin. */
   readFile(path: string | URL, options?: ReadFileOptions): Promise<Uint8Array<ArrayBuffer>>;
-  /** The bytes of a stream, request, response, blob, async iterable, file or connection, to its end, read under a pin. */
+  /** All bytes of a stream, request, response, blob, async iterable, file or connection, read under a pin. */
   readAll(source: ReadSource, options?: ReadAllOptions): Promise<Uint8Array<ArrayBuffer>>;
 
   // ---- offsets and addresses
-  /** As `alloc`, without making a view: the offset from the region's address, in bytes. */
+  /** Like `alloc`, but returns the offset from the region's address and makes no view. */
   offset(byteLength: number, align?: number): number;
   /** The offset of the first byte of `view` from the region's address. */
   offsetOf(view: ArrayBufferView): number;
@@ -190,7 +192,7 @@ export interface Scratch {
   view(offset: number, byteLength: number): Uint8Array<ArrayBuffer>;
   /** A typed array of `length` allocated elements at `offset` from the region's address. */
   viewArray<T>(type: TypedArrayConstructor<T>, offset: number, length: number): T;
-  /** Whether `view` shows memory of this allocator or scope that was not taken back. */
+  /** Whether `view` is live memory of this allocator or scope. */
   owns(view: ArrayBufferView): boolean;
   /** The address of the first byte of `view`. */
   addressOf(view: ArrayBufferView): bigint;
@@ -200,16 +202,16 @@ export interface Scratch {
   // ---- lifetimes
   /** Bytes of the region that are taken. */
   readonly used: number;
-  /** Opens a nested lifetime: every view from it is dead when it ends. Until then this one allocates nothing. */
+  /** Opens a nested lifetime. At its end all its views have length 0; until then its parent cannot allocate. */
   scope(): BumpScope;
-  /** Opens a frame: a scope for the price of `mark` and `rewind`, whose views die a little later. */
+  /** Opens a frame: a scope at the price of `mark` and `rewind`, whose views are detached a little later. */
   frame(): BumpScope;
-  /** Calls `fn` with a frame, ends the frame, and gives the result back. */
+  /** Calls `fn` with a frame, ends the frame, and returns the result. */
   frame<T>(fn: (frame: BumpScope) => T): T;
-  /** Keeps the memory in use until the promise settles; gives the promise. */
+  /** Keeps the memory in use until the promise settles. Returns the promise. */
   pin<T>(promise: Promise<T>): Promise<T>;
   /** The position of the cursor, for `rewind`. */
   mark(): Mark;
-  /** Takes back what was allocated since `mark`. Unchecked: old views then alias new ones. */
+  /** Takes back everything allocated since `mark`. Unchecked: old views then alias new ones. */
   rewind(mark: Mark): void;
 }

@@ -18,29 +18,29 @@ import { cstring16, cstringArray, encode } from "./text.ts";
 import { allocArray, allocArrayZeroed, copy, placeOf, realloc, viewArray } from "./views.ts";
 import { BumpWriter, type BumpWriterOptions } from "./writer.ts";
 
-// Taken once: a program may replace the global ones, by classes that allocate.
+// Captured once: a program may replace the globals with classes that allocate.
 const { BigUint64Array: OwnBigUint64Array, DataView: OwnDataView, Uint8Array: OwnUint8Array } = globalThis;
 
-/** Who has it may construct an arena. */
+/** Whoever has this key may construct an arena; it is not exported. */
 export const ARENA_KEY = {};
 
-/** What is behind an allocator or scope. */
+/** The arena behind an allocator or scope. */
 export let arenaOf: (scratch: ScratchArena) => Arena;
-/** Puts another arena behind it. */
+/** Replaces the arena behind an allocator or scope. */
 let setArena: (scratch: ScratchArena, arena: Arena) => void;
 
 /**
- * What {@linkcode BumpAlloc} and {@linkcode BumpScope} have in common: the methods that allocate. It
- * cannot be constructed; make a `BumpAlloc`.
+ * The base class of {@linkcode BumpAlloc} and {@linkcode BumpScope}, with the methods that allocate. It cannot be
+ * constructed; make a `BumpAlloc`.
  *
  * | operation | cost |
  * |---|---|
  * | `alloc`, `tryAlloc`, `view` | that of `new Uint8Array(buffer, offset, length)` |
- * | `offset`, `mark`, `rewind` | a few instructions |
- * | `frame`, and its end | little more than `mark` and `rewind` |
- * | `scope`, and its end | tens of frames, because it detaches |
- * | `allocZeroed` | `alloc`, and clearing what was used before |
- * | `realloc` | `alloc` when in place, else a copy |
+ * | `offset`, `mark`, `rewind` | a few machine instructions |
+ * | `frame` and its end | little more than `mark` and `rewind` |
+ * | `scope` and its end | tens of times a frame, because it detaches |
+ * | `allocZeroed` | `alloc`, and clearing the bytes used before |
+ * | `realloc` | that of `alloc` in place, else that of a copy |
  *
  * @example For a function that takes any allocator or scope
  * ```ts
@@ -53,7 +53,8 @@ let setArena: (scratch: ScratchArena, arena: Arena) => void;
  * ```
  */
 export abstract class ScratchArena implements Scratch {
-  // No private field or method: of a base class they cost 20 ns for each object of a derived one, as much as a frame may.
+  // No private field or method: in a base class it adds 20 ns to each construction of a derived object, as much as a
+  // whole frame.
   declare private _arena: Arena;
 
   /** Throws a `TypeError`: make a `BumpAlloc`, or open a scope of one. */
@@ -65,12 +66,12 @@ export abstract class ScratchArena implements Scratch {
   /**
    * Allocates `byteLength` uninitialised bytes at an address that is a multiple of `align`.
    *
-   * The bytes are whatever was there before, as with `Buffer.allocUnsafe`. A size of 0 gives an
-   * empty view with a valid address (aligned up to 4096) and takes no space.
+   * The bytes hold whatever was there before, as with `Buffer.allocUnsafe`. Size 0 gives an empty view with a valid
+   * address (aligned up to 4096) and takes no space.
    *
-   * @param byteLength Bytes, a safe integer from 0 on.
+   * @param byteLength Bytes, a non-negative safe integer.
    * @param align Bytes, a power of two up to the capacity; default 8.
-   * @throws {OutOfMemoryError} The region has not that many bytes left; nothing has moved.
+   * @throws {OutOfMemoryError} The region does not have that many bytes left. Nothing has moved.
    *
    * @example Scratch memory for a block
    * ```ts
@@ -90,8 +91,7 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Allocates `byteLength` zero bytes. Fresh pages are known to be zero, so only bytes that were used before
-   * are cleared.
+   * Allocates `byteLength` zero bytes. Fresh pages are zero already, so only bytes that were used before are cleared.
    *
    * @example A table that starts empty
    * ```ts
@@ -112,7 +112,7 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * As {@linkcode ScratchArena.alloc}, but gives `null` when the region is full.
+   * Like {@linkcode ScratchArena.alloc}, but returns `null` when the region is full.
    *
    * @example Fall back to the garbage-collected heap
    * ```ts
@@ -132,8 +132,8 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Allocates a typed array of `length` uninitialised elements. What the constructor of a class of your own throws reaches
-   * you, and its memory stays taken.
+   * Allocates a typed array of `length` uninitialised elements. If `type` is a class of your own and its constructor
+   * throws, the error reaches you and the memory stays taken.
    *
    * @example Numbers for a computation
    * ```ts
@@ -151,7 +151,7 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Allocates `byteLength` uninitialised bytes as a `DataView`: for structs.
+   * Allocates `byteLength` uninitialised bytes as a `DataView`, for structs.
    *
    * @example A C struct { int32_t x; double y; }
    * ```ts
@@ -172,7 +172,7 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * As {@linkcode ScratchArena.allocArray}, with zeros.
+   * Like {@linkcode ScratchArena.allocArray}, with all elements zero.
    *
    * @example Counters
    * ```ts
@@ -190,7 +190,8 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * As {@linkcode ScratchArena.allocView}, with zeros: for structs of which only some fields are set, as C's `calloc`.
+   * Like {@linkcode ScratchArena.allocView}, with all bytes zero: for structs of which you set only some fields, like
+   * C's `calloc`.
    *
    * @example A struct with reserved fields
    * ```ts
@@ -211,8 +212,9 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * A typed array of these values: of an array, another typed array, or any iterable. They are converted as typed arrays do, and
-   * may be endless: then the region is full at some point. Where one throws, nothing stays taken.
+   * Makes a typed array of the values of an array, a typed array or any iterable. Values are converted as typed arrays
+   * convert them. If reading or converting a value throws, the memory is given back; an endless iterable ends with an
+   * {@linkcode OutOfMemoryError}.
    *
    * @example Of a set, and of another type
    * ```ts
@@ -230,9 +232,10 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Copies a typed array or `DataView` into own memory: same type, same elements. Of a buffer it copies the bytes.
+   * Copies a typed array or `DataView` into scratch memory, with the same type and elements. A buffer is copied as
+   * bytes.
    *
-   * @example Keep what a callback shows only for a moment
+   * @example Keep bytes that a callback shows only for a moment
    * ```ts
    * import { BumpAlloc } from "@bump/alloc";
    * import { assertEquals } from "@std/assert";
@@ -248,9 +251,9 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Gives a typed array another length, in elements: in place when it is the last allocation or shrinks, else as a
-   * copy. The elements that both have stay; further ones are uninitialised. The old array must not be used
-   * any more. A view of an outer scope is copied; one of another allocator is a `TypeError`.
+   * Resizes a typed array to `length` elements: in place when it is the last allocation or shrinks, else by copying.
+   * Elements up to the shorter length are kept; further ones are uninitialised. Do not use the old array afterwards. An
+   * array of an outer scope is copied; one of another allocator is a `TypeError`.
    *
    * @example Grow a buffer while it fills
    * ```ts
@@ -270,10 +273,10 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Does nothing, as in every bump allocator: memory comes back when the scope ends, or at `reset`. It is here so that
-   * code which frees what it allocated can be given any {@linkcode Scratch}.
+   * Does nothing, as in every bump allocator: memory comes back when the scope ends, or at `reset`. It exists for code
+   * that frees what it allocates, so that such code can work on any {@linkcode Scratch}.
    *
-   * @example For code that frees what it allocated
+   * @example Code that frees what it allocates
    * ```ts
    * import { BumpAlloc } from "@bump/alloc";
    * import { assertEquals } from "@std/assert";
@@ -289,8 +292,8 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * As {@linkcode ScratchArena.alloc}, but gives the offset from the region's address and makes no view:
-   * for those who keep their data at offsets of one array or pass addresses to native code.
+   * Like {@linkcode ScratchArena.alloc}, but returns the offset from the region's address and makes no view: for data
+   * at offsets of one array, or for addresses passed to native code.
    *
    * @example Make the view later, or elsewhere
    * ```ts
@@ -310,8 +313,8 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * A view of `byteLength` bytes at `offset` from the region's address. They must have been allocated; in a
-   * shared region by anyone.
+   * Makes a view of `byteLength` bytes at `offset` from the region's address. The bytes must have been allocated; in a
+   * shared region, by any allocator.
    *
    * @throws {RangeError} Some of the bytes were never allocated.
    *
@@ -342,7 +345,8 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * The offset of the first byte of `view` from the region's address: what {@linkcode ScratchArena.view} takes, in this Worker or another.
+   * The offset of the first byte of `view` from the region's address. {@linkcode ScratchArena.view} takes it, in this
+   * Worker or another.
    *
    * @throws {TypeError} The view is not memory of this allocator.
    *
@@ -361,9 +365,9 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * A typed array of `length` allocated elements at `offset` from the region's address.
+   * Makes a typed array of `length` allocated elements at `offset` from the region's address.
    *
-   * @throws {RangeError} Some of the bytes were never allocated, or the offset is no multiple of the element's size.
+   * @throws {RangeError} Some of the bytes were never allocated, or the offset is not a multiple of the element's size.
    *
    * @example Numbers at an offset
    * ```ts
@@ -402,11 +406,11 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Takes back everything that was allocated since `mark`. Unchecked: views from after the mark
-   * stay usable and then alias new allocations. Prefer {@linkcode ScratchArena.frame}, which costs little more.
+   * Takes back everything that was allocated since `mark`. Unchecked: views made after the mark stay usable and alias
+   * new allocations. Prefer {@linkcode ScratchArena.frame}, which costs little more.
    *
-   * @throws {TypeError} The mark is not one of this allocator or scope.
-   * @throws {RangeError} The mark lies above the cursor, or is from before a `reset`.
+   * @throws {TypeError} The mark is not from this allocator or scope.
+   * @throws {RangeError} The mark is above the cursor, or from before a `reset`.
    *
    * @example A temporary for each turn of a loop
    * ```ts
@@ -426,7 +430,7 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   rewind(mark: Mark): void {
-    // The owner proves that it is a mark; `instanceof` would cost as much as the rest.
+    // The owner proves that it is a mark; `instanceof` would double the cost of this method.
     const { owner, life, offset } = (mark ?? NO_MARK) as CursorMark;
     const arena = this._arena;
     if (owner === this && life === arena.life && offset <= arena.top) {
@@ -444,8 +448,8 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Whether `view` shows memory of this allocator or scope that was not taken back. Memory that `rewind` took
-   * back still counts, because its views are alive.
+   * Whether `view` is live memory of this allocator or scope. Memory that `rewind` took back still counts, because its
+   * views are alive.
    *
    * @example Tell scratch memory from other memory
    * ```ts
@@ -469,8 +473,8 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * The address of the first byte of `view`, by arithmetic, without a call. It believes the view's `byteOffset`: where
-   * a program has redefined that property, the address is wrong.
+   * The address of the first byte of `view`, computed without an FFI call. If a program redefines the view's
+   * `byteOffset`, the address is wrong.
    *
    * @throws {TypeError} The view is not memory of this allocator.
    *
@@ -530,11 +534,11 @@ export abstract class ScratchArena implements Scratch {
   /**
    * Writes `text` as a C string: UTF-8 and a NUL, at any address. The view includes the NUL.
    *
-   * Lone surrogates become U+FFFD. An empty text gives one NUL: a valid pointer, not NULL.
+   * Lone surrogates become U+FFFD. An empty text becomes a single NUL, so its pointer is valid and not NULL.
    *
-   * @throws {TypeError} The text has a NUL inside: C would take it for the end.
+   * @throws {TypeError} The text contains a NUL, which C would take for the end.
    *
-   * @example A call frame: what the call needs is gone when the block ends
+   * @example UTF-8 and the NUL
    * ```ts
    * import { BumpAlloc } from "@bump/alloc";
    * import { assertEquals } from "@std/assert";
@@ -549,9 +553,10 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Writes `text` as a wide string of Windows: UTF-16 and a NUL. Lone surrogates become U+FFFD. The array includes the NUL.
+   * Writes `text` as a Windows wide string: UTF-16 and a NUL. The array includes the NUL. Lone surrogates become
+   * U+FFFD.
    *
-   * @throws {TypeError} The text has a NUL inside: C would take it for the end.
+   * @throws {TypeError} The text contains a NUL, which C would take for the end.
    *
    * @example
    * ```ts
@@ -567,9 +572,9 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Writes texts as C strings, and an array of their addresses with a NULL at the end: a `char**`.
+   * Writes a `char**`: each text as a C string, and an array of their addresses with a final NULL.
    *
-   * @throws {TypeError} A text has a NUL inside; nothing has changed.
+   * @throws {TypeError} A text contains a NUL. Nothing has changed.
    *
    * @example Arguments of a program
    * ```ts
@@ -586,10 +591,10 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Memory for an out-parameter: eight zero bytes at a multiple of eight. Pass `view`, read `value`. Setting `value`
-   * before the call makes an in-out parameter.
+   * Memory for an out-parameter: eight zero bytes, aligned to eight. Pass `view` to the function, then read `value`.
+   * Setting `value` before the call makes an in-out parameter.
    *
-   * @example What `int frexp(double, int* exponent)` writes
+   * @example The exponent that `int frexp(double, int* exponent)` writes
    * ```ts
    * import { BumpAlloc } from "@bump/alloc";
    * import { assertEquals } from "@std/assert";
@@ -605,7 +610,7 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * A {@linkcode BumpWriter}: appends numbers, text and bytes to one block that grows in place.
+   * Makes a {@linkcode BumpWriter}, which appends numbers, text and bytes to one block that grows in place.
    *
    * @example
    * ```ts
@@ -622,9 +627,9 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Reads a whole file, including one whose size is not known before, as in `/proc`. When it fails, nothing stays taken.
+   * Reads a whole file, including files of unknown size, as in `/proc`. If it fails, the memory is given back.
    *
-   * @throws {Deno.errors.NotFound} And what else `Deno.openSync` throws.
+   * @throws {Deno.errors.NotFound} And any other error of `Deno.openSync`.
    *
    * @example
    * ```ts
@@ -643,10 +648,10 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Reads a whole file in the background. The memory is pinned meanwhile, and for as long as a read goes on after an abort.
+   * Reads a whole file in the background. The memory stays pinned until the last read has ended, even after an abort.
    *
-   * This arena may allocate meanwhile; then the block moves when it has to grow. While one of its scopes is open it cannot grow, and the
-   * promise is rejected with a {@linkcode ScopeError}.
+   * Meanwhile this arena may allocate; the block then moves if it has to grow. While one of the arena's scopes is open,
+   * the block cannot grow, and the promise is rejected with a {@linkcode ScopeError}.
    *
    * @example Two files at once
    * ```ts
@@ -664,11 +669,12 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Reads a source to its end: a stream, a request's or response's body, a blob, an async iterable of bytes, or what has Deno's `read`.
-   * The memory is pinned meanwhile. `null`, which a missing body is, gives an empty view.
+   * Reads a source to its end: a stream, the body of a request or response, a blob, an async iterable of bytes, or an
+   * object with Deno's `read`. The memory is pinned meanwhile. `null`, a missing body, gives an empty view.
    *
-   * Where the source fails, is aborted, or has more than `limit` bytes, the promise is rejected, the source cancelled, and the memory given
-   * back, if nothing was allocated behind it. As with {@linkcode ScratchArena.readFile}, the block cannot grow while a scope is open.
+   * If the source fails, is aborted, or has more than `limit` bytes, the source is cancelled and the promise rejected.
+   * The memory is given back, unless something was allocated behind it. As with {@linkcode ScratchArena.readFile}, the
+   * block cannot grow while a scope is open.
    *
    * @throws {RangeError} The source has more than `limit` bytes.
    *
@@ -692,8 +698,7 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Opens a nested lifetime: a scope whose memory comes back when it ends. Until then this arena
-   * allocates nothing.
+   * Opens a nested lifetime: a scope whose memory comes back when it ends. Until then this arena cannot allocate.
    *
    * @example A lifetime is a block
    * ```ts
@@ -718,10 +723,10 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Opens a frame: a scope for the price of `mark` and `rewind`. Its views live a little longer than the frame. Until they
-   * have length 0 they show the bytes that they had, and what is written through them reaches nobody.
+   * Opens a frame: a scope at the price of `mark` and `rewind`. Its views are detached a little after the frame's end.
+   * Until then they show the bytes that they had, and writes through them reach no other allocation.
    *
-   * With a function, it calls that with a frame, ends the frame however the function ends, and returns its result.
+   * With a function: calls it with a frame, ends the frame even if the function throws, and returns the result.
    *
    * @example A call frame
    * ```ts
@@ -762,17 +767,17 @@ export abstract class ScratchArena implements Scratch {
     throw cannot(
       TypeError,
       methods.frame,
-      "the function returned a promise, and the frame ends before it settles. Use scope() with `await using`, and pin()",
+      "the function returned a promise, which would outlive the frame. Use scope() with `await using`, and pin()",
     );
   }
 
   /**
-   * Keeps the memory in use until `promise` settles: for I/O or a nonblocking FFI call that works on it.
-   * `await using` waits for it; a synchronous end throws a `PinnedError` and changes nothing.
+   * Keeps the memory in use until `promise` settles: for I/O or a nonblocking FFI call that works on the memory. `await
+   * using` waits for the promise; a synchronous end throws a `PinnedError` and changes nothing.
    *
-   * Without a pin nothing notices that such work still runs. When the memory ends it goes on at the same address, and
-   * writes into what is allocated there next. After `close` the addresses stay mapped for a second at least; work that
-   * takes longer may crash the process. `rewind` ignores pins.
+   * Without a pin nothing notices such work. When the memory ends, the work continues at the same address and writes
+   * into the next allocation there. After `close` the addresses stay mapped for at least a second; work that takes
+   * longer may crash the process. `rewind` ignores pins.
    *
    * @returns The same promise.
    *
@@ -795,7 +800,8 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Bytes that are taken: allocations and their padding, native callers and, in a shared region, all others.
+   * Bytes that are taken: by allocations and their padding, by native callers and, in a shared region, by other
+   * allocators.
    *
    * @example Padding counts
    * ```ts
@@ -818,16 +824,16 @@ export abstract class ScratchArena implements Scratch {
   }
 }
 
-/** The public methods: errors have their words, and begin at their caller's line. */
+/** The public methods, from which an error takes its words and the line where its stack begins. */
 const methods = ScratchArena.prototype;
 
-/** To another window, or with poison. */
+/** Rewinds to another window or with poison, or throws the error for a mark that is not valid. */
 function rewindFar(arena: Arena, isOwn: boolean, life: number, offset: number): void {
   arena.checkOpen(methods.rewind);
-  if (!isOwn) throw cannot(TypeError, methods.rewind, "the mark is not one of this allocator or scope");
+  if (!isOwn) throw cannot(TypeError, methods.rewind, "the mark is not from this allocator or scope");
   if (life !== arena.life) throw cannot(RangeError, methods.rewind, "the mark is from before a reset");
   if (offset > arena.top || offset > arena.position) {
-    throw cannot(RangeError, methods.rewind, "the mark is above the cursor; a rewind went below it before");
+    throw cannot(RangeError, methods.rewind, "the mark is above the cursor, because an earlier rewind went below it");
   }
   arena.rewindTo(offset, methods.rewind);
 }
@@ -845,15 +851,15 @@ function addressOf(arena: Arena, view: ArrayBufferView, what: What): number {
 }
 
 /**
- * A nested lifetime, from `scope()` or `frame()` of an allocator or of another scope. The methods that allocate are
- * {@linkcode ScratchArena}'s.
+ * A nested lifetime, opened by `scope()` or `frame()` of an allocator or another scope. {@linkcode ScratchArena} has
+ * the methods that allocate.
  *
  * @example Scopes in a scope
  * ```ts
  * import { BumpAlloc, type BumpScope } from "@bump/alloc";
  * import { assertEquals } from "@std/assert";
  *
- * // Each row is forgotten before the next.
+ * // Each row's memory is taken back before the next.
  * function sum(outer: BumpScope, rows: number): number {
  *   let total = 0;
  *   for (let i = 1; i <= rows; i++) {
@@ -869,14 +875,14 @@ function addressOf(arena: Arena, view: ArrayBufferView, what: What): number {
  * ```
  */
 export class BumpScope extends ScratchArena implements Disposable, AsyncDisposable {
-  // Written down, because the engine does not inline the one that passes all arguments on.
+  // Explicit, because V8 does not inline a default derived constructor.
   /** Throws a `TypeError`: open a scope with `scope()`. */
   constructor(key: object, arena: object) {
     super(key, arena);
   }
 
   /**
-   * Takes the scope's memory back; every view of it has length 0 from then on, and those of a frame a little later.
+   * Ends the scope and takes its memory back. Its views have length 0 from then on; those of a frame, a little later.
    * Ending a scope twice is fine.
    *
    * @throws {ScopeError} A scope inside this one is open.
@@ -901,7 +907,7 @@ export class BumpScope extends ScratchArena implements Disposable, AsyncDisposab
     setArena(this, ENDED_SCOPE);
   }
 
-  /** Ends the scope: for `using`. */
+  /** Ends the scope; called by `using`. */
   [Symbol.dispose](): void {
     this.end();
   }
@@ -913,17 +919,17 @@ export class BumpScope extends ScratchArena implements Disposable, AsyncDisposab
     return arena.closed ? `${name} { ended }` : `${name} { used: ${formatBytes(arena.position - arena.start)} }`;
   }
 
-  /** Waits for pinned promises, then ends the scope: for `await using`. */
+  /** Waits for pinned promises, then ends the scope; called by `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await arenaOf(this).settlePins();
     this.end();
   }
 }
 
-/** What ending a scope is called. */
+/** The operation, in errors. */
 const END = "end the scope";
 
-/** A position with its owner, so that no other arena can be rewound with it. */
+/** A position and its owner, so that it cannot rewind another arena. */
 class CursorMark implements Mark {
   readonly owner: ScratchArena;
   readonly life: number;
@@ -946,15 +952,15 @@ class CursorMark implements Mark {
   }
 }
 
-/** What a missing mark is read as. */
+/** Stands for a missing mark: it has no owner. */
 const NO_MARK = {};
 
 const doubleCell = new Float64Array(1);
 const bitsOfDouble = new OwnBigUint64Array(doubleCell.buffer);
 
 /**
- * An address as a bigint. BigInt(number) is a call of the runtime; this is a store and a load: 2^52 plus an integer
- * below it is a double whose lower 52 bits are that integer. User space ends far below, at 2^47 or 2^48.
+ * Converts an address to a bigint by a store and a load, where BigInt(number) would call the runtime. The double 2^52 +
+ * n, for an integer n below 2^52, has n in its lower 52 bits. User space ends far below, at 2^47 or 2^48.
  */
 function toBigInt(address: number): bigint {
   doubleCell[0] = 2 ** 52 + address;

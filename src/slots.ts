@@ -4,17 +4,17 @@ import { ClosedError, PoolFullError } from "./errors.ts";
 import { Hold, type Settings } from "./hold.ts";
 import type { BumpPoolStats } from "./pool.ts";
 
-/** How slowly a pool forgets a burst: by this part at each return. */
+/** Part by which a pool's demand decays at each return after a burst. */
 const FORGET_LEASES = 1 / 64;
 
-/** How slowly a slot forgets how much one lease has used: by this part at each return. */
+/** Part by which a slot's need decays at each return. */
 const FORGET_BYTES = 1 / 8;
 
 /** A region that serves one lease after another. */
 class Slot implements Home {
   readonly slots: Slots;
   readonly hold: Hold;
-  /** What its leases use, in bytes: the highest, slowly forgotten. */
+  /** Bytes that recent leases used: the highest, which decays slowly. */
   need = 0;
 
   constructor(slots: Slots, settings: Settings) {
@@ -30,27 +30,27 @@ class Slot implements Home {
     this.slots.goOn();
   }
 
-  /** Makes the memory ready for the next lease; false when the system refuses what that needs. */
+  /** Prepares the memory for the next lease. Returns false when the system refuses what that takes. */
   recycle(): boolean {
     const { hold } = this;
     this.need = Math.max(hold.chunks.peak, this.need - Math.ceil(this.need * FORGET_BYTES));
     try {
       hold.prepareEnd();
     } catch (error) {
-      if (error instanceof RangeError) throw error; // the stack is full: the lease can be closed again
+      if (error instanceof RangeError) throw error; // stack overflow: the lease can be closed again
       return false;
     }
     hold.endAll();
     return hold.renewControl();
   }
 
-  /** Gives pages back when recent leases needed much less than what is resident. */
+  /** Gives pages back when recent leases needed much less than is resident. */
   cool(retain: number): void {
     const enough = Math.max(this.need, retain);
     if (this.hold.dirtyEnd > 2 * enough) this.hold.discard(enough);
   }
 
-  /** Keeps only what an idle allocator retains. */
+  /** Gives back all pages but those that an idle allocator retains. */
   chill(retain: number): void {
     if (this.hold.dirtyEnd > retain) this.hold.discard(retain);
     this.need = Math.min(this.need, retain);
@@ -58,26 +58,26 @@ class Slot implements Home {
 }
 
 /**
- * The memory of a pool: who has which region, what stays resident, who waits. It never refers to the `BumpPool`, so that it
- * can be the value that a `FinalizationRegistry` holds for it.
+ * The regions of a pool: which are leased, which are idle and resident, and the queue of waiting callers. It never
+ * refers to its `BumpPool`, so that a `FinalizationRegistry` can hold it as the value for that pool.
  */
 export class Slots {
   readonly #settings: Settings;
   readonly #limit: number;
-  /** Last in, first out: the ones at the beginning are used last, and are the first to be cold. */
+  /** A stack: slots at the beginning are reused last, and cooled first. */
   readonly #idle: Slot[] = [];
-  /** How many idle slots, from the beginning, have given back all but what they retain. */
+  /** Number of idle slots, from the beginning, that keep only their `retain` bytes. */
   #cold = 0;
   readonly #waiting: ((lease: BumpAlloc | null) => void)[] = [];
-  /** The slot behind each lease. */
+  /** Slots that are leased now. */
   readonly #leased = new Set<Slot>();
   #peak = 0;
   #leases = 0;
   #lost = 0;
   #moved = 0;
-  /** How many leases there are at once: the highest count, slowly forgotten. */
+  /** Number of leases needed at once: the highest count, which decays slowly. */
   #demand = 0;
-  /** Bytes of each region. */
+  /** Size of each region in bytes. */
   #capacity = 0;
   closed = false;
 
@@ -119,7 +119,7 @@ export class Slots {
     return this.#idle.length > 0 || this.#leased.size < this.#limit;
   }
 
-  /** As `lease`, once one comes back; null if the pool is closed first. An abort ends the wait. */
+  /** Waits for a lease to come back; null if the pool is closed first. An abort ends the wait. */
   wait(signal: AbortSignal | undefined): Promise<BumpAlloc | null> {
     const { promise, resolve, reject } = Promise.withResolvers<BumpAlloc | null>();
     const abort = () => {
@@ -135,7 +135,7 @@ export class Slots {
     return promise;
   }
 
-  /** If the stack overflows in here, the lease can be closed again. */
+  /** Takes a lease's memory back. After a stack overflow in here the lease can be closed again. */
   takeBack(slot: Slot): void {
     const serves = !this.closed && this.#recycle(slot);
     if (!serves) slot.hold.release();
@@ -143,17 +143,18 @@ export class Slots {
       try {
         slot.cool(this.#settings.retain);
       } catch (error) {
-        // The system takes no pages back now: they stay resident, and are offered again at later returns.
+        // The system refuses to take the pages: they stay resident, and later returns try again.
         reportStale(error);
       }
     }
     lostLeases.unregister(slot);
     this.#leased.delete(slot);
-    // No call: the stack cannot end before the lease knows that it was taken back, and the slot stand here twice.
+    // Not `push`: a call could overflow the stack before the lease is marked as returned, and a second close would add
+    // the slot twice.
     if (serves) this.#idle[this.#idle.length] = slot;
   }
 
-  /** Makes a slot ready for the next lease, and counts those that other memory had to be got for. */
+  /** Prepares a slot for the next lease, and counts the slots whose region had to move. */
   #recycle(slot: Slot): boolean {
     const { address } = slot.hold;
     const serves = slot.recycle();
@@ -161,13 +162,16 @@ export class Slots {
     return serves;
   }
 
-  /** What else a return brings. */
+  /** Finishes a return: cools an idle slot, and serves a waiting caller. */
   goOn(): void {
     this.#coolIdle();
     this.#wake();
   }
 
-  /** A lease was collected without having been closed: its memory serves again once its views have been collected, too. */
+  /**
+   * Handles a lease that was collected without being closed: its memory is reused once all its views have been
+   * collected too.
+   */
   lose(slot: Slot): void {
     this.#leased.delete(slot);
     this.#lost++;
@@ -175,14 +179,16 @@ export class Slots {
     this.#wake();
   }
 
-  /** An error here would end the program: nobody called. */
+  /**
+   * Reuses the memory of a lost lease. It must not throw: it runs without a caller, so an error would end the program.
+   */
   #recover(slot: Slot): void {
     try {
       if (!this.closed && this.#leased.size + this.#idle.length < this.#limit && this.#recycle(slot)) {
         this.#idle.push(slot);
         return;
       }
-    } catch { /* the system refuses what is needed to use it again */ }
+    } catch { /* the system refuses what reuse takes */ }
     slot.hold.release();
   }
 
@@ -192,14 +198,14 @@ export class Slots {
     try {
       lease = this.lease();
     } catch {
-      return; // the system refuses a region now: the next lease that comes back wakes somebody
+      return; // the system refuses a new region now; the next lease that comes back serves the caller
     }
     this.#waiting.shift()!(lease);
   }
 
   // ---- resident memory -------------------------------------------------------------------------
 
-  /** After a burst: one idle slot that is no longer needed gives back all but what it retains. */
+  /** After a burst: lets one idle slot that is no longer needed shrink to its `retain` bytes. */
   #coolIdle(): void {
     this.#demand = Math.max(this.#leased.size, this.#demand - this.#demand * FORGET_LEASES);
     const warm = this.#idle.length - this.#cold;
@@ -207,7 +213,7 @@ export class Slots {
     try {
       this.#chill(this.#settings.retain);
     } catch (error) {
-      reportStale(error); // as above
+      reportStale(error); // a refusal is ignored, as in takeBack
     }
   }
 
@@ -216,7 +222,7 @@ export class Slots {
     this.#cold++;
   }
 
-  /** Every idle slot keeps `retain` bytes resident at most. */
+  /** Lets every idle slot keep at most `retain` bytes resident. */
   trim(retain: number): void {
     this.#cold = 0;
     while (this.#cold < this.#idle.length) this.#chill(retain);
@@ -243,7 +249,7 @@ export class Slots {
 
   // ---- the end ---------------------------------------------------------------------------------
 
-  /** Releases what is idle now, and what is leased when it comes back. */
+  /** Releases idle slots now, and leased ones when they come back. */
   close(): void {
     this.closed = true;
     for (let slot = this.#idle.at(-1); slot !== undefined; slot = this.#idle.at(-1)) {
@@ -254,5 +260,5 @@ export class Slots {
   }
 }
 
-/** Leases that are collected without having been closed. */
+/** Handles leases that are collected without being closed. */
 const lostLeases = new FinalizationRegistry<Slot>((slot) => slot.slots.lose(slot));

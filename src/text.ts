@@ -1,14 +1,14 @@
-/** Texts in an arena's memory. */
+/** Text in an arena's memory. */
 
 import type { Arena } from "./arena.ts";
 import { checkSize, describe } from "./check.ts";
 import { cannot, OutOfMemoryError, type What } from "./errors.ts";
 import { encodeInto, SHORT_TEXT, utf8Length, writeLong, writeShort } from "./utf8.ts";
 
-// Taken once: a program may replace the global ones, by classes that allocate.
+// Captured once: a program may replace the globals with classes that allocate.
 const { BigUint64Array: OwnBigUint64Array, Uint16Array: OwnUint16Array, Uint8Array: OwnUint8Array } = globalThis;
 
-/** Writes `text` as UTF-8 with `nul` (0 or 1) zero bytes behind it. With one, a NUL inside is refused. */
+/** Writes `text` as UTF-8, followed by `nul` (0 or 1) zero bytes. If `nul` is 1, a NUL in the text is refused. */
 export function encode(arena: Arena, text: string, nul: 0 | 1, what: What): Uint8Array<ArrayBuffer> {
   if (typeof text !== "string") throw cannot(TypeError, what, `a string is needed, not ${describe(text)}`);
   const { length } = text;
@@ -33,13 +33,13 @@ export function encode(arena: Arena, text: string, nul: 0 | 1, what: What): Uint
   return encodeSlowly(arena, text, nul, what);
 }
 
-/** A text of any length, or one that the window has no room for. */
+/** Encodes a text that is long, or that may not fit in the window. */
 function encodeSlowly(arena: Arena, text: string, nul: 0 | 1, what: What): Uint8Array<ArrayBuffer> {
   const { length } = text;
-  // Bytes behind the cursor may have been written.
+  // A failed attempt may have written bytes behind the cursor.
   arena.high = Math.max(arena.high, Math.min(arena.cursor + 3 * length, arena.bytes.length));
   if (nul === 1) checkNoNul(text, what);
-  // Most texts are ASCII. For others what is missing is counted, so that no byte more is asked for.
+  // Most texts are ASCII. For others the missing bytes are counted, so that not a byte too many is taken.
   let start = arena.take(length + nul, 1, what);
   const { read, written } = encodeInto(text, 0, new OwnUint8Array(arena.buffer, start, length));
   let byteLength = length;
@@ -64,7 +64,7 @@ function checkNoNul(text: string, what: What): void {
   if (index >= 0) throw cannot(TypeError, what, `the text has a NUL at index ${index}`);
 }
 
-/** Writes UTF-16 and a NUL: what `wchar_t*` is on Windows. */
+/** Writes UTF-16 and a NUL, the `wchar_t*` of Windows. */
 export function cstring16(arena: Arena, text: string, what: What): Uint16Array<ArrayBuffer> {
   if (typeof text !== "string") throw cannot(TypeError, what, `a string is needed, not ${describe(text)}`);
   checkNoNul(text, what);
@@ -77,10 +77,10 @@ export function cstring16(arena: Arena, text: string, what: What): Uint16Array<A
   return units;
 }
 
-/** Writes C strings, and an array of their addresses with a NULL at the end. */
+/** Writes C strings and an array of their addresses with a final NULL. */
 export function cstringArray(arena: Arena, texts: readonly string[], what: What): BigUint64Array<ArrayBuffer> {
   if (!Array.isArray(texts)) throw cannot(TypeError, what, `an array of strings is needed, not ${describe(texts)}`);
-  // All are read before anything is taken: a getter among them may allocate, or make more of them.
+  // Read all texts before taking memory: a getter among them may allocate or lengthen the array.
   const count = texts.length;
   checkSize(count, what, "length");
   const strings: string[] = [];

@@ -1,27 +1,28 @@
-/** Writing strings as UTF-8 into memory that is there already. Lone surrogates become U+FFFD, as everywhere on the web. */
+/** Writes strings as UTF-8 into existing memory. Lone surrogates become U+FFFD, as everywhere on the web. */
 
-/** Code units up to which the loop below beats `encodeInto`, whose call alone costs as much. */
+/** Number of code units up to which the loop below beats the fixed cost of `encodeInto`. */
 export const SHORT_TEXT = 40;
 
-/** Whether the latest long text went beyond ASCII: the next one then probably does, too. */
+/** Whether the latest long text went beyond ASCII; the next one then probably does as well. */
 let wide = false;
 
 /**
- * Writes `text` at `start` of `bytes`, which has room for three bytes per code unit. Returns the position behind the last byte, or
- * -1 when `nul` is 1 and the text has a NUL. Small, so that the engine inlines it: a constant text is then looked through once.
+ * Writes `text` at `start` of `bytes`, which must have room for three bytes per code unit. Returns the position behind
+ * the last byte, or -1 when `nul` is 1 and the text has a NUL. Kept small so that V8 inlines it and can fold constant
+ * texts.
  */
 export function writeShort(text: string, bytes: Uint8Array, start: number, nul: 0 | 1): number {
   const { length } = text;
   for (let i = 0; i < length; i++) {
     const code = text.charCodeAt(i);
-    // Neither NUL nor beyond ASCII: one comparison.
+    // One comparison excludes both NUL and code units beyond ASCII.
     if (code - 1 >>> 0 >= 0x7f) return writeRest(text, i, bytes, start + i, nul);
     bytes[start + i] = code;
   }
   return start + length;
 }
 
-/** As `writeShort`, from code unit `i` on, and for all of Unicode. */
+/** Like `writeShort`, but from code unit `i` and for all of Unicode. */
 function writeRest(text: string, i: number, bytes: Uint8Array, end: number, nul: 0 | 1): number {
   const { length } = text;
   for (; i < length; i++) {
@@ -55,8 +56,9 @@ function writeRest(text: string, i: number, bytes: Uint8Array, end: number, nul:
 }
 
 /**
- * Writes `text` at `start` of `buffer`, below `limit`, by `encodeInto`, with `nul` (0 or 1) zero bytes behind it; returns a view of both.
- * Null when it might not fit, or when `nul` is 1 and the text has a NUL; bytes from `start` on may have been written then.
+ * Writes `text` at `start` of `buffer`, below `limit`, with `encodeInto`, followed by `nul` (0 or 1) zero bytes.
+ * Returns a view of both. Returns null when it might not fit, or when `nul` is 1 and the text has a NUL; bytes from
+ * `start` upwards may have been written then.
  */
 export function writeLong(
   text: string,
@@ -68,7 +70,7 @@ export function writeLong(
   const { length } = text;
   if (start + length + nul > limit || (nul === 1 && text.includes("\0"))) return null;
   if (wide || !IS_READ_RIGHT) return writeWide(text, buffer, start, limit, nul);
-  // One byte for each code unit: of ASCII the destination is the result, and one view is enough.
+  // One byte per code unit: for ASCII the destination is the result, and no second view is needed.
   const view = new Uint8Array(buffer, start, length + nul);
   const { read, written } = encoder.encodeInto(text, view);
   if (read !== length || written !== length) return writeWide(text, buffer, start, limit, nul);
@@ -76,7 +78,7 @@ export function writeLong(
   return view;
 }
 
-/** As `writeLong`, for a text that is probably more than ASCII. */
+/** Like `writeLong`, for a text that probably goes beyond ASCII. */
 function writeWide(
   text: string,
   buffer: ArrayBuffer,
@@ -94,7 +96,7 @@ function writeWide(
   return view;
 }
 
-/** Bytes that `text` takes from code unit `from` on. */
+/** Length in UTF-8 bytes of `text` from code unit `from`. */
 export function utf8Length(text: string, from: number): number {
   const length = text.length;
   let bytes = length - from;
@@ -104,7 +106,7 @@ export function utf8Length(text: string, from: number): number {
     if (code < 0x800) bytes++;
     else {
       bytes += 2;
-      // A pair takes four bytes: two more than its two code units.
+      // A surrogate pair takes four bytes: two more than its number of code units.
       if ((code & 0xfc00) === 0xd800 && i + 1 < length && (text.charCodeAt(i + 1) & 0xfc00) === 0xdc00) i++;
     }
   }
@@ -113,17 +115,20 @@ export function utf8Length(text: string, from: number): number {
 
 const encoder = new TextEncoder();
 
-/** Before Deno 2.8 a compiled call says of a Latin-1 text that was cut off that as many code units were read as bytes written. */
+/**
+ * Before Deno 2.8, `encodeInto` in optimised code reports a wrong `read` for Latin-1 text that is cut off: the number
+ * of bytes written.
+ */
 const [major, minor] = Deno.version.deno.split(".").map(Number);
 const IS_READ_RIGHT = major > 2 || minor >= 8;
 
-/** Writes what fits of `text` from code unit `from` on; how far it came. */
+/** Writes as much of `text`, from code unit `from`, as fits. Returns how far it came. */
 export function encodeInto(text: string, from: number, bytes: Uint8Array): { read: number; written: number } {
   const { read, written } = encoder.encodeInto(from === 0 ? text : text.substring(from), bytes);
   return { read: IS_READ_RIGHT ? read : unitsIn(bytes, written), written };
 }
 
-/** Code units that so many bytes of UTF-8 are: one for each character, two for one of four bytes. */
+/** Number of code units in that many bytes of UTF-8: one per character, two for a character of four bytes. */
 function unitsIn(bytes: Uint8Array, byteLength: number): number {
   let units = 0;
   for (let i = 0; i < byteLength; i++) {

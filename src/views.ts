@@ -1,4 +1,4 @@
-/** Typed arrays and other views in an arena's memory. */
+/** Views in an arena's memory. */
 
 import type { Arena } from "./arena.ts";
 import { isDetached } from "./buffers.ts";
@@ -6,10 +6,10 @@ import { checkSize, checkView, describe } from "./check.ts";
 import { cannot, type What } from "./errors.ts";
 import type { Copied, TypedArray, TypedArrayConstructor } from "./scratch.ts";
 
-// Taken once: a program may replace the global ones, by classes that allocate.
+// Captured once: a program may replace the globals with classes that allocate.
 const { DataView: OwnDataView, Uint8Array: OwnUint8Array } = globalThis;
 
-/** A view's built-in type, to make another of it. */
+/** The built-in type of a view, for making another one. */
 interface ViewType {
   readonly BYTES_PER_ELEMENT?: number;
   new (buffer: ArrayBufferLike, offset: number, length: number): ArrayBufferView;
@@ -21,9 +21,9 @@ const arrayTypes: Record<string, ViewType> = Object.fromEntries(
     .map((kind) => [`${kind}Array`, (globalThis as unknown as Record<string, ViewType>)[`${kind}Array`]]),
 );
 
-// The getters that a view's own property or a subclass cannot replace.
+// Built-in getters, which a view's own property or a subclass cannot override.
 const typedArrayPrototype = Object.getPrototypeOf(OwnUint8Array.prototype);
-/** Name of a typed array's built-in type; undefined for all else. */
+/** Name of a typed array's built-in type; undefined for any other value. */
 export const typedArrayName = getter<string | undefined>(typedArrayPrototype, Symbol.toStringTag);
 const arrayBuffer = getter<ArrayBufferLike>(typedArrayPrototype, "buffer");
 const arrayByteOffset = getter<number>(typedArrayPrototype, "byteOffset");
@@ -43,7 +43,7 @@ export interface Place {
   readonly byteLength: number;
 }
 
-/** Where a view's bytes are, whatever it says of itself. Throws when they are gone. */
+/** Finds a view's bytes by the built-in getters. Throws when they are gone. */
 export function placeOf(view: unknown, what: What): Place {
   checkView(view, what);
   const isArray = typedArrayName.call(view) !== undefined;
@@ -56,7 +56,7 @@ export function placeOf(view: unknown, what: What): Place {
     : { buffer, start: dataViewByteOffset.call(view), byteLength: dataViewByteLength.call(view) };
 }
 
-/** The built-in type of a view: that of a subclass, such as Node's `Buffer`, is its base. */
+/** The built-in type of a view; for a subclass, such as Node's `Buffer`, its base. */
 function viewType(view: ArrayBufferView): ViewType {
   const name = typedArrayName.call(view);
   return name === undefined ? OwnDataView as ViewType : arrayTypes[name];
@@ -70,7 +70,7 @@ export function allocArray<T>(arena: Arena, type: TypedArrayConstructor<T>, leng
   return new type(arena.buffer, start, length);
 }
 
-/** As `allocArray`, with zeros. */
+/** Like `allocArray`, with all elements zero. */
 export function allocArrayZeroed<T>(arena: Arena, type: TypedArrayConstructor<T>, length: number, what: What): T {
   const size = sizeOf(type, what);
   checkSize(length, what, "length");
@@ -96,14 +96,14 @@ export function viewArray<T>(
   return new type(buffer, start, length);
 }
 
-/** Bytes of one element. A power of two up to eight: what a class says of itself must not move the cursor back. */
+/** Bytes of one element, checked to be 1, 2, 4 or 8: a negative one would move the cursor back. */
 function sizeOf(type: TypedArrayConstructor<unknown>, what: What): number {
   const size = type?.BYTES_PER_ELEMENT;
   if (typeof type === "function" && (size === 8 || size === 4 || size === 2 || size === 1)) return size;
   throw cannot(TypeError, what, "the type must be a typed array constructor");
 }
 
-/** The bytes of a view or a buffer, whatever it says of itself. Throws when they are gone. */
+/** The bytes of a view or a buffer, found by built-in getters. Throws when they are gone. */
 export function bytesOf(source: ArrayBufferView | ArrayBufferLike, what: What): Uint8Array {
   if (ArrayBuffer.isView(source)) {
     const { buffer, start, byteLength } = placeOf(source, what);
@@ -117,7 +117,7 @@ export function bytesOf(source: ArrayBufferView | ArrayBufferLike, what: What): 
   return new OwnUint8Array(source);
 }
 
-/** A copy of a view: same type, same elements. Of a buffer, its bytes. */
+/** Copies a view with its type and elements, or a buffer as bytes. */
 export function copy<T extends ArrayBufferView | ArrayBufferLike>(arena: Arena, source: T, what: What): Copied<T> {
   const bytes = bytesOf(source, what);
   const byteLength = bytes.length;
@@ -127,7 +127,7 @@ export function copy<T extends ArrayBufferView | ArrayBufferLike>(arena: Arena, 
   return new type(arena.buffer, to, byteLength / (type.BYTES_PER_ELEMENT ?? 1)) as ArrayBufferView as Copied<T>;
 }
 
-/** A typed array with another length: in place when it is the last block or shrinks, else a copy. */
+/** Resizes a typed array: in place when it is the last block or shrinks, else by copying. */
 export function realloc<T extends TypedArray>(arena: Arena, array: T, length: number, what: What): T {
   if (typedArrayName.call(array) === undefined) {
     throw cannot(TypeError, what, `a typed array is needed, not ${describe(array)}`);

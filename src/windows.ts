@@ -1,45 +1,45 @@
 import { detach, isDetached, renew } from "./buffers.ts";
 import { WINDOW_ALIGN, windowStep } from "./offsets.ts";
 
-/** One `ArrayBuffer` over a part of the region. It is lost when the program transferred `buffer` away. */
+/** One `ArrayBuffer` over part of the region. It is lost once the program has transferred `buffer` away. */
 export interface Window {
   buffer: ArrayBuffer;
   /** Offset of its first byte. */
   readonly base: number;
-  /** Offset past its last byte. A lost buffer does not tell its length any more. */
+  /** Offset past its last byte; kept, because a lost buffer has length 0. */
   readonly end: number;
-  /** Nobody has a view of it yet. */
+  /** Whether no view of it was made yet. */
   fresh: boolean;
 }
 
-/** Where windows come from and lost ones are reported: the hold on a region. */
+/** The hold on a region: it makes windows, and is told of lost ones. */
 export interface WindowMaker {
   /** The option `window`. */
   readonly window: number;
-  /** False when windows cannot be detached, because nobody may transfer them. */
+  /** False when windows are marked untransferable, and so cannot be detached either. */
   readonly transferable: boolean;
   /** A new `ArrayBuffer` over [base, base + byteLength). */
   makeWindow(base: number, byteLength: number): ArrayBuffer;
-  /** Somebody else sees [base, end) now and later: nothing of it may be handed out again. May be told twice. */
+  /** Reports that a receiver sees [base, end), which must not be handed out again. Reporting twice is fine. */
   lose(base: number, end: number): void;
 }
 
-/** Stands for the window of an arena that has none. */
+/** Sentinel: the window of an arena that has none. */
 export const NO_WINDOW: Window = { buffer: new ArrayBuffer(0), base: 0, end: 0, fresh: false };
 
-/** The ledger of one level (0 is the allocator, 1 its scope, and so on): every `ArrayBuffer` of the level that has views. */
+/** Every window of one level (0 is the allocator, 1 its scope, and so on). */
 export class Windows {
-  /** By base, ascending; of those with the same base the shorter ones first. Windows may overlap. */
+  /** Sorted by base, then by length. Windows may overlap. */
   readonly #list: Window[] = [];
   readonly #maker: WindowMaker;
-  /** What the policy allowed to the latest window that followed another one. */
+  /** Size that the growth policy allowed for the latest window, which may have been cut shorter. */
   #step = 0;
 
   constructor(maker: WindowMaker) {
     this.#maker = maker;
   }
 
-  /** Windows whose views may be alive. */
+  /** Number of windows whose views may be alive. */
   get count(): number {
     const list = this.#list;
     return list.length > 0 && list[0].fresh ? list.length - 1 : list.length;
@@ -56,10 +56,10 @@ export class Windows {
     return this.#list.filter(({ buffer }) => isDetached(buffer));
   }
 
-  /** The window that shows [start, end); `NO_WINDOW` when there is none. */
+  /** A window that shows [start, end); `NO_WINDOW` if there is none. */
   showing(start: number, end: number): Window {
     const list = this.#list;
-    // Windows that overlap are rare: the first one that is looked at is usually right.
+    // Overlaps are rare, so the first candidate is usually right.
     for (let i = this.#above(start) - 1; i >= 0; i--) {
       const window = list[i];
       if (end <= window.end && !isDetached(window.buffer)) {
@@ -70,7 +70,7 @@ export class Windows {
     return NO_WINDOW;
   }
 
-  /** Index of the first window that begins above `offset`. */
+  /** Index of the first window whose base is above `offset`. */
   #above(offset: number): number {
     const list = this.#list;
     let low = 0;
@@ -83,14 +83,14 @@ export class Windows {
     return low;
   }
 
-  /** A window that shows [start, end) and, if it is a new one, more: up to `limit`, as far as the growth policy goes. */
+  /** Returns a window that shows [start, end). A new one extends further, up to `limit`, by the growth policy. */
   open(start: number, end: number, limit: number, former: number): Window {
     const shown = this.showing(start, end);
     if (shown !== NO_WINDOW) return shown;
     const list = this.#list;
-    if (list.length === 1 && list[0].fresh) this.clear(); // it is of no use
+    if (list.length === 1 && list[0].fresh) this.clear(); // it does not show [start, end)
     const base = start - start % WINDOW_ALIGN;
-    // Where a chunk ended before it, the former window is shorter than it might have been.
+    // If a chunk's end cut the former window short, go by the size that it was allowed.
     const step = windowStep(this.#maker.window, former > 0 ? Math.max(former, this.#step) : 0, start);
     this.#step = former > 0 ? step : 0;
     const windowEnd = Math.min(Math.max(end, base + step), limit);
@@ -102,31 +102,31 @@ export class Windows {
     return window;
   }
 
-  /** The window of a buffer; `NO_WINDOW` when it is none of this level. */
+  /** The window of a buffer; `NO_WINDOW` if it is not of this level. */
   of(buffer: ArrayBufferLike): Window {
     for (const window of this.#list) if (window.buffer === buffer) return window;
     return NO_WINDOW;
   }
 
-  /** Tells the maker which windows are lost. */
+  /** Reports lost windows to the maker. */
   reportLost(): void {
     for (const { base, end } of this.lost) this.#maker.lose(base, end);
   }
 
   /**
-   * Ends every view of the level: it has length 0 from now on. The first window stays, fresh, for the next user of the
-   * level. If the stack overflows in here, it can be called again.
+   * Detaches every view of the level. The first window stays, fresh, for the next user of the level. After a stack
+   * overflow in here it can be called again.
    */
   end(): void {
     const list = this.#list;
-    if (!this.#maker.transferable) return; // nothing can be detached: the next user of the level aliases the same windows
+    if (!this.#maker.transferable) return; // the next user of the level aliases the same windows
     while (list.length > 1) {
       this.#drop(list[list.length - 1]);
       list.pop();
     }
     if (list.length === 0 || list[0].fresh) return;
     const window = list[0];
-    // Renewing keeps the memory, detaches the views and costs a third of a new window.
+    // Renewing detaches the views, keeps the memory, and costs a third of making a window.
     const buffer = renew(window.buffer);
     if (buffer === null) {
       this.#maker.lose(window.base, window.end);
@@ -137,7 +137,7 @@ export class Windows {
     }
   }
 
-  /** Ends every view, and drops the fresh window, too: its memory goes away. */
+  /** Detaches every view and drops the fresh window too, because the memory goes away. */
   clear(): void {
     const list = this.#list;
     if (!this.#maker.transferable) return;
@@ -151,7 +151,7 @@ export class Windows {
     if (!detach(buffer)) this.#maker.lose(base, end);
   }
 
-  /** Gives the windows out of the ledger, for an allocator that was dropped: nothing must refer to a buffer then. */
+  /** Empties the list and returns it, for a dropped allocator: no reference may keep a buffer from being collected. */
   release(): Window[] {
     return this.#list.splice(0);
   }

@@ -20,26 +20,26 @@ import { bytesOf } from "./views.ts";
  * ```
  */
 export interface BumpWriterOptions {
-  /** Byte order of numbers; default true: the lowest byte first. */
+  /** Byte order of numbers; default true, the lowest byte first. */
   littleEndian?: boolean;
 }
 
 /** Bytes of a writer's first block. */
 const FIRST_BLOCK = 1024;
 
-/** A writer's block after `finish`: it has no room, so every call takes the slow path. */
+/** A writer's block after `finish`. It has no room, so every call takes the slow path, which throws. */
 const NOTHING = new Uint8Array(0);
 
 /**
  * Appends numbers, text and bytes to one block of scratch memory, from {@linkcode Scratch.writer}.
  *
- * **Memory.** The block grows in place while nothing was allocated behind it; otherwise it moves, and the former one stays taken
- * until its scope ends. Several writers, and allocations beside them, work; they are only slower.
+ * **Memory.** The block grows in place while nothing is allocated behind it. Otherwise it moves, and the old block
+ * stays taken until its scope ends. Several writers at once, or allocations in between, work but are slower.
  *
- * **Errors.** A value of another type is a `TypeError`, one that does not fit a `RangeError`; nothing was written then. When the region is
- * full, what was written stays.
+ * **Errors.** A value of the wrong type is a `TypeError`, a value out of range a `RangeError`. A failed call writes
+ * nothing, and what was written before stays.
  *
- * **Cost.** A number costs a few nanoseconds, a text what `encode` does without its view.
+ * **Cost.** A number costs a few nanoseconds; a text costs what `encode` costs, less its view.
  *
  * @example A message with its length in front
  * ```ts
@@ -57,9 +57,9 @@ export class BumpWriter {
   readonly #scratch: Scratch;
   readonly #littleEndian: boolean;
   #block: Uint8Array<ArrayBuffer>;
-  /** Over the same bytes as the block. */
+  /** A `DataView` over the block. */
   #view: DataView<ArrayBuffer>;
-  /** Of the block, unless its memory was taken back; -1 after `finish`. */
+  /** Length that the block must have; -1 after `finish`. A shorter block has lost its memory. */
   #size: number;
   #length = 0;
 
@@ -248,7 +248,7 @@ export class BumpWriter {
   }
 
   /**
-   * Appends a 32-bit float: the nearest one to `value`. A number that is finite and beyond its range is a `RangeError`.
+   * Appends a 32-bit float, the nearest one to `value`. A finite number beyond its range is a `RangeError`.
    *
    * @example
    * ```ts
@@ -307,7 +307,7 @@ export class BumpWriter {
     return this;
   }
 
-  /** Most texts are ASCII: room for that first, and the rest is counted. */
+  /** Writes a long text. Most are ASCII, so it makes room for that first, and counts the rest only if needed. */
   #longText(text: string): this {
     const { length } = text;
     let at = this.#length;
@@ -343,8 +343,8 @@ export class BumpWriter {
   }
 
   /**
-   * Appends `byteLength` uninitialised bytes, to be filled by hand. The view is good until the next call of the writer, when
-   * the block may move.
+   * Appends `byteLength` uninitialised bytes, for you to fill. The view is valid until the next call of the writer,
+   * which may move the block.
    *
    * @example For a function that writes into a buffer
    * ```ts
@@ -558,7 +558,7 @@ export class BumpWriter {
   }
 
   /**
-   * Forgets what was written and starts over in the same memory.
+   * Discards what was written and starts over in the same memory.
    *
    * @example
    * ```ts
@@ -576,7 +576,8 @@ export class BumpWriter {
   }
 
   /**
-   * Exactly what was written. What the block has beyond it goes back, if nothing was allocated behind. The writer has ended then.
+   * Ends the writer and returns exactly what was written. The rest of the block is given back, if nothing was allocated
+   * behind it.
    *
    * @example
    * ```ts
@@ -596,17 +597,17 @@ export class BumpWriter {
     return bytes;
   }
 
-  /** Moves the end by so many bytes; where it was. */
+  /** Moves the end by `byteLength` bytes. Returns where it was. */
   #take(byteLength: number): number {
     const at = this.#length;
     const end = at + byteLength;
-    // Also where the memory is gone: then the block has length 0.
+    // True as well when the memory is gone: the block then has length 0.
     if (end > this.#block.length) this.#makeRoom(end);
     this.#length = end;
     return at;
   }
 
-  /** Lets the block have room for `end` bytes in all; on an error nothing has changed. */
+  /** Grows the block to at least `end` bytes. If it throws, nothing has changed. */
   #makeRoom(end: number): void {
     if (end <= this.#block.length) return;
     this.#checkThere();
@@ -631,11 +632,11 @@ export class BumpWriter {
     if (this.#block.length < this.#length) this.#checkThere();
   }
 
-  /** Throws when the writer has finished, or its memory is gone. */
+  /** Throws when the writer has finished or its memory is gone. */
   #checkThere(): void {
     if (this.#block.length === this.#size) return;
     if (this.#size < 0) throw new ClosedError("write", "writer");
-    this.#scratch.alloc(0); // says what is wrong
+    this.#scratch.alloc(0); // throws the error that says why
     throw new ClosedError("write", "scope or allocator that made the writer");
   }
 

@@ -31,7 +31,7 @@ Deno.test("a mark is good until the memory below it was taken back: old ones are
   using scope = scratch.scope();
   const inner = scope.alloc(200);
   fillPattern(inner, 2);
-  assertThrows(() => scope.rewind(old), TypeError, "the mark is not one of this allocator or scope");
+  assertThrows(() => scope.rewind(old), TypeError, "the mark is not from this allocator or scope");
   // Above a rewind to a mark below: what was allocated there since is not below the mark.
   const low = scope.mark();
   scope.alloc(100);

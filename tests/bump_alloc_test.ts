@@ -195,7 +195,7 @@ Deno.test("an OutOfMemoryError has the request's own numbers, whatever was tried
   using other = BumpAlloc.attach(owner.share());
   other.alloc(8);
   const { message } = assertThrows(() => owner.alloc(owner.remaining), OutOfMemoryError);
-  assert(message.endsWith("of 1 MiB are used, and no piece that is left is large enough"), message);
+  assert(message.endsWith("of 1 MiB are used, and no free piece is large enough"), message);
   other.close();
 });
 
@@ -287,13 +287,13 @@ Deno.test("zero and poison hold in scopes, over resets and rewinds", () => {
   assert(poisoned.alloc(60, 1).every((byte) => byte === 0xdd));
 });
 
-Deno.test("a transferred window: DetachedError, the receiver's bytes stay, reset mends", () => {
+Deno.test("a transferred window: DetachedError, the receiver's bytes stay, reset repairs", () => {
   using scratch = new BumpAlloc();
   const view = scratch.alloc(64);
   fillPattern(view, 9);
   const received = structuredClone(view, { transfer: [view.buffer] });
   assertEquals(view.length, 0);
-  assertThrows(() => scratch.alloc(8), DetachedError, "mends this");
+  assertThrows(() => scratch.alloc(8), DetachedError, "repairs this");
   assertThrows(() => scratch.allocArray(Int8Array, 8), DetachedError);
   assertThrows(() => scratch.view(0, 8), DetachedError);
   scratch.reset();

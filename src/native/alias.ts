@@ -1,8 +1,8 @@
 /**
- * Throws unless the buffer shows the memory at `address`: everything here rests on that.
+ * Throws unless the buffer shows the memory at `address`. The whole package depends on that.
  *
- * An engine that keeps all buffers in a range of addresses of its own (V8's sandbox) can only copy, or, as V8 does today,
- * end the process. A copy would look right, and nothing written to it would reach the memory.
+ * An engine that keeps all buffers in its own range of addresses (V8's sandbox) can only copy or, as V8 does today,
+ * abort. A copy would look right, but writes to it would not reach the memory.
  */
 export function checkAliases(buffer: ArrayBuffer, address: number): void {
   const shown = Deno.UnsafePointer.value(Deno.UnsafePointer.of(buffer));

@@ -1,18 +1,18 @@
-/** Something that `Deno.dlopen` can load. */
+/** A file that `Deno.dlopen` can load. */
 export interface LoadableFile {
   readonly path: string;
-  /** Removes what loading needed and the loaded library does not; all, when it was not `loaded`. */
+  /** Removes what only loading needed; everything, if the library was not `loaded`. */
   remove(loaded: boolean): void;
 }
 
-/** Writes the bytes to a fresh folder that only this user can enter; it is removed after loading. */
+/** Writes the bytes to a new folder that only this user can enter. The folder is removed after loading. */
 export function extractToFile(bytes: Uint8Array<ArrayBuffer>): LoadableFile {
   const folder = Deno.makeTempDirSync({ prefix: "bump_alloc_" });
   const path = `${folder}/bump_alloc.${Deno.build.os === "darwin" ? "dylib" : "so"}`;
-  // A network's file system may keep the file of a loaded library.
+  // A network file system may refuse to remove the file of a loaded library.
   const remove = () => tryRemove(folder);
   try {
-    // Complete before it is loaded: a truncated library kills a process with SIGBUS.
+    // Write it whole before loading: a truncated library crashes the process with SIGBUS.
     Deno.writeFileSync(path, bytes, { createNew: true, mode: 0o700 });
   } catch (error) {
     remove();
@@ -21,27 +21,27 @@ export function extractToFile(bytes: Uint8Array<ArrayBuffer>): LoadableFile {
   return { path, remove };
 }
 
-/** How many names are tried when files with other contents have the first ones. */
+/** Most names that are tried, if files with other contents have the first ones. */
 const MAX_NAMES = 16;
 
-/** How often a file that somebody holds open is renamed, and milliseconds between two times. */
+/** Most attempts to rename a file that another program holds open, and the milliseconds between two attempts. */
 const MAX_RENAMES = 10;
 const RENAME_PAUSE = 30;
 
-/** A file that one process alone loads has such a name; older ones than this are of processes that ended. */
+/** Name prefix of a file that a single process loads, and the age after which such a file is removed. */
 const FRESH = "bump_alloc_fresh_";
 const FRESH_AGE = 60 * 60 * 1000;
 
 /**
- * For Windows, where a loaded library's file cannot be removed: one file in the user's temporary folder, used again by
- * every later process whose bytes are the same.
+ * For Windows, which does not remove the file of a loaded library: one file in the user's temporary folder, reused by
+ * every later process with the same bytes.
  *
- * A fresh file of a random name instead, where the folder is not in a user's own profile (somebody else may put a file there
- * and change it between the comparison and the loading), and where a scanner or an indexer holds what was just written, so that it
- * cannot be renamed. It stays as long as it is loaded; a later process removes it.
+ * In two cases it is a new file with a random name instead, which a later process removes. First, when the folder is
+ * not in the user's own profile: another user might change a shared file between the comparison and the loading.
+ * Second, when a scanner or an indexer holds the new file open, so that it cannot be renamed.
  */
 export function extractToStableFile(bytes: Uint8Array<ArrayBuffer>): LoadableFile {
-  // Its folder is the temporary one, which only this call tells without --allow-env.
+  // Only this call reveals the temporary folder without --allow-env.
   const fresh = Deno.makeTempFileSync({ prefix: FRESH, suffix: ".dll" });
   let path = fresh;
   try {
@@ -53,16 +53,18 @@ export function extractToStableFile(bytes: Uint8Array<ArrayBuffer>): LoadableFil
     tryRemove(fresh);
     throw error;
   }
-  if (path !== fresh) tryRemove(fresh); // it may have been renamed
+  if (path !== fresh) tryRemove(fresh); // unless it was renamed
   return { path, remove: (loaded) => !loaded && path === fresh && tryRemove(fresh) };
 }
 
-/** Whether Windows lets only this user and administrators write there: it made the folder so, with the user's profile. */
+/**
+ * Whether only this user and administrators may write to the folder: Windows creates the one in the user's profile so.
+ */
 function isInProfile(folder: string): boolean {
-  return /[\\/]AppData[\\/]Local[\\/]Temp[\\/](\d+[\\/])?$/i.test(folder); // a number: one session of several
+  return /[\\/]AppData[\\/]Local[\\/]Temp[\\/](\d+[\\/])?$/i.test(folder); // the number is that of a session
 }
 
-/** The file with these bytes that all processes share; `fresh`, with these bytes, where it cannot get that name. */
+/** The shared file with these bytes; or `fresh`, if that cannot be renamed to it. */
 function stableFile(folder: string, fresh: string, bytes: Uint8Array<ArrayBuffer>): string {
   const name = `${folder}bump_alloc_${checksum(bytes)}`;
   let isWritten = false;
@@ -72,16 +74,16 @@ function stableFile(folder: string, fresh: string, bytes: Uint8Array<ArrayBuffer
     if (isThere(path)) continue;
     if (!isWritten) Deno.writeFileSync(fresh, bytes);
     isWritten = true;
-    // Renamed when complete, so that another process never sees half of it.
+    // Rename a complete file, so that another process never sees half of one.
     if (isRenamed(fresh, path)) return path;
-    // Another process was first, and Windows does not replace the file of a loaded library.
+    // Another process was first; Windows does not replace the file of a loaded library.
     if (holds(path, bytes)) return path;
     if (!isThere(path)) return fresh;
   }
-  throw new Error(`files with other contents have all names from ${name}.dll on; remove them`);
+  throw new Error(`files with other contents have all the names, from ${name}.dll upwards; remove them`);
 }
 
-/** Whether `from` is called `to` now; not where that name was taken meanwhile, or `from` is held for long. */
+/** Renames `from` to `to`. Returns false if the name was taken meanwhile, or if `from` is held open for too long. */
 function isRenamed(from: string, to: string): boolean {
   for (let tries = 1;; tries++) {
     try {
@@ -95,7 +97,7 @@ function isRenamed(from: string, to: string): boolean {
   }
 }
 
-/** Removes what earlier processes left, which could not remove what they had loaded. */
+/** Removes files that earlier processes could not remove, because they had them loaded. */
 function removeOldFresh(folder: string): void {
   const isOld = (path: string) => Date.now() - Deno.statSync(path).mtime!.getTime() > FRESH_AGE;
   try {
@@ -103,16 +105,16 @@ function removeOldFresh(folder: string): void {
       const path = `${folder}${name}`;
       if (name.startsWith(FRESH) && isOld(path)) tryRemove(path);
     }
-  } catch { /* a later process may see them */ }
+  } catch { /* a later process may be able to list the folder */ }
 }
 
 function tryRemove(path: string): void {
   try {
     Deno.removeSync(path, { recursive: true });
-  } catch { /* it is not there, or in use */ }
+  } catch { /* missing, or in use */ }
 }
 
-/** Whether there is anything by this name, a folder too. */
+/** Whether a file or a folder has this name. */
 function isThere(path: string): boolean {
   try {
     Deno.lstatSync(path);
@@ -123,7 +125,7 @@ function isThere(path: string): boolean {
   }
 }
 
-/** Whether a file has exactly these bytes; what cannot be read, such as a folder, has not. */
+/** Whether a file has exactly these bytes; false if it cannot be read, as a folder. */
 function holds(path: string, bytes: Uint8Array): boolean {
   try {
     return equal(Deno.readFileSync(path), bytes);
@@ -137,7 +139,7 @@ function equal(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
-/** FNV-1a: tells versions apart in a file name; equality is checked byte for byte. */
+/** FNV-1a, to tell versions apart in a file name. Equality is checked byte by byte. */
 function checksum(bytes: Uint8Array): string {
   let hash = 0x811c9dc5;
   for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);

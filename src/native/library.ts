@@ -5,10 +5,10 @@ import { ABI, BumpCode, callbackNames, processSymbols, symbols } from "./symbols
 /** The functions of the C library. */
 export type BumpLibrary = Deno.DynamicLibrary<typeof symbols>["symbols"];
 
-/** The addresses of the callbacks that native libraries are given. */
+/** The addresses of the callbacks for native libraries. */
 export type Callbacks = Readonly<Record<typeof callbackNames[number], Deno.PointerObject>>;
 
-/** The same for libraries whose allocator is the whole process's. */
+/** The addresses of the callbacks for libraries with one allocator for the whole process. */
 export type ProcessCallbacks = Readonly<
   Record<Exclude<keyof typeof processSymbols, "bump_process_bind">, Deno.PointerObject>
 >;
@@ -16,9 +16,9 @@ export type ProcessCallbacks = Readonly<
 type Name = keyof typeof symbols;
 
 /**
- * What is called often, or must work when the program has given the permission for FFI up. `Deno.dlopen` compiles each
- * function that it binds, 0.25 ms each in a process that starts; the others are bound by their address when they are
- * first called, which asks for the permission at each call.
+ * Functions bound at load: those that are called often, or that must work after the program has revoked its FFI
+ * permission. `Deno.dlopen` compiles each function that it binds, which takes 0.25 ms each at start-up. The others are
+ * bound by address at their first call, and check the permission at each call.
  */
 const AT_ONCE: readonly Name[] = [
   "bump_pointer",
@@ -31,7 +31,7 @@ const AT_ONCE: readonly Name[] = [
 
 let loaded: { functions: BumpLibrary; callbacks: Callbacks } | undefined;
 
-/** The C library, loaded at the first call: importing the module loads nothing. */
+/** Returns the C library, and loads it at the first call; importing the module loads nothing. */
 export function library(): BumpLibrary {
   return (loaded ??= load()).functions;
 }
@@ -62,7 +62,7 @@ function load(): NonNullable<typeof loaded> {
   return { functions: functions as BumpLibrary, callbacks: bound as Callbacks };
 }
 
-/** Makes a function of an address at its first use. */
+/** Defines a function that is made from an address at its first use. */
 function bindLater(
   functions: Record<string, unknown>,
   name: Name,
@@ -79,15 +79,15 @@ function bindLater(
   });
 }
 
-/** Calls what asks for the permission for FFI, after the library was loaded with it. */
+/** Runs a call that needs the FFI permission; explains the error if it was revoked since the library was loaded. */
 export function permitted<T>(call: () => T): T {
   try {
     return call();
   } catch (error) {
     if (!(error instanceof Deno.errors.NotCapable)) throw error;
     throw new Deno.errors.NotCapable(
-      "Cannot reach scratch memory: the permission for FFI (--allow-ffi) was given up or denied after the native library " +
-        "had been loaded with it. What was allocated before stays as it is, and can be closed",
+      "Cannot reach scratch memory: the FFI permission (--allow-ffi) was revoked or denied after the native library " +
+        "had been loaded. What was allocated before stays as it is, and can be closed",
     );
   }
 }
@@ -95,11 +95,11 @@ export function permitted<T>(call: () => T): T {
 let processLibrary: { callbacks: ProcessCallbacks; control: bigint } | undefined;
 
 /**
- * Names the region that the process's own callbacks take from; for good.
+ * Names, for good, the region from which the process's own callbacks allocate.
  *
- * They come from a copy of the library that is never unloaded: a native library calls them as long as the process
- * lives, also after the Worker that gave them to it has ended. This Worker's own copy goes with it, and gives all
- * other regions back.
+ * The callbacks come from a copy of the library that is never unloaded, because a native library may call them after
+ * the Worker that passed them on has ended. This Worker's own copy is unloaded with the Worker and releases all other
+ * regions.
  */
 export function nameProcessRegion(control: Deno.PointerObject): ProcessCallbacks {
   const address = Deno.UnsafePointer.value(control);
@@ -119,5 +119,5 @@ function openProcessLibrary(control: Deno.PointerObject): ProcessCallbacks {
 }
 
 function anotherIsNamed(): SharedError {
-  return new SharedError("Cannot name the process's own allocator: another one was named before, for good");
+  return new SharedError("Cannot name the process's own allocator: there is one already, for good");
 }

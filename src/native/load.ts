@@ -2,14 +2,15 @@ import { extractToFile, extractToStableFile, type LoadableFile } from "./extract
 import { memoryFile } from "./memory_file.ts";
 import { platform, prebuilt } from "./prebuilt.ts";
 
-/** Names another library file to load, when `--allow-env` and `--allow-read` allow to see it. */
+/** Names another library file to load. Needs `--allow-env` and `--allow-read`. */
 const OVERRIDE = "BUMP_ALLOC_LIB";
 
 /**
- * Loads the C library: from memory where Linux can, else from a file that this process just wrote.
+ * Loads the C library: on Linux from memory, elsewhere or if that fails from a file.
  *
- * On POSIX each Worker loads its own copy, so that the library notices when a Worker ends. What `BUMP_ALLOC_LIB` names is
- * loaded from where it is, so that a signature or a path that somebody approved stays with it; all Workers share that one.
+ * On POSIX each Worker loads its own copy, so that the library notices when a Worker ends. The file that
+ * `BUMP_ALLOC_LIB` names is loaded from its own path, so that an approved path or signature stays valid; all Workers
+ * share that copy.
  */
 export function loadLibrary<T extends Deno.ForeignLibraryInterface>(
   table: T,
@@ -49,7 +50,7 @@ function loadOverride<T extends Deno.ForeignLibraryInterface>(
   let file: string;
   let isWhole: boolean;
   try {
-    file = Deno.realPathSync(path); // a system looks for a bare name elsewhere
+    file = Deno.realPathSync(path); // the system would search for a bare name elsewhere
     isWhole = !isCutOff(Deno.readFileSync(file));
   } catch (cause) {
     if (cause instanceof Deno.errors.NotCapable) throw cause;
@@ -63,13 +64,13 @@ function loadOverride<T extends Deno.ForeignLibraryInterface>(
   }
 }
 
-/** Says what an older Deno would say with an error about something else. */
+/** Throws on Deno 1, which would fail later with a misleading error. */
 function requireDeno2(): void {
   if (Deno.errors.NotCapable !== undefined) return;
   throw new Error(`Cannot load the native library: it needs Deno 2.0.0 or newer, and this is ${Deno.version.deno}`);
 }
 
-/** How the bytes can become something that the system loads, best first. */
+/** Ways to make a loadable file of the bytes, best first. */
 function waysFor(os: typeof Deno.build.os): ((bytes: Uint8Array<ArrayBuffer>) => LoadableFile)[] {
   if (os === "windows") return [extractToStableFile];
   if (os === "linux" || os === "android") return [memoryFile, extractToFile];
@@ -77,8 +78,8 @@ function waysFor(os: typeof Deno.build.os): ((bytes: Uint8Array<ArrayBuffer>) =>
 }
 
 /**
- * Asks for the one permission that everything needs, once: each call would else ask for its own file.
- * Denied, the first call that needs it throws Deno's own `NotCapable`.
+ * Requests the whole FFI permission once; else each call would prompt for its own file. If it is denied, the first call
+ * that needs it throws Deno's own `NotCapable`.
  */
 function requestFfi(): void {
   const ffi = { name: "ffi" } as const;
@@ -92,16 +93,19 @@ function requestFfi(): void {
 }
 
 function overrideFile(): string | null {
-  // Asking for what is not granted would be a second prompt.
+  // Reading the variable without the permission would be a second prompt.
   const state = Deno.permissions.querySync({ name: "env", variable: OVERRIDE }).state;
   return state === "granted" ? Deno.env.get(OVERRIDE) || null : null;
 }
 
-/** Whether an ELF file ends before its last segment does: the loader maps it all the same, and SIGBUS ends the process. */
+/**
+ * Whether an ELF file ends before its last segment. The loader maps such a file without an error, and SIGBUS crashes
+ * the process later.
+ */
 function isCutOff(bytes: Uint8Array<ArrayBuffer>): boolean {
   const view = new DataView(bytes.buffer);
   const isElf64 = bytes.length >= 64 && view.getUint32(0) === 0x7f454c46 && view.getUint16(4) === 0x0201;
-  if (!isElf64) return false; // what is no library at all is refused
+  if (!isElf64) return false; // the loader refuses other files by itself
   const table = Number(view.getBigUint64(32, true));
   const size = view.getUint16(54, true);
   for (let at = table, i = view.getUint16(56, true); i > 0; at += size, i--) {
@@ -122,7 +126,7 @@ function libraryBytes(): Uint8Array<ArrayBuffer> {
   );
 }
 
-/** What `deno task build:host` made in this checkout, for a platform without a prebuilt library. */
+/** The library that `deno task build:host` made in this checkout, for a platform without a prebuilt one. */
 function ownBuild(): Uint8Array<ArrayBuffer> | null {
   if (!import.meta.url.startsWith("file:")) return null;
   const extension = { windows: "dll", darwin: "dylib" }[Deno.build.os as string] ?? "so";
@@ -133,7 +137,7 @@ function ownBuild(): Uint8Array<ArrayBuffer> | null {
   }
 }
 
-/** What is most often in the way of a prebuilt library. */
+/** The usual causes when a prebuilt library does not load. */
 const PREBUILT_HINTS: Partial<Record<typeof Deno.build.os, string>> = {
   linux: "It is loaded from memory, which needs /proc; else from a temporary folder, which must be writable " +
     "(--allow-write) and not mounted noexec",
@@ -146,7 +150,7 @@ const PREBUILT_HINTS: Partial<Record<typeof Deno.build.os, string>> = {
     `${OVERRIDE} must name a copy that it permits`,
 };
 
-/** And of a library that a user named. */
+/** The usual causes when a library that the user named does not load. */
 const OVERRIDE_HINTS: Partial<Record<typeof Deno.build.os, string>> = {
   linux: "It must be a library for this system, on a file system that is not mounted noexec",
   darwin: "It must be a library for this system; a program with a hardened runtime that has no entitlement " +
@@ -156,7 +160,7 @@ const OVERRIDE_HINTS: Partial<Record<typeof Deno.build.os, string>> = {
 };
 
 function loadFailure(name: string, failures: unknown[], hints: typeof PREBUILT_HINTS): Error {
-  // Windows ends its sentences, and the line.
+  // Windows ends its messages with a full stop and a line break.
   const reasons = failures.map((error) => (error as Error).message.replace(/[.\s]+$/, ""));
   return new Error(`Cannot load ${name}: ${reasons.join("; ")}. ${hints[Deno.build.os] ?? hints.linux}`, {
     cause: failures.length === 1 ? failures[0] : new AggregateError(failures),

@@ -1,9 +1,9 @@
 /**
  * The prebuilt libraries, one generated module for each target.
  *
- * All are imported, on every platform: importing only the one that is needed takes a top-level `await`, and Deno loses two
- * descriptors and 0.7 MB for each Worker that is terminated meanwhile. Each is a function, so that V8 makes no string of
- * the other five.
+ * All are imported on every platform. Importing only one would take a top-level `await`, and Deno leaks two descriptors
+ * and 0.7 MB for each Worker that is terminated during it. Each is a function, so that V8 does not create the strings
+ * of the other five.
  *
  * @module
  */
@@ -24,10 +24,10 @@ const all: Readonly<Record<string, () => string>> = {
   windows_x86_64,
 };
 
-/** This machine, as the generated modules are named: `linux_x86_64`. */
+/** This platform, named like the generated modules: `linux_x86_64`. */
 export const platform = `${Deno.build.os}_${Deno.build.arch}`;
 
-/** The library for a platform; `null` where there is none. */
+/** The library for a platform; null if there is none. */
 export function prebuilt(name: string = platform): Uint8Array<ArrayBuffer> | null {
   return Object.hasOwn(all, name) ? decodeBase64(all[name]()) : null;
 }

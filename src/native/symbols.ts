@@ -1,5 +1,5 @@
 /**
- * The C library's functions, in the order of `native/bump.h`, to be read beside it.
+ * The C library's functions, in the order of `native/bump.h`, so that the two can be read side by side.
  *
  * @module
  */
@@ -20,7 +20,7 @@ export const BumpCode = {
 /** `BUMP_HUGE_PAGES`. */
 export const HUGE_PAGES = 1;
 
-/** The `bump_abi()` that this binding was written for. */
+/** The `bump_abi()` for which this binding is written. */
 export const ABI = 4;
 
 /** The symbol table for `Deno.dlopen`. */
@@ -123,11 +123,11 @@ export const symbols = {
   bump_committed: { parameters: ["pointer"], result: "f64" },
   bump_holders: { parameters: ["pointer"], result: "f64" },
 
-  // hooks.h: the only one of it that JavaScript calls, but for the process's
+  // hooks.h: the one function that JavaScript calls, besides those for the process's own allocator
   bump_expat_suite: { parameters: ["pointer"], result: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** The functions that are told their region: native libraries call them, JavaScript takes their addresses. */
+/** Callbacks with a context argument: native libraries call them, JavaScript only takes their addresses. */
 export const callbackNames = [
   "bump_alloc",
   "bump_zlib_alloc",
@@ -145,7 +145,7 @@ export const callbackNames = [
   "bump_freetype_realloc",
 ] as const;
 
-/** What `native/hooks.h` has for the whole process. */
+/** The functions of `native/hooks.h` for the whole process. */
 export const processSymbols = {
   bump_process_bind: { parameters: ["pointer"], result: "i32" },
   bump_process_malloc: { type: "pointer" },
