@@ -6,7 +6,7 @@ const scratch = BumpAlloc.withSize(2 ** 24);
 using other = new BumpAlloc();
 const { malloc, calloc, realloc, free, strdup, usableSize } = scratch.hooks.process;
 assertEquals(scratch.hooks.process.malloc, malloc);
-assertThrows(() => other.hooks.process, SharedError, "another one was named before");
+assertThrows(() => other.hooks.process, SharedError, "there is one already");
 
 const call = (callback: Deno.PointerObject, ...sizes: (bigint | Deno.PointerValue)[]) =>
   new Deno.UnsafeFnPointer(callback as never, {

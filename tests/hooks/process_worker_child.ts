@@ -32,6 +32,6 @@ for (const { malloc, free, block } of given) {
 }
 // Each Worker has one; so has this one.
 using scratch = new BumpAlloc();
-if (one) assertThrows(() => scratch.hooks.process, SharedError, "another one was named before");
+if (one) assertThrows(() => scratch.hooks.process, SharedError, "there is one already");
 else assert(scratch.hooks.process.malloc !== null);
 console.log(JSON.stringify("as documented"));
