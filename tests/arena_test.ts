@@ -1,4 +1,4 @@
-/** Scopes, frames, marks and what ends them. */
+/** Scopes, frames and marks, and everything that ends them. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BumpAlloc, type BumpScope, ClosedError, DetachedError, PinnedError, ScopeError } from "../mod.ts";
 import { fillPattern, patternHolds } from "./support/pattern.ts";
@@ -9,7 +9,7 @@ import { testUnless } from "./support/skip.ts";
 
 // ---- marks ---------------------------------------------------------------------------------------
 
-Deno.test("a mark is good until the memory below it was taken back: old ones are refused, and cut nothing", () => {
+Deno.test("a mark is valid until the memory below it is taken back; older marks are refused and cut nothing", () => {
   using scratch = new BumpAlloc();
   const first = scratch.mark();
   scratch.alloc(100);
@@ -22,7 +22,7 @@ Deno.test("a mark is good until the memory below it was taken back: old ones are
   }
   scratch.alloc(100).fill(9);
   assert(patternHolds(view, 1));
-  // Of a scope that has ended, for the next one at the same place.
+  // A mark of an ended scope is no mark of the next scope at the same offset.
   let old!: ReturnType<BumpScope["mark"]>;
   {
     using scope = scratch.scope();
@@ -32,7 +32,7 @@ Deno.test("a mark is good until the memory below it was taken back: old ones are
   const inner = scope.alloc(200);
   fillPattern(inner, 2);
   assertThrows(() => scope.rewind(old), TypeError, "the mark is not from this allocator or scope");
-  // Above a rewind to a mark below: what was allocated there since is not below the mark.
+  // A mark above a later rewind is void, even after new allocations reach beyond it.
   const low = scope.mark();
   scope.alloc(100);
   const high = scope.mark();
@@ -44,7 +44,7 @@ Deno.test("a mark is good until the memory below it was taken back: old ones are
   assert(patternHolds(inner, 2) && patternHolds(after, 3));
 });
 
-Deno.test("a mark in a scope that moved to another chunk leads into no one else's bytes", () => {
+Deno.test("a mark in a scope that moved to another chunk never rewinds into others' bytes", () => {
   using scratch = new BumpAlloc({ window: 4096, size: 2 ** 20 });
   for (const native of [0, 5000, 70_000]) {
     scratch.reset();
@@ -61,9 +61,9 @@ Deno.test("a mark in a scope that moved to another chunk leads into no one else'
   }
 });
 
-// ---- scopes that nobody can end ------------------------------------------------------------------
+// ---- scopes that no code can end any more ---------------------------------------------------------
 
-Deno.test("reset ends a scope that nobody can end: left by an error with a pin, by a generator, or forgotten", async () => {
+Deno.test("reset ends scopes that were left behind: by an error with a pin, by a generator, or forgotten", async () => {
   using scratch = new BumpAlloc();
   const { promise, resolve } = Promise.withResolvers<void>();
   assertThrows(() => {
@@ -101,7 +101,7 @@ testUnless(noGc, "reset ends a scope that was dropped", async () => {
   assertEquals(scratch.alloc(8).length, 8);
 });
 
-Deno.test("a scope that a reset ended is closed for good, also when others were opened at its place", () => {
+Deno.test("a scope that a reset ended stays closed, even after others were opened at its offset", () => {
   using scratch = new BumpAlloc();
   const old = [scratch.scope()];
   old.push(old[0].frame());
@@ -123,7 +123,7 @@ Deno.test("a scope that a reset ended is closed for good, also when others were 
 
 // ---- frames --------------------------------------------------------------------------------------
 
-Deno.test("a frame's memory is free at its end, and serves nobody before its views are detached", () => {
+Deno.test("a frame's memory is free at its end, and is not reused before its views are detached", () => {
   using scratch = new BumpAlloc({ window: 4096 });
   const kept = scratch.alloc(100);
   fillPattern(kept, 0);
@@ -136,7 +136,7 @@ Deno.test("a frame's memory is free at its end, and serves nobody before its vie
     frame.end();
     ended.push({ view, id: i });
     assertEquals([scratch.used, scratch.remaining], [used, scratch.capacity - used]);
-    // What is written through an ended frame's view reaches nobody; the latest is written to here.
+    // Writes through an ended frame's view reach no other block; this writes to the latest one.
     for (const { view, id } of ended) assert(view.length === 0 || patternHolds(view, id));
     assertEquals(ended.map(({ view }) => scratch.owns(view)), ended.map(() => false));
   }
@@ -147,7 +147,7 @@ Deno.test("a frame's memory is free at its end, and serves nobody before its vie
   assert(patternHolds(kept, 0) && patternHolds(next, 7));
 });
 
-Deno.test("what ends the views of ended frames: an allocation around them, a scope, reset, trim, rewind, close, no room", () => {
+Deno.test("views of ended frames end by an allocation around them, a scope, reset, trim, rewind, close, or a full window", () => {
   const ENDS: Record<string, (scratch: BumpAlloc) => unknown> = {
     alloc: (scratch) => scratch.alloc(8),
     "offset": (scratch) => scratch.offset(8),
@@ -186,7 +186,7 @@ Deno.test("what ends the views of ended frames: an allocation around them, a sco
   assertEquals(view.length, 0);
 });
 
-Deno.test("frame(fn) gives back the result, ends however fn ends, and refuses a promise", () => {
+Deno.test("frame(fn) returns the result, ends even if fn throws, and refuses a promise", () => {
   using scratch = new BumpAlloc();
   let frame!: BumpScope;
   assertEquals(scratch.frame((its) => (frame = its).alloc(8).fill(3)[0]), 3);
@@ -243,7 +243,7 @@ Deno.test("frames nest, in frames and scopes, and end last in first out", () => 
   }
 });
 
-Deno.test("the window of an ended frame is transferred: its receiver keeps it, and frames go on elsewhere", () => {
+Deno.test("the window of an ended frame is transferred: its receiver keeps it, and later frames use other memory", () => {
   using scratch = new BumpAlloc({ window: 4096, size: 2 ** 20 });
   const received: Uint8Array[] = [];
   for (let i = 0; i < 8; i++) {
@@ -279,7 +279,7 @@ Deno.test("a frame refuses to end while a pin is outstanding, and another frame 
   assertEquals([scratch.used, scratch.alloc(8).length, view.length], [0, 8, 0]);
 });
 
-Deno.test("exactly what remains can be had in a frame and after it, however many ended before", () => {
+Deno.test("exactly the remaining bytes can be allocated in a frame and after it, after any number of frames", () => {
   using scratch = BumpAlloc.withSize(2 ** 16, { window: 4096 });
   scratch.alloc(100, 1);
   for (let i = 0; i < 50; i++) {
@@ -301,7 +301,7 @@ Deno.test("exactly what remains can be had in a frame and after it, however many
   assertEquals(scratch.alloc(scratch.remaining, 1).length, 2 ** 16 - 100);
 });
 
-Deno.test("frames with zero and poison: nothing of others shows", () => {
+Deno.test("frames with zero and poison show no bytes of others", () => {
   for (const options of [{ zero: true }, { poison: true }]) {
     using scratch = new BumpAlloc({ window: 4096, ...options });
     for (let i = 0; i < 50; i++) {
@@ -317,7 +317,7 @@ Deno.test("frames with zero and poison: nothing of others shows", () => {
   }
 });
 
-Deno.test("a mark of a frame in which nothing is allocated yet is its beginning, wherever its memory then comes from", () => {
+Deno.test("a mark in an empty frame is the frame's beginning, even if its memory is then taken elsewhere", () => {
   for (const byteLength of [8, 200, 3000, 5000, 100_000]) {
     using scratch = new BumpAlloc({ window: 4096 });
     const kept = scratch.alloc(100);
@@ -342,9 +342,9 @@ Deno.test("a mark of a frame in which nothing is allocated yet is its beginning,
   }
 });
 
-// ---- the end of the stack ------------------------------------------------------------------------
+// ---- stack overflows -----------------------------------------------------------------------------
 
-Deno.test("where the stack ends, an end of memory can be tried again, and then no view is alive", () => {
+Deno.test("after a stack overflow in an end of memory it can be tried again, and then no view is alive", () => {
   for (let i = 0; i < 24; i++) {
     const padding = i % 8;
     const scratch = new BumpAlloc({ window: 4096, poison: i % 2 === 0 });
@@ -362,7 +362,7 @@ Deno.test("where the stack ends, an end of memory can be tried again, and then n
   }
 });
 
-Deno.test("where the stack ends in a reset with scopes open, it can be tried again, and then nothing is left", () => {
+Deno.test("after a stack overflow in a reset with open scopes it can be tried again, and then nothing is left", () => {
   for (let i = 0; i < 16; i++) {
     using scratch = new BumpAlloc({ window: 4096, poison: i % 2 === 0, size: 2 ** 20 });
     const views = [scratch.alloc(5000), scratch.alloc(100)];
@@ -377,7 +377,7 @@ Deno.test("where the stack ends in a reset with scopes open, it can be tried aga
   }
 });
 
-Deno.test("an empty view of a frame lives as long as the frame, whatever is done inside", () => {
+Deno.test("an empty view of a frame lives as long as the frame, whatever happens inside", () => {
   using scratch = new BumpAlloc({ window: 4096 });
   scratch.frame((frame) => frame.alloc(4000));
   using frame = scratch.frame();
@@ -388,7 +388,7 @@ Deno.test("an empty view of a frame lives as long as the frame, whatever is done
   assertEquals(empty.buffer.detached, false);
 });
 
-// ---- what must not be forgotten on the fast paths ------------------------------------------------
+// ---- checks on the fast paths --------------------------------------------------------------------
 
 Deno.test("the end of a scope, or of a frame, ends the views of frames that have ended in it", () => {
   for (const opens of ["scope", "frame"] as const) {
@@ -416,7 +416,7 @@ Deno.test("a rewind while a scope or a frame is open, or after close, is refused
   assertThrows(() => scratch.rewind(mark), ClosedError);
 });
 
-Deno.test("a frame that is open where others have ended keeps out further ones", () => {
+Deno.test("while a frame is open behind ended ones, no further frame can be opened", () => {
   using scratch = new BumpAlloc();
   scratch.frame((frame) => frame.alloc(100));
   using frame = scratch.frame();
@@ -427,7 +427,7 @@ Deno.test("a frame that is open where others have ended keeps out further ones",
   assert(patternHolds(view, 1));
 });
 
-Deno.test("a mark behind a block that was cut is void: it leads into no other block", () => {
+Deno.test("a mark behind a block that was cut is void: it never rewinds into another block", () => {
   using scratch = new BumpAlloc();
   const block = scratch.alloc(100);
   const mark = scratch.mark();
@@ -439,7 +439,7 @@ Deno.test("a mark behind a block that was cut is void: it leads into no other bl
   assert(patternHolds(live, 1));
 });
 
-Deno.test("what was used before a rewind is not taken for zero in a scope or a frame", () => {
+Deno.test("bytes used before a rewind are not taken for zero in a scope or a frame", () => {
   for (const opens of ["scope", "frame"] as const) {
     using scratch = new BumpAlloc();
     const mark = scratch.mark();
@@ -452,14 +452,14 @@ Deno.test("what was used before a rewind is not taken for zero in a scope or a f
 
 // ---- empty blocks --------------------------------------------------------------------------------
 
-Deno.test("an empty view's buffer is nobody else's", () => {
+Deno.test("an empty view's buffer belongs to its own allocator", () => {
   using scratch = new BumpAlloc();
   scratch.view(0, 0).buffer.transfer();
   using other = new BumpAlloc();
   assertEquals(other.view(0, 0).length, 0);
 });
 
-Deno.test("an empty block of an allocator that has no byte of a full region is its own", () => {
+Deno.test("an allocator without a byte of a full region still gets an empty block of its own", () => {
   using scratch = BumpAlloc.withSize(65536);
   scratch.alloc(scratch.remaining);
   const handle = scratch.share();

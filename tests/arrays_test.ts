@@ -1,4 +1,4 @@
-/** Arrays from values, zeroed ones, copies, arrays of other lengths, and arrays at offsets. */
+/** Arrays: from values, zeroed, copied, resized, and at offsets. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BumpAlloc, OutOfMemoryError, ScopeError, type Scratch, type TypedArrayConstructor } from "../mod.ts";
 import { isBefore } from "./support/skip.ts";
@@ -49,7 +49,7 @@ Deno.test("arrayFrom: every type, from arrays, arrays with holes, typed arrays, 
   }
 });
 
-Deno.test("arrayFrom: takes what it needs and no byte more, and fills the region to its last byte", () => {
+Deno.test("arrayFrom takes exactly the bytes it needs, and can fill the region to its last byte", () => {
   using scratch = BumpAlloc.withSize(65536);
   scratch.arrayFrom(Float64Array, new Set([1, 2, 3]));
   assertEquals(scratch.used, 24);
@@ -104,7 +104,7 @@ Deno.test("arrayFrom: iterables that throw, never end, allocate, open scopes, or
   fails([1, 2n as never], TypeError, "BigInt");
   fails([1, Symbol() as never], TypeError, "");
   assertThrows(() => scratch.arrayFrom(BigInt64Array, [1 as never]), TypeError);
-  // Allocates: what it takes stays, and the array is right.
+  // An iterable that allocates: its blocks stay, and the array is right.
   const blocks: Uint8Array[] = [];
   const array = scratch.arrayFrom(
     Float64Array,
@@ -118,14 +118,14 @@ Deno.test("arrayFrom: iterables that throw, never end, allocate, open scopes, or
   array.forEach((value, i) => assertEquals(value, i));
   blocks.forEach((block, i) => assert(block.every((byte) => byte === (50 * i & 255))));
   assert(before.every((byte) => byte === 1));
-  // A scope that it leaves open keeps the array from growing.
+  // An iterable that leaves a scope open: the array cannot grow.
   let scope: { end(): void } | undefined;
   assertThrows(
     () => scratch.arrayFrom(Float64Array, iterable((i) => (i === 10 && (scope = scratch.scope()), i))),
     ScopeError,
   );
   scope!.end();
-  // Its memory is taken back while it is filled.
+  // An iterable that takes the array's memory back.
   for (
     const source of [
       iterable((i) => (i === 10 && scratch.reset(), i)),
@@ -141,7 +141,7 @@ Deno.test("arrayFrom: iterables that throw, never end, allocate, open scopes, or
 // deno-lint-ignore no-explicit-any -- errors are made of anything
 type ErrorType = new (...args: any[]) => Error;
 
-Deno.test("arrayFrom: what is no type and what are no values", () => {
+Deno.test("arrayFrom: wrong types and wrong values", () => {
   using scratch = new BumpAlloc();
   class Own {
     static readonly BYTES_PER_ELEMENT = 1;
@@ -213,7 +213,7 @@ Deno.test("realloc: every type, in elements; in place when it is the last, a cop
   assertEquals([last.length, last[7]], [8, 1]);
 });
 
-Deno.test("copy: buffers and shared ones as bytes, views as what they are, each over an ArrayBuffer", async () => {
+Deno.test("copy: buffers and shared buffers as bytes, views with their own type, each over an ArrayBuffer", async () => {
   using scratch = new BumpAlloc();
   const shared = new SharedArrayBuffer(4);
   new Uint8Array(shared).set([1, 2, 3, 4]);
@@ -230,7 +230,7 @@ Deno.test("copy: buffers and shared ones as bytes, views as what they are, each 
   const resizable = new ArrayBuffer(4, { maxByteLength: 100 });
   resizable.resize(50);
   assertEquals(scratch.copy(resizable).length, 50);
-  // The types: what these functions take is over an ArrayBuffer.
+  // Type check: these functions accept only views over an ArrayBuffer.
   const data: ArrayBufferView = new Uint8Array(shared);
   await crypto.subtle.digest("SHA-256", scratch.copy(data as Uint8Array));
   await crypto.subtle.digest("SHA-256", scratch.copy(data as Float64Array | DataView));
@@ -249,7 +249,7 @@ Deno.test("copy: buffers and shared ones as bytes, views as what they are, each 
   assertThrows(() => scratch.copy(gone), TypeError, "transferred away");
 });
 
-Deno.test("offsetOf and viewArray lead to the same bytes, from scopes, too", () => {
+Deno.test("offsetOf and viewArray find the same bytes, also from scopes", () => {
   using scratch = new BumpAlloc();
   const array = scratch.arrayFrom(Float64Array, [1, 2, 3]);
   const check = (arena: Scratch) => {
@@ -274,7 +274,7 @@ Deno.test("offsetOf and viewArray lead to the same bytes, from scopes, too", () 
   assertThrows(() => scope.offsetOf(7 as never), TypeError);
 });
 
-Deno.test("used is told by scopes, too, and is 0 after the end", () => {
+Deno.test("scopes report used too, and it is 0 after the end", () => {
   using scratch = new BumpAlloc();
   scratch.alloc(100);
   const scope = scratch.scope();

@@ -1,4 +1,4 @@
-/** What is done to an `ArrayBuffer`. */
+/** Operations on an `ArrayBuffer`. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
   canMarkUntransferable,
@@ -12,7 +12,7 @@ import {
 import { isBefore, testSince } from "./support/skip.ts";
 import { callDeep } from "./support/stack.ts";
 
-Deno.test("renew keeps the bytes and ends the views; of a buffer that somebody took there is nothing to renew", () => {
+Deno.test("renew keeps the bytes and detaches the views; a transferred buffer cannot be renewed", () => {
   const buffer = new ArrayBuffer(100);
   const view = new Uint8Array(buffer, 10, 20).fill(7);
   const renewed = renew(buffer)!;
@@ -22,7 +22,7 @@ Deno.test("renew keeps the bytes and ends the views; of a buffer that somebody t
   assertEquals(renew(buffer), null);
 });
 
-Deno.test("detach ends the views, and says whether it was the one that did", () => {
+Deno.test("detach ends the views, and returns whether the buffer was still attached", () => {
   const buffer = new ArrayBuffer(100);
   const views = [new Uint8Array(buffer), new DataView(buffer).buffer];
   assertEquals(detach(buffer), true);
@@ -54,7 +54,7 @@ Deno.test("neither a buffer's own property nor a patched prototype keeps a view 
   assertEquals(buffers.map(isDetached), [true, true]);
 });
 
-Deno.test("where the stack ends, detach and renew throw: nobody took the buffer", () => {
+Deno.test("on a stack overflow detach and renew throw, and the buffer stays", () => {
   for (let padding = 0; padding < 8; padding++) {
     let detached: boolean | undefined;
     callDeep(() => void (detached = detach(new ArrayBuffer(8))), padding);
@@ -91,6 +91,6 @@ testSince(
   },
 );
 
-Deno.test("whether the mark works is known", () => {
+Deno.test("canMarkUntransferable agrees with the version", () => {
   assertEquals(canMarkUntransferable(), !isBefore(MARKS_SINCE));
 });

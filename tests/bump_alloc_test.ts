@@ -52,7 +52,7 @@ Deno.test("invalid sizes and alignments throw the right type, and nothing moves"
   assertEquals(scratch.used, 8);
 });
 
-Deno.test("what does not fit says so, and a smaller request then succeeds", () => {
+Deno.test("a request that does not fit throws, and a smaller one then succeeds", () => {
   using scratch = BumpAlloc.withSize(2 ** 16);
   const error = assertThrows(() => scratch.alloc(2 ** 16 + 1), OutOfMemoryError, "Cannot allocate 64 KiB");
   assertEquals([error.requested, error.align, error.used, error.capacity], [65537, 8, 0, 65536]);
@@ -60,11 +60,11 @@ Deno.test("what does not fit says so, and a smaller request then succeeds", () =
   assertThrows(() => scratch.alloc(3 * 2 ** 30), OutOfMemoryError, "Cannot allocate 3 GiB");
   assertEquals(scratch.used, 0);
   scratch.alloc(1);
-  // It fits by its size and not with its padding.
+  // It fits by its size, but not with its padding.
   assertThrows(() => scratch.alloc(2 ** 16 - 4, 4096), OutOfMemoryError);
   assertEquals(scratch.tryAlloc(2 ** 16 - 7), null);
   assertEquals(scratch.used, 1);
-  // Exactly what remains, alignment 1; then nothing more, but empty views.
+  // Exactly the remaining bytes, with alignment 1; after that only empty views.
   assertEquals(scratch.alloc(scratch.remaining, 1).length, 2 ** 16 - 1);
   assertEquals(scratch.remaining, 0);
   assertThrows(() => scratch.alloc(1), OutOfMemoryError);
@@ -86,7 +86,7 @@ Deno.test("addresses are multiples of every alignment up to the capacity", () =>
   }
 });
 
-Deno.test("reserving what no system has is a ReserveError", () => {
+Deno.test("reserving more than any system has is a ReserveError", () => {
   for (const size of [2 ** 52, Number.MAX_SAFE_INTEGER - 2 ** 20]) {
     const error = assertThrows(() => BumpAlloc.withSize(size), ReserveError, "Cannot reserve");
     assert(error.code !== 0);
@@ -124,7 +124,7 @@ testUnless(
       }).output();
       return new TextDecoder().decode(stdout).trim();
     };
-    // V8 itself reserves address space: the limit leaves it room, and not these terabytes.
+    // V8 reserves address space too: the limit leaves room for that, but not for these terabytes.
     assertEquals(await run("ulimit -v 1000000000", "reserve"), "true 12");
     assertEquals(await run("ulimit -d 4000000", "commit"), "true 12\n1000 1000");
     await Deno.remove(file);
@@ -171,7 +171,7 @@ Deno.test("every method after close is refused, and closing twice is fine", () =
   assertStringIncludes(Deno.inspect(scratch), "closed");
 });
 
-Deno.test("an OutOfMemoryError has the request's own numbers, whatever was tried meanwhile", () => {
+Deno.test("an OutOfMemoryError has the numbers of the request itself, not of an internal attempt", () => {
   using scratch = BumpAlloc.withSize(65536);
   scratch.alloc(8);
   const first = scratch.alloc(8);
@@ -189,7 +189,7 @@ Deno.test("an OutOfMemoryError has the request's own numbers, whatever was tried
     assertEquals([error.requested, error.align, error.used, error.capacity], [requested, align, 32, 65536]);
     assertEquals(scratch.used, 32);
   }
-  // What would fit by the numbers, if it were in one piece.
+  // The request would fit if the free bytes were in one piece.
   using owner = BumpAlloc.withSize(2 ** 20, { window: 4096 });
   owner.alloc(8);
   using other = BumpAlloc.attach(owner.share());
@@ -201,7 +201,7 @@ Deno.test("an OutOfMemoryError has the request's own numbers, whatever was tried
 
 const commits = Deno.build.os === "windows" ? "Windows counts committed memory against RAM and page file" : null;
 
-testUnless(commits, "what was used of a block of two gigabytes that was cut is not taken for zero", () => {
+testUnless(commits, "the used bytes of a block of two gigabytes that was cut are not taken for zero", () => {
   using scratch = BumpAlloc.withSize(2 ** 34);
   const block = scratch.alloc(2 ** 31 + 4096);
   block.subarray(2 ** 31).fill(9);
@@ -298,7 +298,7 @@ Deno.test("a transferred window: DetachedError, the receiver's bytes stay, reset
   assertThrows(() => scratch.view(0, 8), DetachedError);
   scratch.reset();
   assertEquals(scratch.used, 0);
-  // The allocator never hands out again what the receiver sees.
+  // The allocator never reuses the receiver's memory.
   scratch.alloc(2 ** 20).fill(255);
   assert(patternHolds(received, 9));
   received.fill(7);
@@ -329,11 +329,11 @@ testUnless(noMarks, "with transferable: false the transfer itself throws", () =>
   assertThrows(() => view.buffer.transfer(), TypeError);
   assertEquals(view[0], 3);
   scratch.reset();
-  assertEquals(scratch.alloc(8)[0], 3); // as documented: old views alias
+  assertEquals(scratch.alloc(8)[0], 3); // old views alias, as documented
 });
 
 testUnless(
-  marks ? "this is no older one" : null,
+  marks ? "this version is newer" : null,
   `before Deno ${MARKS_SINCE}, transferable: false is refused, and says which version it needs`,
   () => {
     const refused = () => new BumpAlloc({ transferable: false });
@@ -346,7 +346,7 @@ Deno.test("structuredClone of a small view copies no more than its window", () =
   assert(structuredClone(scratch.alloc(16)).buffer.byteLength <= 2 ** 20);
 });
 
-Deno.test("scopes end last in first out, and their parents wait", () => {
+Deno.test("scopes end last in, first out, and their parents cannot allocate meanwhile", () => {
   using scratch = new BumpAlloc();
   const outer = scratch.scope();
   const view = outer.alloc(100).fill(1);
@@ -399,14 +399,14 @@ Deno.test("mark and rewind stay within their own arena", () => {
   assertEquals(scratch.addressOf(view), scratch.address + 104n);
 });
 
-Deno.test("a scope owns its own memory only, in whichever window", () => {
+Deno.test("a scope owns only its own memory, in every window", () => {
   using scratch = new BumpAlloc({ window: 4096 });
   const outer = [1000, 100_000, 1000].map((byteLength) => scratch.alloc(byteLength));
   using scope = scratch.scope();
   const own = [1000, 200_000, 1000].map((byteLength) => scope.alloc(byteLength));
   assertEquals(own.map((view) => scope.owns(view)), [true, true, true]);
   assertEquals(outer.map((view) => scope.owns(view)), [false, false, false]);
-  // Where a scope is open its own are the allocator's, too.
+  // While a scope is open, the allocator owns the scope's memory too.
   assertEquals([...outer, ...own].map((view) => scratch.owns(view)), new Array(6).fill(true));
 });
 
@@ -443,7 +443,7 @@ Deno.test("pins: a synchronous end is refused, await using waits", async () => {
   }
 });
 
-// Of address space that is reserved wine keeps a byte for each page.
+// Wine keeps a byte for each page of reserved address space.
 const COUNT = times(Deno.build.os === "windows" ? 20_000 : 200_000);
 
 testUnless(untold, `${COUNT.toLocaleString("en")} allocators made and closed leave nothing`, async () => {
@@ -452,7 +452,7 @@ testUnless(untold, `${COUNT.toLocaleString("en")} allocators made and closed lea
       const scratch = new BumpAlloc();
       scratch.alloc(64);
       scratch.close();
-      // Older engines free what they collected between tasks only.
+      // Older engines free collected buffers only between tasks.
       if (i % 10_000 === 0) await new Promise((resolve) => setTimeout(resolve));
     }
     gc?.();
@@ -461,7 +461,7 @@ testUnless(untold, `${COUNT.toLocaleString("en")} allocators made and closed lea
   const size = addressSpace();
   const { rss } = Deno.memoryUsage();
   await cycle(COUNT);
-  // A thousand retired regions may wait: how many do depends on how fast they are made.
+  // Up to a thousand retired regions may wait; the number depends on how fast they are made.
   assert(addressSpace() - size < 1100 * 2 ** 30, "address space leaks");
   assert(Deno.memoryUsage().rss - rss < 2 ** 26, "memory leaks");
 });
@@ -480,7 +480,7 @@ testUnless(
       }
       await untilCollected(() => left() <= 20 * 2 ** 30);
     };
-    // Sixteen retired regions wait for the next one; the others go, a few at each end, when they have waited for a second.
+    // Sixteen retired regions stay for reuse. The others are unmapped after a second, a few at each close.
     const left = () => {
       for (let i = 0; i < 20; i++) BumpAlloc.withSize(65536).close();
       return addressSpace() - size;
@@ -506,7 +506,7 @@ testUnless(noGc, "a view keeps its memory when its allocator was dropped and col
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   for (let i = 0; i < 50; i++) assert(patternHolds(views[i], i));
-  // Nobody would notice a transfer any more: it is refused, or takes memory that stays for good.
+  // A transfer could not be noticed any more, so it is refused, or the memory stays mapped for good.
   if (marks) return void assertThrows(() => views[0].buffer.transfer(), TypeError);
   const received = views.map((view, i) => ({
     view: new Uint8Array(structuredClone(view.buffer, { transfer: [view.buffer] }), view.byteOffset, 10_000),
@@ -534,7 +534,7 @@ Deno.test("only pages that are touched use memory; trim gives them back", () => 
   frugal.reset();
   assert(frugal.stats().resident <= 65536);
   frugal.alloc(2 ** 24).fill(1);
-  frugal.reset({ retain: Infinity }); // the call's goes before the allocator's
+  frugal.reset({ retain: Infinity }); // the argument overrides the allocator's option
   assert(frugal.stats().resident >= 2 ** 24);
 });
 
@@ -549,7 +549,7 @@ Deno.test("allocZeroed is zero behind a mark from before a trim", () => {
   assert(scratch.allocZeroed(2 ** 20).every((byte) => byte === 0));
 });
 
-Deno.test("after a transfer and a rewind no offset leads to the receiver's bytes", () => {
+Deno.test("after a transfer and a rewind no offset is in the receiver's bytes", () => {
   using scratch = new BumpAlloc();
   const mark = scratch.mark();
   scratch.offset(8);
@@ -559,7 +559,7 @@ Deno.test("after a transfer and a rewind no offset leads to the receiver's bytes
   assertThrows(() => scratch.offset(8), DetachedError);
   scratch.reset();
   assertEquals(scratch.offset(8), 0);
-  // A scope's window that went away: no mark from before leads below it.
+  // A transferred window of a scope: no earlier mark leads below it.
   const before = scratch.mark();
   {
     using outer = scratch.scope();

@@ -1,4 +1,4 @@
-/** What is no size, no flag and no options is refused, with words for what it is. */
+/** Wrong sizes, flags and options are refused, with an error that names their type. */
 import { assertEquals, assertThrows } from "@std/assert";
 import { BumpAlloc, BumpPool } from "../mod.ts";
 
@@ -30,7 +30,7 @@ Deno.test("flags are true or false, and messages name the unit only where there 
   );
 });
 
-Deno.test("what is no number, and what is no allocator, is a TypeError that says so", () => {
+Deno.test("a size that is no number, and a receiver that is no allocator, are TypeErrors that say so", () => {
   using scratch = new BumpAlloc();
   scratch.alloc(8);
   const throwing = {

@@ -12,9 +12,9 @@ class Region implements ChunkSource {
   readonly address: number;
   readonly capacity: number;
   cursor = 0;
-  /** Bytes from here on were never used. */
+  /** Bytes from here upwards were never used. */
   high = 0;
-  /** Runs when a chunk is asked for, before it is taken: somebody else may be faster. */
+  /** Runs before a chunk is taken, in the place of another thread that is faster. */
   before: () => void = () => {};
 
   constructor(capacity = 2 ** 16, address = 2 ** 20) {
@@ -43,7 +43,7 @@ const rangesOf = ({ list }: Chunks): [number, number][] => list.map(({ start, en
 
 // ---- room ----------------------------------------------------------------------------------------
 
-Deno.test("a chunk that continues the last one extends it, by no more than is missing where the region is full", () => {
+Deno.test("a chunk that continues the last one extends it, by only the missing bytes if the region is nearly full", () => {
   const region = new Region(5 * STEP + 7);
   const chunks = new Chunks(region);
   assertEquals(chunks.place(0, 100, 8), 0);
@@ -62,7 +62,7 @@ Deno.test("addresses are aligned, not offsets", () => {
   }
 });
 
-Deno.test("what others took lies between two chunks, and a block in neither, nor over both", () => {
+Deno.test("bytes of others lie between two chunks, and no block overlaps them", () => {
   const region = new Region();
   const chunks = new Chunks(region);
   chunks.place(0, 10, 8);
@@ -98,7 +98,7 @@ Deno.test("an allocator without chunks has no byte", () => {
   assertEquals([rangesOf(chunks), chunks.keepFirst()], [[], 0]);
 });
 
-Deno.test("somebody else takes memory between two steps: the block is in one chunk, and what came too late goes back", () => {
+Deno.test("another thread takes memory in between: the block is in one chunk, and the surplus goes back", () => {
   const region = new Region();
   const chunks = new Chunks(region);
   chunks.place(0, 10, 8);
@@ -114,7 +114,7 @@ Deno.test("somebody else takes memory between two steps: the block is in one chu
 
 // ---- what was used -------------------------------------------------------------------------------
 
-Deno.test("what was noted was used, up to the highest note in its chunk; what is behind is zero", () => {
+Deno.test("bytes up to the highest note in a chunk count as used; bytes behind it are zero", () => {
   const region = new Region();
   const chunks = new Chunks(region);
   chunks.place(0, 10, 8);
@@ -124,15 +124,15 @@ Deno.test("what was noted was used, up to the highest note in its chunk; what is
   chunks.note(50);
   assertEquals([chunks.used(0, 200), chunks.used(90, 5), chunks.used(90, 200), chunks.used(100, 9)], [100, 5, 10, 0]);
   assertEquals([chunks.used(2 * STEP, 9), chunks.peak], [0, 100]);
-  chunks.note(STEP); // of the first chunk, to its end
+  chunks.note(STEP); // all of the first chunk
   assertEquals([chunks.used(0, STEP), chunks.used(2 * STEP, 9)], [STEP, 0]);
   chunks.note(2 * STEP + 1);
   assertEquals([chunks.used(2 * STEP, 9), chunks.peak], [1, 2 * STEP + 1]);
 });
 
-Deno.test("what was used before and comes with an extension makes all before it count as used", () => {
+Deno.test("used bytes in an extension make all bytes before them count as used", () => {
   const region = new Region();
-  region.high = 5 * STEP; // somebody has used and given back
+  region.high = 5 * STEP; // others used these bytes and gave them back
   const chunks = new Chunks(region);
   chunks.place(0, 10, 8);
   assertEquals(chunks.used(0, STEP), STEP);
@@ -144,7 +144,7 @@ Deno.test("what was used before and comes with an extension makes all before it 
   assertEquals(others.used(20, 2 * STEP), STEP + 100 - 20);
 });
 
-Deno.test("forEach tells the used parts of what is one's own, within the range", () => {
+Deno.test("forEach visits the used parts of the chunks within the range", () => {
   const region = new Region();
   const chunks = new Chunks(region);
   chunks.place(0, 10, 8);
@@ -164,7 +164,7 @@ Deno.test("forEach tells the used parts of what is one's own, within the range",
 
 // ---- lost windows --------------------------------------------------------------------------------
 
-Deno.test("cut takes exactly what a receiver sees out of one's own bytes; telling it twice changes nothing more", () => {
+Deno.test("cut removes exactly the receiver's bytes from the chunks; cutting twice is fine", () => {
   const cases: { cut: [number, number]; left: [number, number][]; used: number[] }[] = [
     { cut: [100, 200], left: [[0, 100], [200, STEP], [2 * STEP, 3 * STEP]], used: [100, 300, 2 * STEP + 50] },
     { cut: [0, 200], left: [[0, 0], [200, STEP], [2 * STEP, 3 * STEP]], used: [0, 300, 2 * STEP + 50] },
@@ -198,7 +198,7 @@ Deno.test("cut takes exactly what a receiver sees out of one's own bytes; tellin
 
 // ---- giving back ---------------------------------------------------------------------------------
 
-Deno.test("giveBack gives what is above the position, of several chunks, and remembers that it was used", () => {
+Deno.test("giveBack gives back the bytes above the position, in several chunks, and records that they were used", () => {
   const region = new Region();
   const chunks = new Chunks(region);
   chunks.place(0, 10, 8);
@@ -215,7 +215,7 @@ Deno.test("giveBack gives what is above the position, of several chunks, and rem
   assertEquals([rangesOf(chunks), region.cursor], [[], 0]);
 });
 
-Deno.test("giveBack takes nothing from under others, and goes over chunks that follow each other", () => {
+Deno.test("giveBack gives back nothing below bytes of others, and handles adjacent chunks", () => {
   const region = new Region();
   const chunks = new Chunks(region);
   chunks.place(0, 10, 8);
@@ -226,7 +226,7 @@ Deno.test("giveBack takes nothing from under others, and goes over chunks that f
   region.give(others.start, others.end);
   chunks.giveBack(0);
   assertEquals([rangesOf(chunks), region.cursor], [[], 0]);
-  // A cut leaves two, and a hole: what is below the hole stays.
+  // A cut leaves two chunks and a hole; bytes below the hole stay.
   chunks.place(0, STEP, 8);
   chunks.cut(100, 200);
   chunks.giveBack(0);
@@ -249,19 +249,22 @@ Deno.test("keepFirst keeps the chunk at offset 0, and nothing else", () => {
 
 // ---- all of it at random -------------------------------------------------------------------------
 
-/** Two allocators on one region of `bytes`: 0 was never used, else who wrote there. Receivers keep what they see. */
+/**
+ * Plays two allocators on one region. `bytes` holds 0 for a byte that was never used, else the number of its writer.
+ * Receivers keep their bytes.
+ */
 function play(seed: number): void {
   const random = randomOf(seed);
   const region = new Region(2 ** 14, 2 ** 20 + 8 * random(600));
   const bytes = new Uint8Array(region.capacity);
-  /** Who has it: 0 nobody, 1 and 2 the allocators, 3 others, 4 a receiver. */
+  /** Owner of each byte: 0 none, 1 and 2 the allocators, 3 others, 4 a receiver. */
   const owners = new Uint8Array(region.capacity);
   const all = [1, 2].map((owner) => ({ owner, chunks: new Chunks(region), position: 0, marks: [0] }));
   for (let i = 0; i < 60; i++) {
     const user = all[random(2)];
     const { owner, chunks } = user;
     switch (random(7)) {
-      case 0: { // somebody else, for ever
+      case 0: { // others take bytes for ever
         const chunk = region.take(1 + random(100), 1);
         if (chunk !== null) owners.fill(3, chunk.start, chunk.end), bytes.fill(3, chunk.start, chunk.end);
         break;
@@ -312,6 +315,6 @@ function play(seed: number): void {
   }
 }
 
-Deno.test("random programs of two allocators: no byte is anybody's twice, a receiver's never again, zero is zero", () => {
+Deno.test("random programs of two allocators: no byte has two owners, a receiver's byte is never reused, zero is zero", () => {
   fc.assert(fc.property(fc.nat(), play), { numRuns: times(1000) });
 });

@@ -1,4 +1,4 @@
-/** An error says what was to be done, and its stack begins at the line that made the call. */
+/** An error names the operation, and its stack begins at the line of the call. */
 import { assert, assertMatch, assertStringIncludes } from "@std/assert";
 import { BumpAlloc } from "../mod.ts";
 

@@ -1,4 +1,4 @@
-/** Pages, shared regions and chunks: what a hold on a region keeps, gives back and finds again. */
+/** A hold on a region: pages, shared regions, and a revoked permission. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BumpAlloc, ScopeError } from "../mod.ts";
 import { fillPattern, patternHolds } from "./support/pattern.ts";
@@ -10,7 +10,7 @@ import { until } from "./support/until.ts";
 
 const HUGE_PAGE = 2 ** 21;
 
-Deno.test("reset and trim give pages back to the byte that is to be kept, huge or not", () => {
+Deno.test("reset and trim give pages back down to the first byte to retain, huge pages or not", () => {
   for (const hugePages of [false, true]) {
     using scratch = new BumpAlloc({ hugePages, size: 2 ** 24 });
     for (const byteLength of [100, 5000, HUGE_PAGE, 3 * HUGE_PAGE + 5000]) {
@@ -34,7 +34,7 @@ Deno.test("reset and trim give pages back to the byte that is to be kept, huge o
   }
 });
 
-Deno.test("trim keeps what is in use, and what is zero stays known: in scopes, frames and behind native blocks", () => {
+Deno.test("trim keeps bytes in use, and zero bytes stay known: in scopes, frames and behind native blocks", () => {
   for (const hugePages of [false, true]) {
     using scratch = new BumpAlloc({ hugePages, size: 2 ** 24, window: 4096 });
     const kept = scratch.alloc(5000);
@@ -96,7 +96,7 @@ Deno.test("a reset while a Worker attaches, allocates and closes neither throws 
   assertEquals([scratch.used, scratch.alloc(scratch.remaining).length], [0, 2 ** 28]);
 });
 
-Deno.test("using never throws because others hold the region, and each holder's reset takes its own back only", () => {
+Deno.test("using never throws because others hold the region, and a holder's reset takes back only its own memory", () => {
   let kept!: Uint8Array;
   using other = (() => {
     using first = BumpAlloc.withSize(2 ** 22);
@@ -118,7 +118,7 @@ Deno.test("using never throws because others hold the region, and each holder's 
   assertEquals([other.used, other.alloc(other.remaining, 1).length], [0, 2 ** 22]);
 });
 
-Deno.test("a view of no bytes is the allocator's own wherever it is, and no NULL", () => {
+Deno.test("an empty view belongs to its allocator wherever it is, and is not NULL", () => {
   using scratch = new BumpAlloc({ window: 4096 });
   using other = BumpAlloc.attach(scratch.share());
   scratch.alloc(100);
@@ -137,7 +137,7 @@ Deno.test("a view of no bytes is the allocator's own wherever it is, and no NULL
   }
 });
 
-Deno.test("realloc to less, in a scope, of a view from outside: the outer block itself, and its bytes", () => {
+Deno.test("shrinking an outer view in a scope returns the outer block itself, with its bytes", () => {
   using scratch = new BumpAlloc();
   const outer = scratch.alloc(100);
   fillPattern(outer, 1);
@@ -153,7 +153,7 @@ Deno.test("realloc to less, in a scope, of a view from outside: the outer block 
   assert(patternHolds(outer, 1));
 });
 
-Deno.test("what others used and gave back is not taken for zero after trim", () => {
+Deno.test("bytes that others used and gave back are not taken for zero after trim", () => {
   using owner = new BumpAlloc({ window: 65536 });
   const other = BumpAlloc.attach(owner.share());
   {
@@ -168,7 +168,7 @@ Deno.test("what others used and gave back is not taken for zero after trim", () 
   assert(owner.allocZeroed(60_000).every((byte) => byte === 0));
 });
 
-Deno.test("poison fills what was used only: the rest of a chunk stays known to be zero", () => {
+Deno.test("poison fills only used bytes: the rest of a chunk stays known to be zero", () => {
   using scratch = new BumpAlloc({ window: 8192, zero: true, poison: true });
   scratch.alloc(100);
   takeNatively(scratch, 1000);
@@ -183,7 +183,7 @@ Deno.test("poison fills what was used only: the rest of a chunk stays known to b
 
 // ---- without the permission ----------------------------------------------------------------------
 
-Deno.test("a program that gave its permission up ends well", async () => {
+Deno.test("a program that revoked its permission ends without an error", async () => {
   const output = await outputOf(`
     const scratch = new BumpAlloc();
     scratch.alloc(8);
@@ -192,7 +192,7 @@ Deno.test("a program that gave its permission up ends well", async () => {
   assertEquals(output, "NotCapable 8");
 });
 
-Deno.test("without the permission a reset is whole or changes nothing, close ends every view, and nothing leaks", async () => {
+Deno.test("without the permission a reset completes or changes nothing, close ends every view, and nothing leaks", async () => {
   const output = await outputOf(`
     const allocators = [{}, { poison: true }].map((options) => new BumpAlloc(options));
     const views = allocators.map((scratch) => scratch.alloc(100).fill(1));
@@ -220,7 +220,7 @@ Deno.test("without the permission a reset is whole or changes nothing, close end
   ]);
 });
 
-Deno.test("without the permission who shares a region closes, attached or not, and others keep it", async () => {
+Deno.test("without the permission allocators on a shared region can close, and others keep it", async () => {
   const output = await outputOf(`
     const [alone, held] = [new BumpAlloc(), new BumpAlloc()];
     const views = [alone, held].map((scratch) => scratch.alloc(8));

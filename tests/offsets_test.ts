@@ -4,11 +4,11 @@ import fc from "fast-check";
 import { alignOf, alignUp, maskOf, MAX_POSITION, small, WINDOW_ALIGN, windowStep } from "../src/offsets.ts";
 
 const POWERS = Array.from({ length: 41 }, (_, exponent) => 2 ** exponent);
-/** Addresses of user space; with an offset they stay exact. */
+/** Addresses of user space, which stay exact with an offset added. */
 const address = fc.nat({ max: 2 ** 47 });
 const offset = fc.oneof(fc.nat({ max: 2 ** 13 }), fc.nat({ max: 2 ** 41 }));
 
-Deno.test("maskOf: one less than the alignments that a window can serve, and -1 for all else", () => {
+Deno.test("maskOf: the alignment less one if a window can serve it, else -1", () => {
   for (const align of POWERS) assertEquals(maskOf(align), align <= WINDOW_ALIGN ? align - 1 : -1);
   for (const align of [0, -1, -8, -(2 ** 31), 3, 6, 12, 4097, 0.5, 1.5, 2 ** 32 + 8, NaN, Infinity, -Infinity]) {
     assertEquals(maskOf(align), -1, String(align));
@@ -24,7 +24,7 @@ Deno.test("alignOf: the largest power of two up to a page that divides the posit
   }));
 });
 
-Deno.test("alignUp: the address is a multiple, the offset the least that makes it one", () => {
+Deno.test("alignUp: the lowest offset whose address is a multiple", () => {
   fc.assert(fc.property(address, offset, fc.constantFrom(...POWERS), (address, offset, align) => {
     const aligned = alignUp(address, offset, align);
     assert(Number.isSafeInteger(aligned));
@@ -33,7 +33,7 @@ Deno.test("alignUp: the address is a multiple, the offset the least that makes i
   }));
 });
 
-Deno.test("small: the same number, whatever it is", () => {
+Deno.test("small returns every number unchanged", () => {
   for (const number of [0, 1, -1, 2 ** 31 - 1, 2 ** 31, 2 ** 32, -(2 ** 31), 2 ** 47 + 1, 0.5]) {
     assertEquals(small(number), number);
   }
@@ -46,7 +46,7 @@ const LARGE = 16 * 2 ** 20;
 const usual = fc.integer({ min: 4096, max: 2 ** 32 });
 const taken = fc.oneof(fc.nat({ max: 2 ** 30 }), fc.nat({ max: 2 ** 42 }));
 
-Deno.test("windowStep: whole bytes, no less than usual, no more than the policy says", () => {
+Deno.test("windowStep: whole bytes, between the usual size and the policy's limit", () => {
   fc.assert(fc.property(usual, fc.nat({ max: 2 ** 32 }), taken, (usual, former, taken) => {
     const step = windowStep(usual, former, taken);
     assert(Number.isSafeInteger(step) && step >= usual);
@@ -57,7 +57,7 @@ Deno.test("windowStep: whole bytes, no less than usual, no more than the policy 
   }));
 });
 
-Deno.test("windowStep: each is twice the one before, to 16 MiB; beyond a gigabyte to a sixty-fourth of what was taken", () => {
+Deno.test("windowStep: each doubles, up to 16 MiB; beyond a gigabyte up to a sixty-fourth of the bytes taken", () => {
   const steps = (taken: number) => {
     const steps = [2 ** 20];
     while (steps.length < 12) steps.push(windowStep(2 ** 20, steps.at(-1)!, taken));

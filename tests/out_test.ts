@@ -46,7 +46,7 @@ Deno.test("the view of each type is its exact array, of one element", () => {
   }
 });
 
-Deno.test("an out-parameter shows its value; a clone of it copies no window, and a log does not fail after the end", () => {
+Deno.test("an out-parameter shows its value; a clone copies no window, and a log does not fail after the end", () => {
   using scratch = new BumpAlloc();
   const scope = scratch.scope();
   const set = <T extends OutType>(type: T, value: OutValues[T]): Out<T> => {
@@ -106,7 +106,7 @@ Deno.test("out-parameters of every type: zero at first, read and set", () => {
       } else assertEquals(out.value as unknown, value, type);
     }
   }
-  // As C sees it.
+  // C writes to the same memory.
   const target = scratch.out("i32");
   memcpy(scratch.pointerOf(target.view), new Int32Array([123456]), 4n);
   assertEquals(target.value, 123456);

@@ -16,7 +16,7 @@ import { addressSpace, untold } from "./support/process_memory.ts";
 import { testUnless } from "./support/skip.ts";
 import { noGc, untilCollected } from "./support/until.ts";
 
-Deno.test("a lease is an allocator; once returned it and its views are dead", () => {
+Deno.test("a lease is an allocator; once it is returned, it and its views are dead", () => {
   using pool = new BumpPool({ size: 2 ** 20 });
   const first = pool.lease();
   assert(first instanceof BumpAlloc);
@@ -25,7 +25,7 @@ Deno.test("a lease is an allocator; once returned it and its views are dead", ()
   first.close();
   const second = pool.lease();
   const fresh = second.alloc(1000).fill(9);
-  // The memory is leased to somebody else now; the old object must not reach it.
+  // The memory is leased again now; the old object must not reach it.
   assertEquals(old.length, 0);
   assertEquals(first.closed, true);
   assertThrows(() => first.alloc(1), ClosedError);
@@ -42,7 +42,7 @@ Deno.test("a lease is an allocator; once returned it and its views are dead", ()
   assertEquals(pool.stats(), { ...pool.stats(), leased: 0, idle: 1, peak: 1, leases: 2, lost: 0, moved: 0 });
 });
 
-Deno.test("a lease that is closed with scopes open takes them along", () => {
+Deno.test("closing a lease ends its open scopes", () => {
   using pool = new BumpPool({ limit: 1 });
   const lease = pool.lease();
   const outer = lease.scope();
@@ -94,7 +94,7 @@ Deno.test("a full pool: lease throws, use waits for its turn or throws", async (
   assertEquals(order, []);
   one.close();
   two.close();
-  // What came back is for those who wait.
+  // The returned lease is for the waiting caller.
   assertThrows(() => pool.lease(), PoolFullError);
   assertEquals(await Promise.all(waiting), [1, 2, 3]);
   assertEquals(order, [1, 2, 3]);
@@ -142,7 +142,7 @@ Deno.test("use puts the lease back when the function throws, and waits for pins"
   assertEquals(pool.stats().leased, 0);
 });
 
-Deno.test("closing a pool: who waits is told, and leases that are out go on", async () => {
+Deno.test("closing a pool: waiting callers get an error, and leases that are out keep working", async () => {
   const pool = new BumpPool({ limit: 1 });
   const lease = pool.lease();
   const waiting = assertRejects(() => pool.use(() => 1), ClosedError);
@@ -164,7 +164,7 @@ Deno.test("a lease whose window was transferred: the receiver's bytes stay, the 
   using pool = new BumpPool({ limit: 4, size: 2 ** 16 });
   const addresses = new Set<bigint>();
   const received: Uint8Array[] = [];
-  // More than the first reservation has places for.
+  // Several leases, one after the other.
   for (let id = 0; id < 20; id++) {
     using lease = pool.lease();
     assert(!addresses.has(lease.address));
@@ -186,7 +186,7 @@ Deno.test("a lease whose window was transferred: the receiver's bytes stay, the 
   received.forEach((view, id) => assert(patternHolds(view, id)));
 });
 
-Deno.test("a lease that a transfer moves after its pool was closed gets memory of its own", () => {
+Deno.test("a lease that a transfer moves after its pool was closed gets its own memory", () => {
   const pool = new BumpPool({ limit: 32, size: 2 ** 16 });
   const lease = pool.lease();
   // Until there is a second reservation, which is then released with the pool.
@@ -195,7 +195,7 @@ Deno.test("a lease that a transfer moves after its pool was closed gets memory o
     other.alloc(8).buffer.transfer();
   }
   pool.close();
-  // Control blocks are used again when all of a chunk were used once.
+  // Control blocks are reused once all of a chunk were used.
   for (let i = 0; i < 300; i++) new BumpAlloc().close();
   const others = Array.from({ length: 260 }, () => new BumpAlloc());
   const views = others.map((scratch) => scratch.alloc(2 ** 18).fill(1));
@@ -214,7 +214,7 @@ Deno.test("a lease is not shared: a handle would outlive it", () => {
   assertThrows(() => lease.share(), SharedError, "stays in its own Worker");
 });
 
-Deno.test("with zero no lease reads what another one wrote; poison shows what is stale", () => {
+Deno.test("with zero no lease reads another one's bytes; with poison stale bytes are recognised", () => {
   using zeroed = new BumpPool({ zero: true, size: 2 ** 18 });
   for (let i = 0; i < 50; i++) {
     using lease = zeroed.lease();
@@ -233,7 +233,7 @@ Deno.test("with zero no lease reads what another one wrote; poison shows what is
   assert(lease.alloc(100).every((byte) => byte === 0xdd));
 });
 
-Deno.test("after a burst idle allocators keep what they shall retain; steady use keeps its pages", () => {
+Deno.test("after a burst idle allocators shrink to the retained bytes; steady use keeps its pages", () => {
   const MIB = 2 ** 20;
   using pool = new BumpPool({ retain: 64 * 1024, limit: 500 });
   const request = () => {
@@ -243,7 +243,7 @@ Deno.test("after a burst idle allocators keep what they shall retain; steady use
   };
   const burst = Array.from({ length: 500 }, request);
   for (const lease of burst) lease.close();
-  // Traffic goes on with few at once.
+  // Traffic continues with few leases at once.
   for (let i = 0; i < 1000; i++) {
     const few = [request(), request(), request()];
     for (const lease of few) lease.close();
@@ -251,7 +251,7 @@ Deno.test("after a burst idle allocators keep what they shall retain; steady use
   const { idle, idleResident } = pool.stats();
   assertEquals(idle, 500);
   assert(idleResident < 500 * 64 * 1024 + 8 * MIB, `${idleResident} bytes stay`);
-  assert(idleResident >= 3 * MIB, "what is in use again and again was given back");
+  assert(idleResident >= 3 * MIB, "pages in steady use were given back");
   pool.trim(0);
   assertEquals(pool.stats().idleResident, 0);
   using lease = pool.lease();
@@ -270,15 +270,15 @@ Deno.test("one large request does not stay resident for ever", () => {
     using lease = pool.lease();
     lease.alloc(1000).fill(1);
   }
-  // What is kept is within twice of what is needed; no page stays from the steps between.
+  // At most twice the needed pages are kept; none stay from the steps in between.
   const { idleResident } = pool.stats();
   assert(idleResident <= 2 * 64 * 1024, `${idleResident} bytes stay`);
 });
 
-testUnless(noGc, "a lease that is dropped is collected, reported, and its memory serves again", async () => {
+testUnless(noGc, "a dropped lease is collected and counted, and its memory is reused", async () => {
   using pool = new BumpPool({ limit: 3, size: 2 ** 20 });
   {
-    // What was given to native libraries was so until that lease came back.
+    // The hooks of a lease end when it comes back.
     using lease = pool.lease();
     void lease.hooks.native;
   }
@@ -292,7 +292,7 @@ testUnless(noGc, "a lease that is dropped is collected, reported, and its memory
   const waiting = pool.use((scratch) => scratch.alloc(10).length);
   await untilCollected(() => pool.stats().lost === 3 && pool.stats().idle === 3);
   assertEquals(await waiting, 10);
-  // A view keeps the memory of a lost lease: nobody else gets it.
+  // A view keeps the memory of a lost lease from being reused.
   assertEquals(pool.stats(), { ...pool.stats(), lost: 3, leased: 0, idle: 3 });
   for (let i = 0; i < 3; i++) pool.lease().alloc(2 ** 20).fill(255);
   assertThrows(() => pool.lease(), PoolFullError);
@@ -332,7 +332,7 @@ Deno.test("bad options are refused", () => {
   assertEquals(lease.alloc(lease.capacity).length, lease.capacity);
 });
 
-Deno.test("use with a signal: an abort ends the wait, and the others go on in their order", async () => {
+Deno.test("use with a signal: an abort ends the wait, and the others keep their order", async () => {
   using pool = new BumpPool({ limit: 1 });
   const reason = new Error("gone");
   await assertRejects(() => pool.use(() => {}, { signal: AbortSignal.abort(reason) }), Error, "gone");
@@ -349,7 +349,7 @@ Deno.test("use with a signal: an abort ends the wait, and the others go on in th
   lease.close();
   await Promise.all([uses[0], uses[2]]);
   assertEquals(order, [0, 2]);
-  // After its turn has come the signal is the function's own affair.
+  // Once its turn has come, the signal no longer matters to `use`.
   const later = new AbortController();
   const result = await pool.use(() => {
     later.abort();
@@ -361,7 +361,7 @@ Deno.test("use with a signal: an abort ends the wait, and the others go on in th
   }
 });
 
-Deno.test("use rejects a view of its lease, whatever its kind, and takes the lease back; copies and others' views pass", async () => {
+Deno.test("use rejects every kind of view of its lease, and takes the lease back; copies and other views pass", async () => {
   using pool = new BumpPool({ limit: 1 });
   const view = (make: (scratch: BumpAlloc) => unknown) => pool.use(make);
   for (
@@ -383,7 +383,7 @@ Deno.test("use rejects a view of its lease, whatever its kind, and takes the lea
   assertEquals(await pool.use((scratch) => ({ length: scratch.alloc(4).length })), { length: 4 });
 });
 
-Deno.test("stats tell a pool that waits for pins from one whose calls wait for themselves", async () => {
+Deno.test("stats distinguish a pool that waits for pins from one with nested calls of use", async () => {
   using pool = new BumpPool({ limit: 2 });
   const { promise, resolve } = Promise.withResolvers<void>();
   const slow = [0, 1].map(() =>

@@ -1,4 +1,4 @@
-/** Files, bodies and other sources read into scratch memory: every byte, no byte more, and nothing kept where it fails. */
+/** Files, bodies and other sources read into scratch memory: exactly their bytes, and nothing kept after a failure. */
 import { pathToFileURL } from "node:url";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
@@ -32,7 +32,7 @@ async function withFile(bytes: Uint8Array, test: (path: string) => void | Promis
   }
 }
 
-/** A stream of the bytes in chunks of random lengths; a byte stream if `type` says so. */
+/** A stream of the bytes in chunks of random lengths; a byte stream if `type` is "bytes". */
 function streamOf(bytes: Uint8Array, type?: "bytes"): ReadableStream<Uint8Array> {
   const random = randomOf(bytes.length + 1);
   let at = 0;
@@ -49,7 +49,7 @@ async function* chunksOf(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += 7001) yield await Promise.resolve(bytes.subarray(at, at + 7001));
 }
 
-/** Gives the bytes in reads of random lengths. */
+/** A reader that returns the bytes in reads of random lengths. */
 function readerOf(bytes: Uint8Array): ByteReader {
   const random = randomOf(bytes.length + 1);
   let at = 0;
@@ -74,11 +74,11 @@ const SOURCES: Record<string, (bytes: Uint8Array<ArrayBuffer>) => ReadSource> = 
   "an object with read": (bytes) => readerOf(bytes),
 };
 
-/** Around the first block, the buffer of a probe, and a window. */
+/** Lengths around those of the first block, a probe and a window. */
 const LENGTHS = [0, 1, 511, 512, 513, 65_535, 65_536, 65_537, 66_048, 66_049, 200_000, 1_100_000];
 
 for (const [name, make] of Object.entries(SOURCES)) {
-  Deno.test(`readAll: ${name} of any length, in an allocator and a scope, takes what it has and no byte more`, async () => {
+  Deno.test(`readAll: ${name} of any length, in an allocator and a scope, takes exactly its bytes`, async () => {
     using scratch = new BumpAlloc();
     for (const length of LENGTHS) {
       const bytes = pattern(length);
@@ -184,7 +184,7 @@ Deno.test("readAll: a server's request, whose memory goes back with its lease", 
   assertEquals(pool.stats().leased, 0);
 });
 
-Deno.test("readFileSync and readFile: any length, in an allocator and a scope, no byte more", async () => {
+Deno.test("readFileSync and readFile: any length, in an allocator and a scope, exactly its bytes", async () => {
   using scratch = new BumpAlloc();
   for (const length of LENGTHS) {
     const bytes = pattern(length);
@@ -234,7 +234,7 @@ Deno.test("readFileSync and readFile: a missing file and a folder are Deno's own
 
 testUnless(
   Deno.build.os === "linux" ? null : "only Linux has /proc",
-  "readFileSync, readFile and readAll: files in /proc, of whose size nothing is known",
+  "readFileSync, readFile and readAll: files of unknown size, in /proc",
   async () => {
     using scratch = new BumpAlloc();
     for (const path of ["/proc/self/status", "/proc/self/maps"]) {
@@ -247,7 +247,7 @@ testUnless(
   },
 );
 
-Deno.test("a file that grows or shrinks while it is read is read as far as it goes", async () => {
+Deno.test("a file that grows or shrinks while it is read is read to its end", async () => {
   await withFile(pattern(100_000), async (path) => {
     await using scratch = new BumpAlloc();
     using file = await Deno.open(path, { read: true, write: true });
@@ -276,7 +276,7 @@ Deno.test("a file that grows or shrinks while it is read is read as far as it go
 // deno-lint-ignore no-explicit-any -- errors are made of anything
 type ErrorType = new (...args: any[]) => Error;
 
-/** Reads from a source that fails, and checks that nothing stays taken and the arena goes on. */
+/** Reads from a source that fails. Checks that nothing stays taken and that the arena still works. */
 async function rejects(source: ReadSource, type: ErrorType, part: string, options = {}): Promise<void> {
   using scratch = BumpAlloc.withSize(1 << 20);
   const check = async (arena: Scratch) => {
@@ -290,7 +290,7 @@ async function rejects(source: ReadSource, type: ErrorType, part: string, option
   await check(scratch);
 }
 
-Deno.test("readAll: a source that is locked, read before, cancelled, or none at all", async () => {
+Deno.test("readAll: a source that is locked, read before, cancelled, or not a source", async () => {
   const locked = new ReadableStream<Uint8Array>();
   locked.getReader();
   await rejects(locked, TypeError, "locked");
@@ -342,7 +342,7 @@ Deno.test("readAll: a source that fails in the middle: its error, and nothing st
   );
 });
 
-/** What cancels a source, and whether it was called. */
+/** Sources that count the calls of their cancel method. */
 function watched(chunk: unknown): { source: ReadSource; cancelled: () => number }[] {
   let [stream, iterable] = [0, 0];
   return [
@@ -368,7 +368,7 @@ function watched(chunk: unknown): { source: ReadSource; cancelled: () => number 
   ];
 }
 
-Deno.test("readAll: chunks that are no bytes, and endless sources, are refused and cancelled once", async () => {
+Deno.test("readAll: sources with chunks that are no bytes, and endless sources, are refused and cancelled once", async () => {
   for (
     const chunk of [
       "text",
@@ -398,7 +398,7 @@ Deno.test("readAll: chunks that are no bytes, and endless sources, are refused a
   await rejects({ read: (buffer) => Promise.resolve(buffer.length) }, OutOfMemoryError, "Cannot allocate");
 });
 
-Deno.test("readAll: a reader that lies about what it has read is refused", async () => {
+Deno.test("readAll: a reader that reports an impossible number of bytes is refused", async () => {
   for (const wrong of [0, -1, 0.5, NaN, Infinity, 2 ** 40, "3", undefined, {}, 3n]) {
     await rejects({ read: () => Promise.resolve(wrong as number) }, TypeError, "it says that it read");
   }
@@ -410,7 +410,7 @@ Deno.test("readAll: chunks that are views of the same scratch memory are copied"
   fillPattern(own, 5);
   const chunks = async function* () {
     yield await Promise.resolve(own.subarray(0, 40_000));
-    const later = scratch.alloc(30_000); // behind the block: it moves when it grows
+    const later = scratch.alloc(30_000); // behind the block, which then moves when it grows
     later.set(own.subarray(40_000, 70_000));
     yield later;
     yield own.subarray(70_000);
@@ -419,7 +419,7 @@ Deno.test("readAll: chunks that are views of the same scratch memory are copied"
   assert(patternHolds(own, 5));
 });
 
-Deno.test("readAll: byte streams do not transfer scratch memory; a source that does is told of", async () => {
+Deno.test("readAll: byte streams do not transfer scratch memory; a source that does is an error that says so", async () => {
   using scratch = new BumpAlloc();
   const before = scratch.alloc(1000).fill(1);
   let autoAllocated = 0;
@@ -461,7 +461,7 @@ function gate(): { promise: Promise<void>; open: () => void } {
   return { promise, open: resolve };
 }
 
-Deno.test("an abort before: the reason, and the source is not touched", async () => {
+Deno.test("an abort before: the promise rejects with the reason, and the source is not touched", async () => {
   using scratch = new BumpAlloc();
   const reason = new Error("enough");
   const options = { signal: AbortSignal.abort(reason) };
@@ -476,7 +476,7 @@ Deno.test("an abort before: the reason, and the source is not touched", async ()
   assertEquals([touched, scratch.used], [0, 0]);
 });
 
-Deno.test("an abort during: a stream that waits is cancelled, its memory free at once", async () => {
+Deno.test("an abort during: a waiting stream is cancelled, and its memory is free at once", async () => {
   for (let kind = 0; kind < 2; kind++) {
     using scratch = new BumpAlloc();
     const controller = new AbortController();
@@ -562,7 +562,7 @@ Deno.test("an abort during readFile, and after everything", async () => {
 
 testUnless(
   missing("mkfifo"),
-  "an abort of readFile on a pipe that nobody writes to: rejected at once, pinned until the read has ended",
+  "an abort of readFile on a pipe without a writer: rejected at once, pinned until the read has ended",
   async () => {
     const folder = Deno.makeTempDirSync();
     const path = `${folder}/pipe`;
@@ -571,7 +571,7 @@ testUnless(
     using scratch = new BumpAlloc();
     const controller = new AbortController();
     const reading = scratch.readFile(path, { signal: controller.signal });
-    // It waits for bytes by now, or soon.
+    // The read waits for bytes by now, or soon.
     setTimeout(() => controller.abort(new Error("enough")), 100);
     await assertRejects(() => reading, Error, "enough");
     assertThrows(() => scratch.reset(), PinnedError);
@@ -589,7 +589,7 @@ testUnless(
   },
 );
 
-Deno.test("ends while a read runs: PinnedError, await using waits, a scope inside keeps it from growing", async () => {
+Deno.test("ends while a read runs: PinnedError, await using waits, an open scope prevents growth", async () => {
   using scratch = new BumpAlloc();
   const begun = gate();
   const chunks = gate();
@@ -622,7 +622,7 @@ Deno.test("ends while a read runs: PinnedError, await using waits, a scope insid
     inner.open();
     await assertRejects(() => reading, ScopeError);
   }
-  // What fits needs no growth, and is only not cut while the scope is open.
+  // A body that fits needs no growth; it is only not cut while the scope is open.
   const small = gate();
   const fits = scratch.readAll((async function* () {
     yield pattern(1000);
@@ -634,7 +634,7 @@ Deno.test("ends while a read runs: PinnedError, await using waits, a scope insid
   assertSameBytes(await fits, pattern(1000));
 });
 
-Deno.test("reading into what has ended, or while a scope is open, is refused, and the source stays as it was", async () => {
+Deno.test("reading into an ended arena, or while a scope is open, is refused, and the source is not touched", async () => {
   const scratch = new BumpAlloc();
   const scope = scratch.scope();
   const stream = streamOf(pattern(100));

@@ -1,6 +1,6 @@
 /**
- * `deno task test`: runs the tests and the documentation's examples. Where JSR cannot be reached, its three
- * packages are replaced by thin wrappers over Node's own modules (tests/offline).
+ * `deno task test`: runs the tests and the examples of the documentation. If JSR cannot be reached, thin wrappers over
+ * Node's modules replace its three packages (tests/offline).
  *
  * Further arguments go to `deno test`: `deno task test --filter scope`, `deno task test tests/pool_test.ts`.
  *
@@ -12,7 +12,7 @@ import { isBefore } from "./support/skip.ts";
 const root = new URL("..", import.meta.url);
 const OFFLINE = "--import-map=tests/offline/import_map.json";
 
-/** Whether `deno` can load the JSR packages that deno.json names: from its cache, or soon from the network. */
+/** Whether `deno` can load the JSR packages that deno.json names, from its cache or quickly from the network. */
 async function jsrReachable(): Promise<boolean> {
   const child = new Deno.Command(Deno.execPath(), {
     args: ["cache", "--quiet", "jsr:@std/assert@^1.0.0", "jsr:@std/path@^1.0.0", "jsr:@std/testing@^1.0.0/bdd"],
@@ -31,14 +31,14 @@ async function run(args: string[]): Promise<void> {
   if (code !== 0) Deno.exit(code);
 }
 
-/** The import map to use, if any: for other scripts that start `deno`. */
+/** The flag for the import map, if one is needed. */
 async function importMap(): Promise<string[]> {
   if (await jsrReachable()) return [];
   console.error("JSR cannot be reached: the tests use the wrappers in tests/offline instead of jsr:@std");
   return [OFFLINE];
 }
 
-/** The guides whose examples can run here: those of the hooks need native libraries. */
+/** The guides whose examples can run here; those of the hooks need native libraries. */
 function guides(): string[] {
   const names = [...Deno.readDirSync(new URL("docs/", root))].map((entry) => `docs/${entry.name}`).sort();
   const wanted = [
@@ -62,7 +62,10 @@ function guides(): string[] {
   return names.filter((name) => name !== "docs/hooks.md");
 }
 
-/** The tests in these files and folders, as one module that loads the library first: for want of `--preload`. */
+/**
+ * Writes a module that loads the library and then imports the tests in these files and folders; for versions without
+ * `--preload`.
+ */
 async function preloadingModule(paths: string[]): Promise<string> {
   const imports = ["support/load_first.ts", ...paths.flatMap(testFiles)].map((path) =>
     new URL(path, import.meta.url).href
@@ -90,7 +93,7 @@ const test = ["test", "-A", "--v8-flags=--expose-gc", ...map];
 if (isBefore("2.4.0")) {
   const flags = args.filter((arg) => arg.startsWith("-"));
   await run([...test, ...flags, await preloadingModule(paths.length > 0 ? paths : ["tests/"])]);
-  Deno.exit(); // that module has no documentation, and its examples are the same in every version
+  Deno.exit(); // the documentation's examples run in newer versions only
 }
 await run([...test, "--preload=tests/support/load_first.ts", ...args, ...(paths.length > 0 ? [] : ["tests/"])]);
 if (args.length === 0) {

@@ -1,4 +1,4 @@
-/** The public classes: who may construct them, derive from them, and call their methods on what. */
+/** The public classes: construction, subclasses, and methods called on wrong receivers. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BumpAlloc, BumpPool, BumpScope, ScratchArena } from "../mod.ts";
 
@@ -46,7 +46,7 @@ Deno.test("any method of any class on a wrong receiver throws or has no effect",
           try {
             await (get ?? value).apply(receiver, args);
           } catch (error) {
-            // A duck that has what the method reads gets as far as its own errors.
+            // A look-alike object passes until its own values cause errors.
             assert(error instanceof TypeError || error instanceof RangeError, `${String(key)}: ${error}`);
           }
         }

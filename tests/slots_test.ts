@@ -1,4 +1,4 @@
-/** Leases come back whatever was done with them, and what one had is nobody else's. */
+/** Leases come back whatever was done with them, and share nothing with the next lease. */
 import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { BumpAlloc, BumpPool, ClosedError, PoolFullError } from "../mod.ts";
 import { fillPattern, patternHolds } from "./support/pattern.ts";
@@ -17,7 +17,7 @@ const OPTIONS = [
   ...(canMarkUntransferable() ? [{ transferable: false }] : []),
 ];
 
-/** What a program may have done with a lease when it drops or closes it. */
+/** States of a lease when a program drops or closes it. */
 const STATES: Record<string, (lease: BumpAlloc) => void> = {
   nothing: () => {},
   "one block": (lease) => lease.alloc(1000).fill(1),
@@ -45,7 +45,7 @@ const STATES: Record<string, (lease: BumpAlloc) => void> = {
   },
 };
 
-testUnless(noGc, "a lease that was dropped comes back, whatever was done with it", async () => {
+testUnless(noGc, "a dropped lease comes back, whatever was done with it", async () => {
   for (const options of OPTIONS) {
     using pool = new BumpPool({ limit: 100, size: 2 ** 20, window: 4096, ...options });
     let dropped = 0;
@@ -61,7 +61,7 @@ testUnless(noGc, "a lease that was dropped comes back, whatever was done with it
   }
 });
 
-Deno.test("a lease that was closed comes back, whatever was done with it, also where the stack ends", () => {
+Deno.test("a closed lease comes back, whatever was done with it, also after a stack overflow", () => {
   for (const options of OPTIONS) {
     using pool = new BumpPool({ limit: 2, size: 2 ** 20, window: 4096, ...options });
     for (const [name, state] of Object.entries(STATES)) {
@@ -80,7 +80,7 @@ Deno.test("a lease that was closed comes back, whatever was done with it, also w
   }
 });
 
-Deno.test("a callback of a lease that went back gives NULL, and the next lease's gives blocks of its own", () => {
+Deno.test("a callback of a returned lease gives NULL, and the next lease's callback gives its own blocks", () => {
   using pool = new BumpPool({ limit: 1, size: 2 ** 20 });
   const first = pool.lease();
   const take = nativeTaker(first);
@@ -110,7 +110,7 @@ Deno.test("idle leases keep none of expat's suites", () => {
   for (const scratch of others) scratch.close();
 });
 
-Deno.test("idle leases with huge pages keep what they shall retain", () => {
+Deno.test("idle leases with huge pages keep the retained bytes", () => {
   using pool = new BumpPool({ hugePages: true, size: 2 ** 23, retain: 65536 });
   const leases = Array.from({ length: 20 }, () => pool.lease());
   for (const lease of leases) lease.alloc(5000).fill(1);
@@ -123,7 +123,7 @@ Deno.test("idle leases with huge pages keep what they shall retain", () => {
   assert(lease.stats().resident <= 4096, `${lease.stats().resident} bytes stay`);
 });
 
-Deno.test("closing a pool tells who waits that they waited, at their own line", async () => {
+Deno.test("closing a pool rejects waiting calls, with stacks that begin at their own lines", async () => {
   const pool = new BumpPool({ limit: 1 });
   const lease = pool.lease();
   async function waiter(): Promise<unknown> {
@@ -141,7 +141,7 @@ Deno.test("closing a pool tells who waits that they waited, at their own line", 
   assertEquals(pool.stats(), { ...pool.stats(), leased: 0, idle: 0, waiting: 0, reserved: 0 });
 });
 
-Deno.test("a waiting use gets the lease that was lost by a transfer, closed, or made anew", async () => {
+Deno.test("a waiting use gets a lease that comes back after a transfer, by close, or by a new region", async () => {
   using pool = new BumpPool({ limit: 1, size: 65536 });
   const lease = pool.lease();
   const received = transferred(lease.alloc(100).fill(7));
@@ -157,7 +157,7 @@ Deno.test("a waiting use gets the lease that was lost by a transfer, closed, or 
   assertEquals(pool.stats(), { ...pool.stats(), leased: 0, waiting: 0, moved: 4 });
 });
 
-Deno.test("a lost lease whose memory cannot be had again does not end the program", async () => {
+Deno.test("a lost lease whose memory cannot be reused does not end the program", async () => {
   const output = await outputOf(`
     const pool = new BumpPool();
     (() => pool.lease().alloc(10))();

@@ -8,7 +8,7 @@ import { times } from "./support/times.ts";
 
 const encoder = new TextEncoder();
 
-/** Texts around the length where the way of writing changes, with what is beyond ASCII at every place. */
+/** Texts around the lengths where the way of writing changes, with characters beyond ASCII at every place. */
 function* texts(): Generator<string> {
   for (const length of [0, 1, 2, 3, 4, 5, 7, 8, 38, 39, 40, 41, 42, 63, 64, 100, 3000]) {
     yield "x".repeat(length);
@@ -33,7 +33,7 @@ function* texts(): Generator<string> {
   }
 }
 
-/** What a C string must hold, by the platform's own encoder. */
+/** The bytes of a C string, by the platform's own encoder. */
 const expected = (text: string) => [...encoder.encode(text), 0];
 
 const TEXTS = [
@@ -59,7 +59,7 @@ const TEXTS = [
   "\ud83d".repeat(300),
 ];
 
-Deno.test("C strings are what the platform's encoder says, and a NUL", () => {
+Deno.test("C strings are the bytes of the platform's encoder and a NUL", () => {
   for (const options of [{}, { zero: true }, { window: 4096 }, { poison: true }]) {
     using scratch = new BumpAlloc(options);
     for (const text of TEXTS) {
@@ -104,7 +104,7 @@ Deno.test("a text with a NUL is refused, says where, and leaves no trace", () =>
   for (const [text, index] of [["\0", 0], ["abc\0def", 3], ["é\0", 1], ["x".repeat(500) + "\0", 500]] as const) {
     assertThrows(() => scratch.cstring(text), TypeError, `NUL at index ${index}`);
     assertEquals(scratch.used, 0);
-    // What was written in front of the NUL is not taken for fresh, zero memory.
+    // The bytes written before the NUL are not taken for fresh, zero memory.
     assert(scratch.allocZeroed(1000).every((byte) => byte === 0));
     scratch.reset();
   }
@@ -113,7 +113,7 @@ Deno.test("a text with a NUL is refused, says where, and leaves no trace", () =>
   }
 });
 
-Deno.test("C strings that do not fit: an error, nothing has moved, and what fits to the byte fits", () => {
+Deno.test("C strings that do not fit are an error and move nothing; one that fits exactly fits", () => {
   using scratch = new BumpAlloc({ size: 4096 });
   scratch.alloc(scratch.capacity - 100, 1);
   const used = scratch.used;
@@ -146,7 +146,7 @@ Deno.test("char**: addresses of C strings with a NULL at the end", () => {
   assertEquals(scratch.used, used);
 });
 
-Deno.test("encode and cstring are what the platform's encoder says, at any place of any window", () => {
+Deno.test("encode and cstring give the bytes of the platform's encoder, at any place of any window", () => {
   for (const options of [{}, { zero: true }, { window: 4096 }, { poison: true }]) {
     using scratch = new BumpAlloc(options);
     const kept: [view: Uint8Array, text: string, nul: boolean][] = [];
@@ -160,7 +160,7 @@ Deno.test("encode and cstring are what the platform's encoder says, at any place
   }
 });
 
-Deno.test("a rope, a part of a text, and one out of a number are written as they read", () => {
+Deno.test("ropes, slices and texts made from numbers are written correctly", () => {
   using scratch = new BumpAlloc();
   const whole = "Zürich, Bern, Köln, ".repeat(20);
   for (let i = 0; i < 60; i++) {
@@ -172,7 +172,7 @@ Deno.test("a rope, a part of a text, and one out of a number are written as they
   }
 });
 
-Deno.test("encode: any text, also with NULs; what does not fit is an error and moves nothing", () => {
+Deno.test("encode: any text, also with NULs; a text that does not fit is an error and moves nothing", () => {
   fc.assert(
     fc.property(
       fc.array(fc.string({ unit: "binary", maxLength: 200 }), { maxLength: 40 }),
@@ -200,8 +200,8 @@ Deno.test("encode: any text, also with NULs; what does not fit is an error and m
   );
 });
 
-Deno.test("what was written and not taken is not handed out as zero", () => {
-  // By the loop, by the guess that a text is ASCII, and by counting.
+Deno.test("bytes that were written but not taken are not handed out as zero", () => {
+  // The three ways of writing: the loop, the attempt as ASCII, and counting first.
   for (const text of ["x".repeat(39) + "\0", "x".repeat(250) + "\u20ac".repeat(20), "\u20ac".repeat(2000)]) {
     for (const wide of [false, true]) {
       using scratch = BumpAlloc.withSize(65536);
@@ -234,7 +234,7 @@ Deno.test("cstring16: UTF-16 with a NUL, lone surrogates replaced; a NUL inside 
   assertEquals(scratch.remaining, 0);
 });
 
-Deno.test("what is no text is a TypeError, and what has ended or lost its window says so", () => {
+Deno.test("a value that is no text is a TypeError; ended arenas and lost windows have their own errors", () => {
   const scratch = new BumpAlloc();
   const calls = (arena: Scratch) => [
     (text: string) => arena.encode(text),
@@ -274,7 +274,7 @@ Deno.test("empty texts are views with an address that take no space, also when t
   assertThrows(() => scratch.cstring(""), OutOfMemoryError);
 });
 
-Deno.test("compiled calls write the same: texts of Latin-1 for which one byte a code unit is not enough", () => {
+Deno.test("optimised code writes the same: Latin-1 texts that need more than one byte per code unit", () => {
   using scratch = new BumpAlloc({ zero: true });
   using plain = new BumpAlloc();
   const list = ["na\u00efve caf\u00e9", `${"x".repeat(99)}\u00e9`, `${"x".repeat(50)}\u00e9x`];
@@ -285,7 +285,7 @@ Deno.test("compiled calls write the same: texts of Latin-1 for which one byte a 
     for (const arena of [scratch, plain]) {
       assertEquals(arena.encode(text).length, lengths[turn % 3]);
       const writer = arena.writer();
-      writer.reserve(1024 - text.length); // as many code units fit without growing
+      writer.reserve(1024 - text.length); // as many code units as fit without growing
       assertEquals(writer.text(text).length, 1024 - text.length + lengths[turn % 3]);
       assertEquals(arena.cstring(text).length, lengths[turn % 3] + 1);
     }
@@ -306,7 +306,7 @@ Deno.test("texts that change while they are written still end with NULL", () => 
   assertEquals(scratch.cstringArray(texts).at(-1), 0n);
 });
 
-Deno.test("a text that allocates when it is read, beside one that is none, keeps what it got", () => {
+Deno.test("a getter for a text allocates, and a later value is no text: its block stays", () => {
   using scratch = new BumpAlloc();
   scratch.alloc(8);
   let live!: Uint8Array;

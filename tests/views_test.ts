@@ -1,9 +1,9 @@
-/** Typed arrays and other views: what is said of them is not believed, and copies and longer ones are right. */
+/** Typed arrays and other views: their own properties are not trusted; copies and resized arrays are right. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BumpAlloc, OutOfMemoryError, type Scratch } from "../mod.ts";
 import { fillPattern, patternHolds } from "./support/pattern.ts";
 
-Deno.test("free does nothing; realloc keeps the bytes and refuses what is not its own", () => {
+Deno.test("free does nothing; realloc keeps the bytes and refuses foreign arrays", () => {
   using scratch = new BumpAlloc();
   using other = new BumpAlloc();
   const foreign = other.alloc(8);
@@ -30,7 +30,7 @@ Deno.test("free does nothing; realloc keeps the bytes and refuses what is not it
   assert(patternHolds(moved.subarray(0, 50), 1));
 });
 
-Deno.test("realloc: the same length takes nothing, an empty view grows to an aligned one, what cannot stay is copied", () => {
+Deno.test("realloc: the same length takes nothing, an empty view grows to an aligned one, a block that cannot grow is copied", () => {
   using scratch = BumpAlloc.withSize(2 ** 24, { window: 65536 });
   const first = scratch.alloc(100);
   scratch.alloc(3, 1);
@@ -39,7 +39,7 @@ Deno.test("realloc: the same length takes nothing, an empty view grows to an ali
   assertEquals(scratch.used, used);
   const empty = scratch.alloc(0, 1);
   assertEquals(scratch.addressOf(scratch.realloc(empty, 8)) % 8n, 0n);
-  // Native callers take what comes next, so that the last block cannot grow where it is.
+  // A native block follows, so that the last block cannot grow in place.
   const last = scratch.alloc(1000);
   fillPattern(last, 3);
   const { alloc, bump } = scratch.hooks.native;
@@ -57,7 +57,7 @@ Deno.test("a block that begins at 2 GiB of its window can be reallocated", () =>
   assertEquals(scratch.used, 2 ** 31 + 10);
 });
 
-Deno.test("realloc to less does not lead below one's own chunk, into others' bytes", () => {
+Deno.test("shrinking does not move the cursor below the own chunk, into others' bytes", () => {
   using owner = BumpAlloc.withSize(2 ** 26);
   const handle = owner.share();
   const first = BumpAlloc.attach(handle);
@@ -93,7 +93,7 @@ Deno.test("copy refuses a source whose buffer was transferred away", () => {
   assertEquals(scratch.used, 0);
 });
 
-Deno.test("copy and realloc see a view's bytes, not what it says of itself", () => {
+Deno.test("copy and realloc use a view's real bytes, not its own properties", () => {
   using scratch = new BumpAlloc();
   const lying = { byteLength: { value: 2 ** 20 }, byteOffset: { value: 0 }, buffer: { value: new ArrayBuffer(3) } };
   const source = Object.defineProperties(new Uint16Array([1, 2, 3]), lying);
@@ -124,7 +124,7 @@ Deno.test("only a view has an address", () => {
   }
 });
 
-Deno.test("a class whose constructor allocates or throws, or lies about its element's size, overlaps nothing", () => {
+Deno.test("a class whose constructor allocates or throws, or has a wrong element size, overlaps nothing", () => {
   using scratch = new BumpAlloc();
   const live = scratch.alloc(64).fill(1);
   class Nested {
@@ -168,7 +168,7 @@ Deno.test("a class whose constructor allocates or throws, or lies about its elem
   assertEquals(scratch.used, used);
 });
 
-Deno.test("copy goes on when a program replaces or deletes the global typed arrays", () => {
+Deno.test("copy works after a program replaces or deletes the global typed arrays", () => {
   using scratch = new BumpAlloc();
   const globals = globalThis as Record<string, unknown>;
   const sources = [new Uint16Array([1, 2]), new Float64Array([3]), new Uint8ClampedArray([4])];
@@ -207,7 +207,7 @@ Deno.test("a global Uint8Array that allocates when it is constructed is not used
   assertEquals(constructed, 0);
 });
 
-Deno.test("a program that is asked for prepareStackTrace while a request fails allocates nothing twice", () => {
+Deno.test("prepareStackTrace of a program may allocate while a request fails: no byte is given twice", () => {
   using scratch = BumpAlloc.withSize(65536);
   const block = scratch.alloc(64).fill(1);
   const between: Uint8Array[] = [];

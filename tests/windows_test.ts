@@ -1,4 +1,4 @@
-/** The ledger of one level, over buffers that are no native memory. */
+/** The windows of one level, over ordinary buffers. */
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { isDetached, MARKS_SINCE, markUntransferable } from "../src/buffers.ts";
@@ -33,29 +33,29 @@ class Maker implements WindowMaker {
 const NO_LIMIT = 2 ** 30;
 const rangeOf = ({ base, end }: Window): Range => [base, end];
 
-/** A ledger with windows over these ranges, which are multiples of 4096. */
+/** Makes a list with windows over these ranges, which are multiples of 4096. */
 function ledger(ranges: Range[], maker = new Maker()): { windows: Windows; maker: Maker; list: Window[] } {
   const windows = new Windows(maker);
   return { windows, maker, list: ranges.map(([from, to]) => windows.open(from, to, to, 0)) };
 }
 
-/** Windows in the ledger, fresh or not: it is empty afterwards. */
+/** Number of windows in the list, fresh or not. Empties the list. */
 function ledgerSize(windows: Windows): number {
   return windows.release().length;
 }
 
-Deno.test("a window begins in the block's page, and shows the block, more as the policy says, nothing above the limit", () => {
+Deno.test("a window begins in the block's page, shows the block and more by the policy, and ends below the limit", () => {
   const { windows, maker } = ledger([], new Maker(65536));
   assertEquals(rangeOf(windows.open(5000, 5100, NO_LIMIT, 0)), [4096, 4096 + 65536]);
   assertEquals(rangeOf(windows.open(70_000, 70_001, NO_LIMIT, 65536)), [69_632, 69_632 + 131_072]);
   assertEquals(rangeOf(windows.open(300_000, 1_000_000, NO_LIMIT, 0)), [299_008, 1_000_000]);
   assertEquals(rangeOf(windows.open(2 ** 21, 2 ** 21 + 10, 2 ** 21 + 50, 2 ** 20)), [2 ** 21, 2 ** 21 + 50]);
   assertEquals([maker.made.length, windows.count], [4, 4]);
-  assertEquals(rangeOf(windows.open(5000, 69_632, NO_LIMIT, 2 ** 20)), [4096, 4096 + 65536]); // is there
+  assertEquals(rangeOf(windows.open(5000, 69_632, NO_LIMIT, 2 ** 20)), [4096, 4096 + 65536]); // exists already
   assertEquals(maker.made.length, 4);
 });
 
-Deno.test("showing and of find a window that shows the bytes whenever there is one, however they overlap", () => {
+Deno.test("showing and of find a window that shows the bytes if there is one, however windows overlap", () => {
   const page = fc.nat({ max: 12 });
   const range = fc.tuple(page, page).map(([a, b]): Range => [Math.min(a, b) * 4096, (Math.max(a, b) + 1) * 4096]);
   const asked = fc.tuple(
@@ -83,7 +83,7 @@ Deno.test("showing and of find a window that shows the bytes whenever there is o
   );
 });
 
-Deno.test("the buffer of another level is none of this one", () => {
+Deno.test("the buffer of another level is not found in this one", () => {
   const { windows } = ledger([[0, 4096]]);
   for (const buffer of [new ArrayBuffer(8), new SharedArrayBuffer(8), ledger([[0, 4096]]).list[0].buffer]) {
     assertEquals(windows.of(buffer), NO_WINDOW);
@@ -109,7 +109,7 @@ Deno.test("end detaches all, and keeps the first window's memory, fresh, for the
   assertEquals(rangeOf(windows.showing(0, 4096)), [0, 4096]);
 });
 
-Deno.test("a fresh window that does not show what is asked for goes", () => {
+Deno.test("a fresh window that does not show the requested bytes is dropped", () => {
   const { windows, list } = ledger([[0, 4096]]);
   windows.end();
   const { buffer } = list[0];
@@ -119,7 +119,7 @@ Deno.test("a fresh window that does not show what is asked for goes", () => {
   assertEquals(ledgerSize(windows), 1);
 });
 
-Deno.test("clear ends every view, and the fresh window's memory goes, too", () => {
+Deno.test("clear ends every view, and drops the fresh window too", () => {
   for (const isFresh of [false, true]) {
     const { windows, maker, list } = ledger([[0, 4096], [4096, 8192]]);
     if (isFresh) windows.end();
@@ -129,7 +129,7 @@ Deno.test("clear ends every view, and the fresh window's memory goes, too", () =
   }
 });
 
-Deno.test("release gives all out, the fresh one, too, and ends no view", () => {
+Deno.test("release returns all windows, the fresh one too, and ends no view", () => {
   const { windows, list } = ledger([[0, 4096], [4096, 8192]]);
   assertEquals(windows.release(), list);
   assertEquals([windows.count, windows.showing(0, 1)], [0, NO_WINDOW]);
@@ -139,7 +139,7 @@ Deno.test("release gives all out, the fresh one, too, and ends no view", () => {
   assertEquals(fresh.windows.release().map(({ fresh }) => fresh), [true]);
 });
 
-Deno.test("where nothing can be transferred, no view ends, and the next user has the same windows", () => {
+Deno.test("if nothing can be transferred, no view ends, and the next user has the same windows", () => {
   const { windows, maker, list } = ledger([[0, 4096], [4096, 8192]], new Maker(4096, false));
   const buffers = list.map(({ buffer }) => buffer);
   windows.end();
@@ -151,7 +151,7 @@ Deno.test("where nothing can be transferred, no view ends, and the next user has
 
 // ---- lost windows --------------------------------------------------------------------------------
 
-Deno.test("a lost window shows nothing, and is reported with its whole range, at the end at the latest", () => {
+Deno.test("a lost window shows nothing, and is reported with its whole range no later than at the end", () => {
   for (const ends of ["end", "clear"] as const) {
     for (let taken = 0; taken < 8; taken++) {
       const ranges: Range[] = [[0, 4096], [4096, 12_288], [8192, 16_384]];
@@ -192,7 +192,7 @@ testSince(
   },
 );
 
-Deno.test("where the stack ends in the midst of an end it can be called again: all views end, and none is forgotten", () => {
+Deno.test("after a stack overflow in an end it can be called again: all views end, and none is forgotten", () => {
   for (const ends of ["end", "clear"] as const) {
     for (let padding = 0; padding < 12; padding++) {
       const { windows, maker, list } = ledger([[0, 4096], [4096, 8192], [8192, 12_288]]);
@@ -200,7 +200,7 @@ Deno.test("where the stack ends in the midst of an end it can be called again: a
       buffers[1].transfer();
       callDeep(() => windows[ends](), padding);
       assertEquals(buffers.map(isDetached), [true, true, true]);
-      // It may be told twice, never less than once, and of nothing else.
+      // The loss is reported at least once, and nothing else is reported.
       assert(maker.lost.length > 0 && maker.lost.every(([base, end]) => base === 4096 && end === 8192));
       assertEquals(ledgerSize(windows), ends === "end" ? 1 : 0);
     }

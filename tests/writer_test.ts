@@ -1,4 +1,4 @@
-/** Writers: every type in both byte orders, growth in place and elsewhere, and what is refused. */
+/** Writers: every type in both byte orders, growth in place and by moving, and refused values. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
   BumpAlloc,
@@ -14,7 +14,7 @@ import { assertSameBytes, fillPattern, patternHolds, randomOf } from "./support/
 type NumberType = "u8" | "i8" | "u16" | "i16" | "u32" | "i32" | "f32" | "f64";
 type BigType = "u64" | "i64";
 
-/** Values that fit, values that do not, and the DataView's own way to write them. */
+/** Values that fit, values that do not, and the DataView method that writes them. */
 const NUMBERS: Record<NumberType, { size: number; fit: number[]; not: number[]; set: string }> = {
   u8: { size: 1, fit: [0, 1, 255], not: [-1, 256, 0.5], set: "setUint8" },
   i8: { size: 1, fit: [-128, -1, 0, 127], not: [-129, 128, 0.5], set: "setInt8" },
@@ -117,7 +117,7 @@ const TEXTS = [
 ];
 TEXTS.push("\u00e9".repeat(41), "x".repeat(2000), `${"x".repeat(900)}\u20ac`.repeat(5), "\ud83d\ude00".repeat(3000));
 
-Deno.test("text is what the platform's encoder says, wherever it begins, when it fits and when the block grows", () => {
+Deno.test("text gives the bytes of the platform's encoder, at any place, with and without growing", () => {
   using scratch = new BumpAlloc();
   for (const text of TEXTS) {
     for (const before of [0, 1, 1000, 1023, 1024]) {
@@ -134,7 +134,7 @@ Deno.test("text is what the platform's encoder says, wherever it begins, when it
   }
 });
 
-Deno.test("bytes: views and buffers of every kind, own memory, and what the writer itself has written", () => {
+Deno.test("bytes: views and buffers of every kind, scratch memory, and the writer's own bytes", () => {
   using scratch = new BumpAlloc();
   const source = new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]);
   const own = scratch.copy(source);
@@ -153,7 +153,7 @@ Deno.test("bytes: views and buffers of every kind, own memory, and what the writ
   assertEquals([...writer.finish()], [...source, ...source, 3, 4, 5, 6, ...source, 0, 0]);
   const doubling = scratch.writer().bytes(new Uint8Array(1000).fill(1));
   const first = doubling.reserve(24).fill(2);
-  doubling.bytes(first); // grows meanwhile
+  doubling.bytes(first); // grows during the call
   scratch.alloc(8);
   doubling.bytes(new Uint8Array(5000)); // moves
   assertEquals([...first], new Array(24).fill(2));
@@ -164,7 +164,7 @@ Deno.test("bytes: views and buffers of every kind, own memory, and what the writ
   assertThrows(() => scratch.writer().bytes(gone), TypeError, "was transferred away");
 });
 
-Deno.test("a writer grows in place, and gives back what it does not need; nothing else is taken", () => {
+Deno.test("a writer grows in place, gives back unused bytes, and takes nothing else", () => {
   using scratch = new BumpAlloc();
   for (const length of [0, 1, 1023, 1024, 1025, 100_000, 5_000_000]) {
     using scope = scratch.scope();
@@ -177,7 +177,7 @@ Deno.test("a writer grows in place, and gives back what it does not need; nothin
   }
 });
 
-Deno.test("several writers, and allocations beside them, are each right", () => {
+Deno.test("several writers at once, with allocations in between, are each right", () => {
   using scratch = new BumpAlloc();
   const random = randomOf(5);
   const writers = Array.from({ length: 8 }, (_, id) => ({ writer: scratch.writer(), expected: [] as number[], id }));
@@ -199,7 +199,7 @@ Deno.test("several writers, and allocations beside them, are each right", () => 
   blocks.forEach((block, i) => assert(patternHolds(block, i + 1)));
 });
 
-Deno.test("a full region: OutOfMemoryError, what was written stays, and what fits can be written", () => {
+Deno.test("a full region: OutOfMemoryError, written bytes stay, and values that fit can be written", () => {
   for (const beside of [0, 1000]) {
     using scratch = BumpAlloc.withSize(65536);
     const writer = scratch.writer();
@@ -247,7 +247,7 @@ Deno.test("clear starts over in the same memory; finish ends the writer", () => 
   assertEquals([...bytes], line);
 });
 
-/** Every call of a writer that cannot be used any more. */
+/** Checks that every call of a dead writer is refused. */
 function refusesAll(writer: BumpWriter, type: ErrorType, part = ""): void {
   const { length } = writer;
   const calls: (() => unknown)[] = [
@@ -291,7 +291,7 @@ Deno.test("after its memory's end, or a transfer, every call of a writer is an e
   refusesAll(empty, ClosedError);
 });
 
-Deno.test("while a scope is open, a writer of the arena around it writes into what it has, and cannot grow", () => {
+Deno.test("while a scope is open, a writer of its parent writes into its block, but cannot grow", () => {
   using scratch = new BumpAlloc();
   const writer = scratch.writer().u8(1);
   {
@@ -306,7 +306,7 @@ Deno.test("while a scope is open, a writer of the arena around it writes into wh
   assertEquals(other.finish().length, 0);
 });
 
-Deno.test("what a writer shows is how much it has", () => {
+Deno.test("a writer is shown with its length", () => {
   using scratch = new BumpAlloc();
   const writer: BumpWriter = (scratch as Scratch).writer().f64(1);
   assertEquals(Deno.inspect(writer), "BumpWriter { 8 B }");

@@ -1,4 +1,4 @@
-// That the documentation is whole: what has no example is not documented.
+// The documentation is complete and consistent with the code.
 import { assertEquals } from "@std/assert";
 import { testSince } from "../support/skip.ts";
 
@@ -21,7 +21,7 @@ interface DocumentedSymbol {
   readonly declarations: readonly Declaration[];
 }
 
-/** Whether there is an example that `deno test --doc` runs. */
+/** Whether the symbol has an example that `deno test --doc` runs. */
 function hasExample(jsDoc: JsDoc | undefined): boolean {
   return (jsDoc?.tags ?? []).some(({ kind, doc }) => kind === "example" && /^```ts$/m.test(doc ?? ""));
 }
@@ -42,9 +42,9 @@ testSince("2.8.0", "`deno doc --json` writes another format", name, async () => 
       if (!declarations.some(({ jsDoc }) => hasExample(jsDoc))) lacking.push(name);
       const methods = declarations.flatMap(({ kind, def }) => kind === "class" ? def?.methods ?? [] : []);
       for (const method of methods) {
-        // `using` calls the ones named by symbols.
+        // Methods named by symbols are called by `using`.
         if (method.name.startsWith("[") || method.accessibility === "private") continue;
-        // The last one of those with the same name implements the others.
+        // Of overloads, the last one implements the others.
         const all = methods.filter((other) => other.name === method.name);
         if (!all.some(({ jsDoc }) => hasExample(jsDoc))) lacking.push(`${name}.${method.name}`);
       }
@@ -54,7 +54,7 @@ testSince("2.8.0", "`deno doc --json` writes another format", name, async () => 
   assertEquals(seen > 20, true);
 });
 
-/** The rows of a table of what is proven: the command of each, and what it says of CI. */
+/** The rows of the table of what is proven: each command, and its entry for CI. */
 function proofs(markdown: string): [command: string, ci: string][] {
   const [, rows] = /^\|[^\n]*\| by \| in CI \|\n\|[-|]+\|\n((?:\|.*\n)+)/m.exec(markdown)!;
   return rows.trimEnd().split("\n").map((row) => {
@@ -63,7 +63,7 @@ function proofs(markdown: string): [command: string, ci: string][] {
   });
 }
 
-Deno.test("what is proven where: CI runs what the table says that it runs, in the version that it names", async () => {
+Deno.test("the table of what is proven agrees with CI, in its commands and the Deno version", async () => {
   const [readme, guide, script, workflow] = await Promise.all(
     ["README.md", "CONTRIBUTING.md", ".ci/run", ".github/workflows/ci.yml"].map((path) =>
       Deno.readTextFile(new URL(path, ROOT))
@@ -88,7 +88,7 @@ async function pages(): Promise<string[]> {
   return names;
 }
 
-Deno.test("each task that a page names is there, and each bench", async () => {
+Deno.test("each task and each bench that a page names exists", async () => {
   const { tasks } = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
   const lacking: string[] = [];
   let seen = 0;
@@ -126,19 +126,19 @@ Deno.test("the README's first example prints what its comment says", async () =>
     stdin: "null",
   }).output();
   await Deno.remove(program);
-  // What is committed are whole pages, and they differ.
+  // Whole pages are committed, and page sizes differ.
   const exact = Deno.build.os === "linux" && Deno.build.arch === "x86_64";
   const known = (text: string) => exact ? text : text.replace(/committed: [^,]*/, "");
   const printed = new TextDecoder().decode(stdout).trim();
   assertEquals(known(printed), known(said), new TextDecoder().decode(stderr));
 });
 
-/** A heading as a link names it. */
+/** The anchor of a heading. */
 function anchor(heading: string): string {
   return heading.toLowerCase().replace(/[^\p{L}\p{N}_ -]/gu, "").replaceAll(" ", "-");
 }
 
-Deno.test("links from one page to another lead to something that is there", async () => {
+Deno.test("links between pages lead to existing files and headings", async () => {
   let seen = 0;
   for (const page of await pages()) {
     const url = new URL(page, ROOT);

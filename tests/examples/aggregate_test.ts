@@ -16,7 +16,7 @@ function bothOf(text: string, query: Query) {
   }
 }
 
-Deno.test("aggregating bytes in scratch memory gives what reading text and splitting it gives", () => {
+Deno.test("aggregating bytes in scratch memory gives the same result as splitting text", () => {
   const query = { by: "name", of: "value", separator: "," };
   const numbers = [
     "1",
@@ -73,7 +73,7 @@ Deno.test("as many groups as there are lines, and the readings that the example 
   assertEquals(both.own.size, 400);
 });
 
-const name = "`deno task demo` fetches nothing: what only tests and benches import is not asked for";
+const name = "`deno task demo` downloads nothing: imports of tests and benches are not resolved";
 testSince("2.1.0", "`deno task` does not understand this deno.json", name, async () => {
   const cache = await Deno.makeTempDir();
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
@@ -81,7 +81,7 @@ testSince("2.1.0", "`deno task` does not understand this deno.json", name, async
     cwd: new URL("../../", import.meta.url),
     env: { DENO_DIR: cache, HTTP_PROXY: "http://127.0.0.1:9", HTTPS_PROXY: "http://127.0.0.1:9", NO_PROXY: "" },
   }).output();
-  // Windows keeps a file of a program that runs.
+  // Windows does not remove files of a running program.
   await Deno.remove(cache, { recursive: true }).catch(() => {});
   assertEquals(success, true, new TextDecoder().decode(stderr));
 });

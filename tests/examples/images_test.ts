@@ -15,7 +15,7 @@ function image(width: number, height: number): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-Deno.test("the image service: with a pool as with plain arrays, many at once, and what is no image", async () => {
+Deno.test("the image service: the same answers with a pool and with plain arrays, many at once, and bad images", async () => {
   using pool = new BumpPool({ limit: 3, size: 100_000_000 });
   const [own, plain] = [makeHandler(pool), makeHandler(null)];
   const sizes = [[1, 1], [256, 1], [257, 3], [3, 257], [300, 200], [512, 512], [1000, 700]] as const;

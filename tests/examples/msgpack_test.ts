@@ -32,7 +32,7 @@ const VALUES: Value[] = [
   records(100),
 ];
 
-Deno.test("MessagePack: what is encoded is the same on both kinds of memory, and a library reads it", () => {
+Deno.test("MessagePack: both kinds of memory give the same encoding, and a library reads it", () => {
   using scratch = new BumpAlloc();
   for (const value of VALUES) {
     using scope = scratch.scope();

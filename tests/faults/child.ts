@@ -1,7 +1,7 @@
 /**
- * Each operation, with each of its calls to the system refused in turn: it then does its work all the same, or throws the
- * right error and changes nothing, so that the same operation succeeds afterwards. Run with `refuse.c` preloaded; its file
- * is the argument.
+ * Runs each operation with each of its system calls refused in turn. The operation must either do its work all the
+ * same, or throw the right error and change nothing, so that it succeeds when repeated. Runs with `refuse.c` preloaded;
+ * the argument is its file.
  *
  * @module
  */
@@ -15,7 +15,7 @@ const KINDS = {
   mmap: 1,
   mprotect: 2,
   madvise: 4,
-  "madvise and mmap": 4 | 1, // to give pages back there are two ways
+  "madvise and mmap": 4 | 1, // there are two ways to give pages back
   munmap: 8,
   mincore: 16,
   getentropy: 32,
@@ -30,10 +30,10 @@ const shim = Deno.dlopen(Deno.args[0], {
   allow: { parameters: [], result: "i32" },
 }).symbols;
 
-/** What an operation works on. */
+/** The objects that an operation works on. */
 interface Stage extends Disposable {
   readonly arena: BumpAlloc;
-  /** Blocks that hold the pattern of their index, until something takes them back. */
+  /** Live blocks, each filled with the pattern of its index. */
   live: Uint8Array[];
   readonly pool: BumpPool;
   lease?: BumpAlloc;
@@ -42,13 +42,13 @@ interface Stage extends Disposable {
 
 interface Operation {
   readonly setUp?: (stage: Stage) => void;
-  /** Returns what must be disposed of, if anything. */
+  /** Returns an object to dispose of, if any. */
   readonly run: (stage: Stage) => Disposable | void;
-  /** Once the system refuses nothing any more. */
+  /** Runs once the system refuses nothing any more. */
   readonly after?: (stage: Stage) => void;
   /** Whether it takes all memory back. */
   readonly resets?: boolean;
-  /** Whether it must end its work also when the system refuses. */
+  /** Set if the operation must complete even when the system refuses. */
   readonly never?: "throws";
 }
 
@@ -65,7 +65,7 @@ function takeAway(stage: Stage): void {
 
 const zstd = { parameters: ["pointer", "usize"], result: "pointer" } as const;
 
-/** More than is committed. */
+/** More bytes than are committed. */
 const MORE = 3 * MIB;
 
 const OPERATIONS: Record<string, Operation> = {
@@ -185,7 +185,9 @@ const OPERATIONS: Record<string, Operation> = {
   "pool.close": { run: ({ pool }) => pool.close(), never: "throws" },
 };
 
-/** What a failed operation must not change. More may be committed, and leased, than before. */
+/**
+ * The state that a failed operation must not change. More memory may be committed, and more leases made, than before.
+ */
 function stateOf({ arena, pool }: Stage): unknown {
   const { used, remaining, orphaned, scopes, pins, attached } = arena.stats();
   const { leased, waiting, lost, moved, reserved } = pool.stats();
@@ -230,7 +232,7 @@ function holds({ live }: Stage): boolean {
 let refusals = 0;
 let errors = 0;
 
-/** The operation with calls `from` to `to` of a kind refused; whether it made that many. */
+/** Runs the operation with calls `from` to `to` of a kind refused. Returns whether it made that many calls. */
 function attempt(
   name: string,
   { setUp, run, after, resets, never }: Operation,
@@ -282,10 +284,10 @@ function attempt(
 
 makeStage()[Symbol.dispose]();
 const space = addressSpace();
-// What the system refuses to unmap stays: so that comes last.
+// Memory that the system refuses to unmap stays mapped, so munmap comes last.
 for (const kind of (Object.keys(KINDS) as (keyof typeof KINDS)[]).sort((kind) => kind === "munmap" ? 1 : -1)) {
   if (kind === "munmap") {
-    // Regions that were closed wait for a second, and some for the next one of their size.
+    // Closed regions wait for a second; some stay for reuse.
     await new Promise((resolve) => setTimeout(resolve, 1100));
     for (let i = 0; i < 200; i++) new BumpAlloc({ size: MIB }).close();
     const left = addressSpace() - space;

@@ -1,4 +1,7 @@
-/** What the system refuses: each operation throws the right error and changes nothing, or does its work all the same. */
+/**
+ * System calls that are refused: each operation throws the right error and changes nothing, or does its work all the
+ * same.
+ */
 import { assertEquals, assertMatch } from "@std/assert";
 import { missing, testUnless } from "../support/skip.ts";
 
@@ -13,7 +16,7 @@ async function run(command: string, args: string[], env: Record<string, string> 
   return text(stdout);
 }
 
-testUnless(noShim, "every operation with each of its calls to the system refused in turn", async () => {
+testUnless(noShim, "every operation with each of its system calls refused in turn", async () => {
   const path = (name: string) => decodeURIComponent(new URL(name, import.meta.url).pathname);
   const folder = await Deno.makeTempDir();
   try {
@@ -23,7 +26,7 @@ testUnless(noShim, "every operation with each of its calls to the system refused
     const output = await run(Deno.execPath(), ["run", "-A", "--no-check", map, path("child.ts"), shim], {
       LD_PRELOAD: shim,
     });
-    // Where the shim does not see the library's calls nothing is refused.
+    // If the shim did not see the library's calls, nothing would be refused.
     assertMatch(output, /^\d\d operations, \d{2,} refusals, \d{2,} errors$/);
   } finally {
     await Deno.remove(folder, { recursive: true });

@@ -1,6 +1,6 @@
 /**
- * Builds yyjson for its tests, where no package of the system has it. Its source comes with an npm
- * package, inside a C++ namespace, which the compiler is told to leave out. Needs npm, tar and clang or g++ (or what `CXX` names).
+ * Builds yyjson for its tests, on systems that have no package of it. Its source is part of an npm package, inside a
+ * C++ namespace that a compiler flag removes. Needs npm, tar and clang or g++ (or the compiler that `CXX` names).
  *
  * @module
  */
@@ -18,7 +18,7 @@ async function isThere(command: string): Promise<boolean> {
 const folder = await Deno.makeTempDir();
 try {
   const yyjson = await unpackFromNpm(PACKAGE, FOLDER, folder);
-  // A header of the package's that yyjson does not need.
+  // A header that the source includes and does not need.
   await Deno.mkdir(`${folder}/duckdb/common`, { recursive: true });
   await Deno.writeTextFile(`${folder}/duckdb/common/fast_mem.hpp`, "");
   const source = `${yyjson}/yyjson.cpp`;

@@ -32,7 +32,7 @@ console.log(JSON.stringify({
   parsed: tree !== null,
   size: tree === null ? 0 : native.cJSON_GetArraySize(tree),
   equal: copy !== null && native.cJSON_Compare(tree, copy, 1) === 1,
-  // What cJSON printed says the same as what it was given.
+  // The text that cJSON printed equals its input.
   printed: JSON.stringify(JSON.parse(readText(printed) ?? "null")) === document,
   inside: scratch !== null && [tree, copy, printed].every((pointer) => isInside(scratch, pointer)),
   used: scratch?.used ?? 0,

@@ -36,7 +36,7 @@ interface Events {
   names: Set<string>;
 }
 
-/** Parses in pieces of some kilobytes, as from a stream, and gives what the handlers saw. */
+/** Parses in pieces of some kilobytes, as from a stream, and returns the events of the handlers. */
 function parse(parser: Deno.PointerValue, document: Uint8Array<ArrayBuffer>): { events: Events; error: number } {
   const events: Events = { elements: 0, depth: 0, attributes: 0, characters: 0, names: new Set() };
   let depth = 0;
@@ -93,7 +93,7 @@ testWith(expat, "expat: a large document is parsed in an arena", () => {
   const [before, beforeOther] = [scratch.used, other.used];
   assertEquals(parse(parser, document), expected);
   assert(scratch.used > before + 10_000);
-  assertEquals(other.used, beforeOther); // each suite is its own region's
+  assertEquals(other.used, beforeOther); // each suite belongs to one region
   native.XML_ParserFree(parser);
   native.XML_ParserFree(untouched);
 });

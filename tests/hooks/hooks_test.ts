@@ -30,7 +30,7 @@ function patterned(bytes: Uint8Array<ArrayBuffer>, id: number): Uint8Array<Array
   return bytes;
 }
 
-Deno.test("native blocks and views never overlap, whatever the order, and scopes do not touch the blocks", () => {
+Deno.test("native blocks and views never overlap in any order, and scopes do not affect native blocks", () => {
   using scratch = new BumpAlloc({ size: 64 * MIB, window: 64 * 1024 });
   const native = nativeCaller(scratch);
   const kept: [Uint8Array<ArrayBuffer>, number][] = [];
@@ -69,7 +69,7 @@ Deno.test("used and remaining count native blocks; free of the last one gives it
   view.fill(1);
 });
 
-Deno.test("reset takes native memory back, and gives its pages back beyond what is retained", () => {
+Deno.test("reset takes native memory back, and gives its pages above the retained bytes to the system", () => {
   using scratch = new BumpAlloc({ size: 256 * MIB });
   const native = nativeCaller(scratch);
   for (const viewFirst of [true, false]) {
@@ -117,7 +117,7 @@ Deno.test("trim never touches native blocks in use, and gives back what is above
   assert(patternHolds(again, 2) && patternHolds(next, 3));
 });
 
-Deno.test("with zero, what native blocks left is never seen in a view", () => {
+Deno.test("with zero, views never show the contents of old native blocks", () => {
   using scratch = new BumpAlloc({ size: 64 * MIB, zero: true });
   const native = nativeCaller(scratch);
   for (const viewFirst of [true, false, true]) {
@@ -143,7 +143,7 @@ Deno.test("with poison, native memory that reset took back is overwritten", () =
 
 testUnless(
   noGc,
-  "what native code still uses of an allocator that was collected stays readable and writable for a while",
+  "memory that native code still uses stays readable and writable for a while after its allocator was collected",
   async () => {
     let collected = 0;
     const registry = new FinalizationRegistry(() => collected++);
@@ -188,7 +188,7 @@ testUnless(noGc, "a pool's lease that was lost with its hooks in use comes back"
   assert([one, other].every((lease) => lease.allocZeroed(1000).every((byte) => byte === 0)));
 });
 
-Deno.test("a callback that a library keeps over the end of its lease gives NULL", () => {
+Deno.test("a callback that a library keeps beyond the end of its lease returns NULL", () => {
   using pool = new BumpPool({ size: 4 * MIB, limit: 1 });
   const lease = pool.lease();
   const native = nativeCaller(lease);
@@ -200,7 +200,7 @@ Deno.test("a callback that a library keeps over the end of its lease gives NULL"
   assertEquals(native.alloc(1000), null);
 });
 
-Deno.test("an allocator that is attached has hooks of its own on the same region", () => {
+Deno.test("an attached allocator has its own hooks on the same region", () => {
   using scratch = BumpAlloc.withSize(16 * MIB);
   using attached = BumpAlloc.attach(scratch.share());
   const block = nativeCaller(attached).alloc(1000);
@@ -240,12 +240,12 @@ Deno.test("yyjson: the callbacks of the struct allocate, grow and free", () => {
   free.call(context, moved);
   assert(scratch.used < used - 200_000);
   scratch.close();
-  // A library that was kept for too long gets nothing; it does not crash.
+  // A library that is used for too long gets NULL and does not crash.
   assertEquals(malloc.call(context, 10n), null);
   assertEquals(realloc.call(context, null, 0n, 10n), null);
 });
 
-Deno.test("callbacks that were taken before a reset serve after it; after close each gives NULL and frees nothing", () => {
+Deno.test("callbacks taken before a reset work after it; after close each returns NULL and frees nothing", () => {
   const scratch = BumpAlloc.withSize(MIB);
   const { zlib, zstd, lua, yyjson, pcre2, freetype, expat } = scratch.hooks;
   const record = new Deno.UnsafePointerView(yyjson.struct);
@@ -285,7 +285,7 @@ Deno.test("callbacks that were taken before a reset serve after it; after close 
     scratch.reset();
     assertEquals(scratch.used, 0);
   }
-  // Blocks from before the reset are no live ones: freeing them late leaves what is there now alone.
+  // Blocks from before the reset are dead: freeing them late does not affect the present blocks.
   const later = patterned(scratch.alloc(10_000), 2);
   const used = scratch.used;
   for (const name in free) if (name !== "lua") free[name](blocks[name]);
@@ -311,7 +311,7 @@ Deno.test("expat: 16 regions of a Worker have a suite; closing one makes room fo
   for (const scratch of open) scratch.close();
 });
 
-Deno.test("the process's own allocator: named once, and there until the end", async () => {
+Deno.test("the process's own allocator is named once, and stays until the end", async () => {
   assertEquals(await runChild("process_child.ts"), "as documented");
 });
 

@@ -1,4 +1,4 @@
-/** Libraries that work for long: what they free serves again, so that what they take levels off. */
+/** Long-running libraries: freed memory is reused, so that memory levels off. */
 import { assert, assertEquals } from "@std/assert";
 import { BumpAlloc } from "../../mod.ts";
 import { load, readText, runChild, testWith, text } from "./support.ts";
@@ -18,7 +18,7 @@ const lua = load("liblua5.4.so.0", {
   lua_tolstring: { parameters: ["pointer", "i32", "pointer"], result: "pointer" },
 });
 
-/** Objects of all kinds and sizes live for a while; the collector has them all in the end. */
+/** Objects of all kinds and sizes live for a while; the collector frees all of them in the end. */
 const PROGRAM = `
   local live, sum = {}, 0
   for i = 1, 150000 do

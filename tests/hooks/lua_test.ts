@@ -73,7 +73,7 @@ testWith(lua, "Lua: a program that builds tables and strings runs in an arena", 
   const before = scratch.used;
   assertEquals(run(state, PROGRAM), expected);
   assert(scratch.used > before + 2 ** 20);
-  // What Lua believes to hold is at most what it took.
+  // Lua's own count is at most the memory that it took.
   assert(native.lua_gc(state, LUA_GCCOUNT, 0) * 1024 < scratch.used);
   native.lua_close(state);
 
@@ -94,7 +94,7 @@ testWith(lua, "Lua: a full region is its memory error, which a program may catch
   const [status, message] = run(state, `local t = {} for i = 1, 1e9 do t[i] = "number " .. i end`);
   assertEquals([status, message], [LUA_ERRMEM, "not enough memory"]);
   assert(scratch.used > 2 ** 21);
-  // Lua frees the table, and its blocks serve again.
+  // Lua frees the table, and its blocks are reused.
   assertEquals(run(state, "return 6 * 7"), [LUA_OK, "42"]);
   native.lua_close(state);
 

@@ -1,4 +1,4 @@
-// What it means to be the process's own allocator; run by hooks_test.ts.
+// The behaviour of the process's own allocator; run by hooks_test.ts.
 import { assert, assertEquals, assertThrows } from "../offline/assert.ts";
 import { BumpAlloc, ClosedError, SharedError } from "../../mod.ts";
 
@@ -31,17 +31,17 @@ assertEquals(call(calloc, 2n ** 33n, 2n ** 33n), null);
 assert(inside(call(realloc, zero, 2000n)));
 const text = call(strdup, Deno.UnsafePointer.of(new TextEncoder().encode("kept\0")))!;
 
-// Scopes work as ever; what would take the memory from under native libraries does not.
+// Scopes work as usual; calls that would take memory away from native libraries are refused.
 {
   using scope = scratch.scope();
   scope.alloc(1000).fill(1);
 }
 scratch.trim();
 const before = scratch.alloc(10);
-scratch.reset(); // of what the allocator has; native blocks stay
+scratch.reset(); // the allocator's own memory; native blocks stay
 assertEquals(before.length, 0);
 assertEquals(new Deno.UnsafePointerView(text).getCString(), "kept");
-assertEquals(scratch.stats().attached, 2); // the library holds it, too
+assertEquals(scratch.stats().attached, 2); // the library holds the region too
 const view = scratch.alloc(10);
 const { hooks } = scratch;
 scratch.close();

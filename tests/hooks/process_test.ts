@@ -1,14 +1,17 @@
-/** Libraries whose allocator is the whole process's: each in a process of its own, so that it is set before its first call. */
+/**
+ * Libraries with one allocator for the whole process: each runs in its own process, so that the allocator is set before
+ * the first call.
+ */
 import { assert, assertEquals } from "@std/assert";
 import { load, runChild, testWith } from "./support.ts";
 
-/** What a child says. */
+/** The report of a child process. */
 interface Report {
   /** Whether the library's objects are in the region. */
   inside: boolean;
   /** Bytes of the region that are taken. */
   used: number;
-  /** Bytes that the library itself believes to hold, if it counts them. */
+  /** Bytes in use by the library's own count, if it keeps one. */
   held?: number;
   /** Results of its work. */
   [result: string]: unknown;
@@ -36,7 +39,7 @@ testWith(sqlite, "SQLite: a full region is SQLITE_NOMEM, and the database can st
 const cjson = load("libcjson.so.1", {});
 testWith(cjson, "cJSON: a large document in the process's arena", () => compare("cjson_child.ts", 4 * 2 ** 20));
 testWith(cjson, "cJSON: a full region makes it give NULL", async () => {
-  // cJSON frees what it has parsed so far, and that serves again.
+  // cJSON frees its partial result, and that memory is reused.
   const { parsed, again } = await runChild("cjson_child.ts", "full") as Report;
   assertEquals({ parsed, again }, { parsed: false, again: 3 });
 });

@@ -1,19 +1,22 @@
 import { BumpAlloc, SharedError } from "../../mod.ts";
 
-/** Callbacks, and a block that they made; addresses. */
+/** Addresses of callbacks and of a block that they allocated. */
 export interface Given {
   malloc: bigint;
   free: bigint;
   block: bigint;
 }
 
-/** What a Worker says: its callbacks, unless another arena is the process's, and the address of another allocator's region. */
+/**
+ * A Worker's answer: its callbacks, unless another arena is the process's own, and the address of another allocator's
+ * region.
+ */
 export interface Answer {
   given: Given | null;
   plain: bigint;
 }
 
-/** What another allocator of this Worker has: without a lease nothing of it stays for receivers of a transfer. */
+/** Another allocator of this Worker. It has no window, so that none of its addresses stay reserved for receivers. */
 const plain = new BumpAlloc();
 
 const scratch = new BumpAlloc();

@@ -11,7 +11,7 @@ for (let round = 0; round < 3; round++) {
   answers.push(await new Promise<Answer>((resolve) => worker.onmessage = ({ data }) => resolve(data)));
   worker.terminate();
 }
-// Terminating is asynchronous: the Workers' other regions tell when it is done.
+// Terminating is asynchronous: it is done once the Workers' other regions are unmapped.
 await until(() => !answers.some(({ plain }) => isMapped(plain)));
 assert(!answers.some(({ plain }) => isMapped(plain)), "a Worker's other regions go with it");
 
@@ -30,7 +30,7 @@ for (const { malloc, free, block } of given) {
   new Uint8Array(new Deno.UnsafePointerView(fresh).getArrayBuffer(100_000)).fill(1);
   release.call(fresh);
 }
-// Each Worker has one; so has this one.
+// Each Worker can have one, this one too.
 using scratch = new BumpAlloc();
 if (one) assertThrows(() => scratch.hooks.process, SharedError, "there is one already");
 else assert(scratch.hooks.process.malloc !== null);

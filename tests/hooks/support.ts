@@ -1,18 +1,18 @@
-/** What the tests of the hooks have in common: the real libraries, real data, and where a pointer is. */
+/** Shared by the tests of the hooks: real libraries, real data, and the location of pointers. */
 import type { BumpAlloc } from "../../mod.ts";
 import { testUnless } from "../support/skip.ts";
 
-/** A library under test, or why there is none. */
+/** A library under test, or the reason why it is missing. */
 export interface Library<S extends Deno.ForeignLibraryInterface> {
   readonly file: string;
   readonly symbols: Deno.StaticForeignLibraryInterface<S>;
   readonly missing: string | null;
 }
 
-/** Where build_yyjson.ts puts the library that Debian 12 does not have. */
+/** The library that build_yyjson.ts builds, because Debian 12 does not have it. */
 export const YYJSON_BUILT = new URL(`../../.cache/yyjson/${Deno.build.arch}/libyyjson.so.0`, import.meta.url);
 
-/** Loads a library, which stays loaded; where it is not installed its tests are ignored, and say so. */
+/** Loads a library, which stays loaded. If it is not installed, its tests are skipped and say so. */
 export function load<const S extends Deno.ForeignLibraryInterface>(file: string, symbols: S): Library<S> {
   try {
     return { file, symbols: Deno.dlopen(file, symbols).symbols as never, missing: null };
@@ -48,7 +48,7 @@ export function repositorySources(): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** Whether a pointer that a library gave is in an allocator's region. */
+/** Whether a library's pointer is in an allocator's region. */
 export function isInside(scratch: BumpAlloc, pointer: Deno.PointerValue | bigint): boolean {
   const address = typeof pointer === "bigint" ? pointer : Deno.UnsafePointer.value(pointer);
   return address >= scratch.address && address < scratch.address + BigInt(scratch.capacity);
@@ -64,7 +64,7 @@ export function readText(pointer: Deno.PointerValue): string | null {
   return pointer === null ? null : Deno.UnsafePointerView.getCString(pointer);
 }
 
-/** Runs a program of this folder in a process of its own, and gives what it printed as JSON. */
+/** Runs a program of this folder in its own process, and returns the JSON that it printed. */
 export async function runChild(file: string, ...args: string[]): Promise<unknown> {
   const { code, stdout, stderr, signal } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--quiet", "--no-check", new URL(file, import.meta.url).href, ...args],

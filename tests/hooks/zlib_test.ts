@@ -6,7 +6,7 @@ const Z_FINISH = 4;
 const Z_STREAM_END = 1;
 const Z_MEM_ERROR = -4;
 
-// z_stream counts in unsigned longs, which Windows has with 32 bits.
+// z_stream has unsigned longs, which have 32 bits on Windows.
 const windows = Deno.build.os === "windows";
 const AT = windows
   ? { output: 16, room: 24, produced: 28, message: 32, state: 40, zalloc: 48, size: 88 }
@@ -92,7 +92,7 @@ testWith(zlib, "zlib: this repository's sources are compressed and restored in a
   assertEquals(deflateEnd(packing), 0);
 });
 
-testWith(zlib, "zlib: what is ended in reverse order gives all of its memory back", () => {
+testWith(zlib, "zlib: streams that end in reverse order give all of their memory back", () => {
   using scratch = new BumpAlloc();
   const packing = stream(scratch);
   assertEquals(initDeflate(packing), 0);
@@ -120,7 +120,7 @@ testWith(zlib, "zlib: a full region is Z_MEM_ERROR, at the start and in the midd
   const unpacking = stream(scratch);
   assertEquals(initInflate(unpacking), 0);
   scratch.alloc(scratch.remaining - 4096);
-  // inflate takes its window when output is left over for the next call: there is no room for it now.
+  // inflate allocates its window when output is left for the next call: there is no room for it now.
   const output = new Uint8Array(100_000);
   setBuffers(unpacking, packed, output);
   assertEquals(inflate(unpacking, 0), Z_MEM_ERROR);
@@ -130,7 +130,7 @@ testWith(zlib, "zlib: a full region is Z_MEM_ERROR, at the start and in the midd
 
 testWith(
   zlib,
-  "zlib: reset takes the memory of dropped streams back, and a closed allocator's hooks give nothing",
+  "zlib: reset takes the memory of dropped streams back, and a closed allocator's hooks return NULL",
   () => {
     const scratch = new BumpAlloc();
     const sample = repositorySources().subarray(0, 1024);

@@ -1,21 +1,21 @@
 /**
- * Memory that real I/O and native code write to: as long as it is pinned nothing takes it back, and no byte is wrong. Each
- * kind of work ends when the test says so, not after a time.
+ * Memory that real I/O and native code write to: while it is pinned, nothing takes it back and no byte is wrong. Each
+ * kind of work ends when the test says so, not after a delay.
  */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { BumpAlloc, BumpPool, type BumpScope, ClosedError, PinnedError } from "../../mod.ts";
 import { fillPattern, patternHolds } from "../support/pattern.ts";
 import { testUnless } from "../support/skip.ts";
 
-/** Less than a pipe, and a socket's buffers, take at once. */
+/** Fits in the buffers of a pipe and of a socket. */
 const LENGTH = 60_000;
 const ID = 77;
 const EXPECTED = new Uint8Array(LENGTH);
 fillPattern(EXPECTED, ID);
 
-/** Something that fills a view with the pattern after `go` was called. */
+/** Work that fills a view with the pattern once `go` is called. */
 interface Work extends AsyncDisposable {
-  /** Begins, and settles when the view is full; rejected when the data ends early. */
+  /** Starts the work. Settles when the view is full; rejects when the data ends early. */
   start(view: Uint8Array<ArrayBuffer>): Promise<void>;
   go(): Promise<void>;
 }
@@ -29,7 +29,7 @@ async function readFully(view: Uint8Array, read: (rest: Uint8Array) => Promise<n
   }
 }
 
-// Windows has them by other names, with narrower sizes; a pipe there takes a size and whether it is binary.
+// Windows has other names and narrower sizes; its pipe takes a size and a binary flag.
 const PREFIX = Deno.build.os === "windows" ? "_" : "";
 const BINARY = 0x8000;
 const LIBC = {
@@ -63,7 +63,7 @@ const WORKS: Record<string, () => Promise<Work>> = {
       // deno-lint-ignore require-await -- as the others
       go: async () => assertEquals(write(to, EXPECTED, BigInt(LENGTH)), LENGTH),
       // deno-lint-ignore require-await -- as the others
-      [Symbol.asyncDispose]: async () => [to, from].forEach((end) => close(end)), // a read that waits ends with `to`
+      [Symbol.asyncDispose]: async () => [to, from].forEach((end) => close(end)), // closing `to` ends a waiting read
     };
   },
   "a read from a socket": async () => {
@@ -89,7 +89,7 @@ const WORKS: Record<string, () => Promise<Work>> = {
     const file = await Deno.open(path);
     return {
       start: (view) => readFully(view, (rest) => file.read(rest)),
-      go: async () => {}, // it runs already
+      go: async () => {}, // the read runs already
       [Symbol.asyncDispose]: async () => {
         file.close();
         await Deno.remove(path);
@@ -98,15 +98,15 @@ const WORKS: Record<string, () => Promise<Work>> = {
   },
 };
 
-/** An arena, and the synchronous ends that a pin inside must refuse. */
+/** An arena, and the synchronous ends that a pin in it must refuse. */
 interface Place {
   readonly arena: BumpAlloc | BumpScope;
   readonly refused: readonly (() => void)[];
 }
 
 /**
- * Works on a view under a pin, while every synchronous end is tried. The work goes on once the caller's block has been left, so
- * that `await using` must wait for it.
+ * Works on a view under a pin, and tries every synchronous end. The work is still running when the caller's block ends,
+ * so that `await using` must wait for it.
  */
 function workPinned({ arena, refused }: Place, work: Work, checked: (bytesAreRight: boolean) => void): void {
   setTimeout(() => void work.go());
@@ -120,12 +120,12 @@ function workPinned({ arena, refused }: Place, work: Work, checked: (bytesAreRig
   for (const end of refused) assertThrows(end, PinnedError, "pinned");
   assertEquals([view.length, before.length, arena.addressOf(view), arena.mark().offset], [LENGTH, 1000, place, mark]);
   assert(patternHolds(before, 1));
-  // Nothing has ended: it goes on allocating, elsewhere.
+  // Nothing has ended: the arena can still allocate other memory.
   const after = arena.alloc(1000);
   assert(arena.addressOf(after) >= place + BigInt(LENGTH));
 }
 
-/** Whoever has the memory next: nothing may write there any more. */
+/** Returns a check that nothing writes to the memory any more, for its next owner. */
 function isQuiet(arena: BumpAlloc | BumpScope): () => boolean {
   const next = arena.alloc(2 * LENGTH);
   fillPattern(next, 5);
@@ -173,7 +173,7 @@ for (const [name, start] of Object.entries(WORKS)) {
   );
 }
 
-Deno.test("pins: work that fails lets go of the memory, and its error is its caller's", async () => {
+Deno.test("pins: work that fails releases the memory, and its error reaches the caller", async () => {
   const scratch = new BumpAlloc();
   {
     using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });

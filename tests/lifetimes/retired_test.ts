@@ -1,4 +1,4 @@
-/** Memory that has ended and is used all the same, by native code and pointers: nobody crashes, and nothing is used up. */
+/** Memory that native code and pointers still use after its end: no crash, and no resource is used up. */
 import { assertEquals, assertMatch } from "@std/assert";
 import { outputOf } from "../support/program.ts";
 import { testUnless } from "../support/skip.ts";
@@ -9,7 +9,7 @@ const noMark = canMarkUntransferable() ? null : `it needs Deno ${MARKS_SINCE}`;
 const notPosix = Deno.build.os === "windows" ? "pipes and FILEs are POSIX's" : null;
 const notLinux = Deno.build.os === "linux" ? null : "it needs /proc";
 
-/** A nonblocking call that writes to memory, by a memcpy of the C library, once the program lets it. */
+/** A nonblocking memcpy of the C library, which writes once the program lets it. */
 const LATE = `
   const libc = Deno.dlopen(Deno.build.os === "darwin" ? "libSystem.B.dylib" : "libc.so.6", {
     pipe: { parameters: ["buffer"], result: "i32" },
@@ -68,7 +68,7 @@ const LATE = `
 
 testUnless(
   notPosix,
-  "a nonblocking call that still writes to memory which was closed, dropped or moved harms nobody",
+  "a nonblocking call that still writes to closed, dropped or moved memory does no harm",
   async () => {
     const output = await outputOf(`
     ${LATE}
@@ -87,7 +87,7 @@ testUnless(
   },
 );
 
-Deno.test("a pointer of an allocator that was dropped, or closed, can be read", async () => {
+Deno.test("a pointer into an allocator that was dropped or closed can still be read", async () => {
   const output = await outputOf(`
     const pointers = [true, false].map((closes) => {
       const scratch = new BumpAlloc();
@@ -100,7 +100,7 @@ Deno.test("a pointer of an allocator that was dropped, or closed, can be read", 
   assertEquals(output, "number number");
 });
 
-Deno.test("what a node Worker transfers after an unload event of its own making stays readable", async () => {
+Deno.test("a buffer that a node Worker transfers after dispatching an unload event itself stays readable", async () => {
   const module = JSON.stringify(new URL("../../mod.ts", import.meta.url).href);
   const worker = `
     import { parentPort } from "node:worker_threads";
@@ -125,7 +125,7 @@ Deno.test("what a node Worker transfers after an unload event of its own making 
   assertMatch(output, /^500000 true$/);
 });
 
-Deno.test("what a Worker transfers after an unload event of its own making stays readable", async () => {
+Deno.test("a buffer that a Worker transfers after dispatching an unload event itself stays readable", async () => {
   const module = JSON.stringify(new URL("../../mod.ts", import.meta.url).href);
   const worker = `
     import { BumpAlloc } from ${module};
@@ -149,7 +149,7 @@ Deno.test("what a Worker transfers after an unload event of its own making stays
 
 testUnless(
   notLinux,
-  "as many regions as the system allows mappings for: an error that names the limit, and the program goes on",
+  "regions up to the system's limit of mappings: an error that names the limit, and the program continues",
   async () => {
     const output = await outputOf(
       `
@@ -171,7 +171,7 @@ testUnless(
     }
     console.log(failure.name, failure.code, failure.message.includes("vm.max_map_count"));
     console.log(all.length * 2.5 > limit * 0.9);
-    // V8 can still grow, and other allocators still serve.
+    // V8 can still grow, and other allocators still work.
     const heap = Array.from({ length: 200 }, () => new Array(100_000).fill(1.5));
     console.log(heap.length, attempt(() => all[0].alloc(8).fill(1).length), attempt(() => all.at(-1).reset()));
     for (const scratch of all) scratch.close();
@@ -185,7 +185,7 @@ testUnless(
 
 testUnless(
   notLinux ?? noMark,
-  "regions made and closed, or dropped in whatever state: addresses, mappings and RAM level off",
+  "regions made and closed, or dropped in any state: addresses, mappings and RAM level off",
   async () => {
     const output = await outputOf(
       `
@@ -195,7 +195,7 @@ testUnless(
       rss: status("VmRSS") / 1024, // MiB
       mappings: Deno.readTextFileSync("/proc/self/maps").split("\\n").length,
     });
-    // What has waited for a second goes with the calls that come after it.
+    // Regions that have waited for a second are unmapped by later calls.
     const settle = async () => {
       await collect();
       await new Promise((resolve) => setTimeout(resolve, 1100));
@@ -281,7 +281,7 @@ testUnless(
 
 testUnless(
   notLinux ?? noMark,
-  "an allocator that is not transferable keeps no more windows at each reset, scope's end or return to a pool",
+  "with transferable: false, the windows kept after each reset, scope's end or return to a pool level off",
   async () => {
     const output = await outputOf(`
     const scratch = new BumpAlloc({ transferable: false, window: 4096 });

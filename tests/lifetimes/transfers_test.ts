@@ -1,4 +1,4 @@
-/** What receivers of transferred buffers see is theirs: nobody hands it out again, whoever ends what, and whatever fails. */
+/** Transferred memory belongs to its receiver: it is never reused, whoever ends what and whatever fails. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BumpAlloc, BumpPool, ClosedError, DetachedError } from "../../mod.ts";
 import { MARKS_SINCE } from "../../src/buffers.ts";
@@ -10,14 +10,14 @@ import { transferred } from "../support/transfers.ts";
 import { testSince, testUnless } from "../support/skip.ts";
 import { noGc, untilCollected } from "../support/until.ts";
 
-/** Allocates all that is left, in pieces. */
+/** Allocates all remaining bytes, in pieces. */
 function fillUp(scratch: BumpAlloc, value: number): void {
   for (let byteLength = 2 ** 20; byteLength >= 8; byteLength /= 2) {
     for (let view = scratch.tryAlloc(byteLength); view !== null; view = scratch.tryAlloc(byteLength)) view.fill(value);
   }
 }
 
-Deno.test("an attached allocator's view is transferred, and it closes: no other holder's reset reaches the receiver's bytes", () => {
+Deno.test("an attached allocator transfers a view and closes: no other holder's reset reaches the receiver's bytes", () => {
   for (const resets of ["reset", "close", "attach and reset"]) {
     const first = BumpAlloc.withSize(2 ** 23);
     const second = BumpAlloc.attach(first.share());
@@ -42,7 +42,7 @@ Deno.test("an attached allocator's view is transferred, and it closes: no other 
 
 testUnless(
   noGc,
-  "an attached allocator that transferred a view is dropped: the others' reset leaves the receiver's bytes",
+  "an attached allocator transfers a view and is dropped: no other holder's reset reaches the receiver's bytes",
   async () => {
     using first = BumpAlloc.withSize(2 ** 23);
     const handle = first.share();
@@ -60,7 +60,7 @@ testUnless(
   },
 );
 
-Deno.test("offsets lead to no receiver's bytes, whichever of offset and alloc came before the transfer", () => {
+Deno.test("no offset is in a receiver's bytes, whether offset or alloc came before the transfer", () => {
   for (const before of ["o", "a", "oa", "ao", "ooa", "oao", "aoo", "ooaa"]) {
     using scratch = new BumpAlloc();
     let view!: Uint8Array<ArrayBuffer>;
@@ -80,7 +80,7 @@ Deno.test("offsets lead to no receiver's bytes, whichever of offset and alloc ca
   }
 });
 
-Deno.test("a view whose buffer was transferred away has no address here, of whatever kind it is", () => {
+Deno.test("a view whose buffer was transferred away has no address, whatever its type", () => {
   using scratch = new BumpAlloc();
   const bytes = scratch.alloc(64);
   const struct = scratch.allocView(64);
@@ -98,7 +98,7 @@ Deno.test("a view whose buffer was transferred away has no address here, of what
     assertThrows(() => scratch.addressOf(view), TypeError, "Cannot take the address: the view");
     assertThrows(() => scratch.pointerOf(view), TypeError, "Cannot take the address: the view");
   }
-  // The same for those whose memory was taken back.
+  // The same holds for views whose memory was taken back.
   scratch.reset();
   const again = [scratch.alloc(64), scratch.allocView(64)];
   scratch.reset();
@@ -108,7 +108,7 @@ Deno.test("a view whose buffer was transferred away has no address here, of what
   }
 });
 
-Deno.test("a transferred scope's window stays its receiver's where the stack ends in the midst of the scope's end", () => {
+Deno.test("a scope's transferred window stays its receiver's after a stack overflow in the scope's end", () => {
   for (let padding = 0; padding < 12; padding++) {
     using scratch = new BumpAlloc({ window: 4096, size: 2 ** 20 });
     const kept = scratch.alloc(100);
@@ -124,7 +124,7 @@ Deno.test("a transferred scope's window stays its receiver's where the stack end
   }
 });
 
-Deno.test("a transferred window stays its receiver's where the stack ends in the midst of a reset or a frame's end", () => {
+Deno.test("a transferred window stays its receiver's after a stack overflow in a reset or a frame's end", () => {
   for (let padding = 0; padding < 12; padding++) {
     using scratch = new BumpAlloc({ window: 4096, size: 2 ** 20 });
     const first = scratch.alloc(100);
@@ -181,7 +181,7 @@ Deno.test("a transferred window that begins in the page where another chunk ends
 });
 
 const REFUSALS: Record<string, string> = {
-  "permission for the FFI was given up": "revoke();",
+  "permission for the FFI was revoked": "revoke();",
 };
 
 for (const [why, refuse] of Object.entries(REFUSALS)) {
@@ -207,35 +207,39 @@ for (const [why, refuse] of Object.entries(REFUSALS)) {
 
 const notLinux = Deno.build.os === "linux" ? null : "it needs /proc";
 
-testUnless(notLinux, "a lost window costs about its own size, of addresses and mappings, also in a pool", async () => {
-  const space = () => 1024 * Number(/VmSize:\s+(\d+)/.exec(Deno.readTextFileSync("/proc/self/status"))![1]);
-  const mappings = () => Deno.readTextFileSync("/proc/self/maps").split("\n").length;
-  using pool = new BumpPool({ window: 65536 });
-  const kept: Uint8Array[] = [];
-  const request = () =>
-    pool.use(async (scratch) => {
-      const source = new ReadableStream({ type: "bytes", pull: ({ byobRequest }) => byobRequest!.respond(1) });
-      const { value } = await source.getReader({ mode: "byob" }).read(scratch.alloc(100));
-      kept.push(value!);
-    });
-  // Those that were left wait for a while, as all that was closed does.
-  const COUNT = 300;
-  for (let i = 0; i < 20; i++) await request();
-  const before = { space: space(), mappings: mappings() };
-  for (let i = 0; i < COUNT; i++) await request();
-  const settle = async () => {
-    for (let i = 0; i < 130; i++) {
-      new BumpAlloc({ size: 65536 }).close();
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-  };
-  await settle();
-  const grown = { space: space() - before.space, mappings: mappings() - before.mappings };
-  assert(grown.space < COUNT * 3 * 65536 + 20 * 2 ** 26, `${grown.space / COUNT} bytes of addresses each`);
-  assert(grown.mappings <= 2 * COUNT, `${grown.mappings / COUNT} mappings each`);
-});
+testUnless(
+  notLinux,
+  "a lost window costs its own size in addresses and about one mapping, also in a pool",
+  async () => {
+    const space = () => 1024 * Number(/VmSize:\s+(\d+)/.exec(Deno.readTextFileSync("/proc/self/status"))![1]);
+    const mappings = () => Deno.readTextFileSync("/proc/self/maps").split("\n").length;
+    using pool = new BumpPool({ window: 65536 });
+    const kept: Uint8Array[] = [];
+    const request = () =>
+      pool.use(async (scratch) => {
+        const source = new ReadableStream({ type: "bytes", pull: ({ byobRequest }) => byobRequest!.respond(1) });
+        const { value } = await source.getReader({ mode: "byob" }).read(scratch.alloc(100));
+        kept.push(value!);
+      });
+    // The regions left behind wait for a while, like all closed ones.
+    const COUNT = 300;
+    for (let i = 0; i < 20; i++) await request();
+    const before = { space: space(), mappings: mappings() };
+    for (let i = 0; i < COUNT; i++) await request();
+    const settle = async () => {
+      for (let i = 0; i < 130; i++) {
+        new BumpAlloc({ size: 65536 }).close();
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+    };
+    await settle();
+    const grown = { space: space() - before.space, mappings: mappings() - before.mappings };
+    assert(grown.space < COUNT * 3 * 65536 + 20 * 2 ** 26, `${grown.space / COUNT} bytes of addresses each`);
+    assert(grown.mappings <= 2 * COUNT, `${grown.mappings / COUNT} mappings each`);
+  },
+);
 
-Deno.test("what was transferred is its receiver's after the lease went back, and after the pool was closed", () => {
+Deno.test("transferred memory stays its receiver's after the lease went back and after the pool was closed", () => {
   const pool = new BumpPool({ limit: 2, size: 2 ** 18, window: 4096 });
   const received: Uint8Array[] = [];
   for (let id = 0; id < 20; id++) {
@@ -254,7 +258,7 @@ Deno.test("what was transferred is its receiver's after the lease went back, and
   received.forEach((view, id) => assert(patternHolds(view, id)));
   assertThrows(() => pool.lease(), ClosedError);
 });
-Deno.test("what ended after a transfer says so: an out-parameter, C strings, views of scopes", () => {
+Deno.test("errors after a transfer name it: out-parameters, C strings, views of scopes", () => {
   using scratch = new BumpAlloc();
   const out = scratch.out("i32");
   out.view.buffer.transfer();
@@ -264,7 +268,7 @@ Deno.test("what ended after a transfer says so: an out-parameter, C strings, vie
   }
 });
 
-Deno.test("a rewind below a window that was transferred, from another one: its receiver keeps it, and allocating goes on", () => {
+Deno.test("a rewind from another window to below a transferred one: its receiver keeps it, and allocating works", () => {
   for (const opens of ["allocator", "scope", "frame"] as const) {
     using scratch = new BumpAlloc({ window: 4096 });
     const arena = opens === "allocator" ? scratch : scratch[opens]();
@@ -282,7 +286,7 @@ Deno.test("a rewind below a window that was transferred, from another one: its r
   }
 });
 
-Deno.test("trim leaves what receivers see as it is, below and above the cursor", () => {
+Deno.test("trim does not touch receivers' bytes, below or above the cursor", () => {
   for (const opens of ["scope", "frame", "nothing"] as const) {
     using scratch = new BumpAlloc({ window: 65536 });
     scratch.alloc(100);

@@ -1,4 +1,4 @@
-/** The check that a buffer over native memory shows that memory, and is no copy of it. */
+/** The check that a buffer over native memory is not a copy of it. */
 import { assertThrows } from "@std/assert";
 import { checkAliases } from "../../src/native/alias.ts";
 import { BumpAlloc } from "../../mod.ts";

@@ -1,8 +1,8 @@
-/** Starts Deno on a program that allocates, with exactly the flags, the environment and the machine that a test wants. */
+/** Starts Deno on a program that allocates, with exactly the flags, environment and machine that a test needs. */
 import { assertEquals } from "@std/assert";
 import { isBefore, succeeds } from "../support/skip.ts";
 
-/** The package's module, as the checkout has it. */
+/** The package's module in the checkout. */
 export const MOD: string = new URL("../../mod.ts", import.meta.url).href;
 
 /** How Deno is started. */
@@ -11,17 +11,17 @@ export interface Start {
   env?: Record<string, string>;
   /** Code that runs before the package is imported. */
   before?: string;
-  /** What runs instead of one allocation. */
+  /** The program; default: one allocation. */
   program?: string;
   /** A command that starts the command behind it. */
   under?: string[];
   /** The package's module. */
   mod?: string;
-  /** Where it is started. */
+  /** Current folder. */
   cwd?: string;
 }
 
-/** What it printed, and how it ended. */
+/** Output and end of a process. */
 export interface Ended {
   out: string;
   error: string;
@@ -32,7 +32,7 @@ export interface Ended {
 const ALLOCATE = `using scratch = new BumpAlloc();
 console.log(scratch.alloc(100).fill(1).length);`;
 
-/** Runs `use` with the command that starts Deno so. */
+/** Runs `use` with the command that starts Deno in this way. */
 export async function withCommand<T>(start: Start, use: (command: string[]) => Promise<T>): Promise<T> {
   const { flags, before = "", program = ALLOCATE, under = [], mod = MOD } = start;
   const folder = await Deno.makeTempDir();
@@ -49,7 +49,7 @@ export async function withCommand<T>(start: Start, use: (command: string[]) => P
   }
 }
 
-/** Without a terminal. */
+/** Runs it without a terminal. */
 export function run(start: Start): Promise<Ended> {
   return withCommand({ ...start, flags: ["--no-prompt", ...start.flags] }, async ([command, ...args]) => {
     const options = { args, env: { NO_COLOR: "1", ...start.env }, cwd: start.cwd, stdin: "null" } as const;
@@ -59,12 +59,12 @@ export function run(start: Start): Promise<Ended> {
   });
 }
 
-/** Fails unless it allocates, and says nothing else. */
+/** Fails unless it allocates and prints nothing else. */
 export async function assertAllocates(start: Start): Promise<void> {
   assertEquals(await run(start), { out: "100", error: "", end: 0 });
 }
 
-/** Fails unless it ends with an error whose message holds all parts. */
+/** Fails unless it ends with an error whose message contains all parts. */
 export async function assertRefused(start: Start, ...parts: string[]): Promise<void> {
   const { out, error, end } = await run(start);
   assertEquals(
@@ -74,10 +74,10 @@ export async function assertRefused(start: Start, ...parts: string[]): Promise<v
   );
 }
 
-/** How Deno reports its own error for a missing permission, when nobody catches it. */
+/** Deno's report of an uncaught error for a missing permission. */
 export const DENIED = "Uncaught (in promise) NotCapable";
 
-/** A folder for temporary files, which must be empty in the end. */
+/** Runs `use` with a folder for temporary files, which must be empty in the end. */
 export async function withTemporary(use: (folder: string) => Promise<void>): Promise<void> {
   const folder = await Deno.makeTempDir();
   try {
@@ -88,13 +88,13 @@ export async function withTemporary(use: (folder: string) => Promise<void>): Pro
   }
 }
 
-/** Starts a command after mounting in a namespace of its own: `options` of a tmpfs, and where. */
+/** Starts a command in a namespace of its own, after mounting tmpfs with these options on these folders. */
 export function mounting(...mounts: [options: string, folder: string][]): string[] {
   const script = mounts.map(([options, folder]) => `mount -t tmpfs -o ${options} none ${folder}`).join(" && ");
   return ["unshare", "--map-root-user", "--mount", "sh", "-c", `${script} && exec "$0" "$@"`];
 }
 
-/** Starts a command in a namespace without /proc: what is loaded from memory is found there. */
+/** Starts a command in a namespace without /proc, which loading from memory needs. */
 export const WITHOUT_PROC = mounting(["size=4k", "/proc"]);
 
 /** Why mounts cannot be tested here, if so. */
@@ -107,5 +107,5 @@ export const noMounts: string | null = Deno.build.os !== "linux"
 /** Why Deno cannot be started without /proc here, if so. */
 export const noHiding: string | null = noMounts ?? (isBefore("2.1.0") ? "Deno 2.0 does not run without /proc" : null);
 
-/** Whether an emulator runs this (`deno task test:arm64`). */
+/** Whether this runs in an emulator (`deno task test:arm64`). */
 export const isEmulated: boolean = Deno.env.has("EMULATED");

@@ -1,4 +1,4 @@
-// How the library is loaded: each way, and what may be in the way.
+// Each way of loading the library, and what may prevent it.
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { extractToFile } from "../../src/native/extract.ts";
@@ -32,7 +32,7 @@ function isMemoryFile(path: string): boolean {
   try {
     return Deno.readLinkSync(path).includes("memfd:bump_alloc");
   } catch {
-    return false; // closed, and the number may be another file's by now
+    return false; // closed, or the number of another file by now
   }
 }
 
@@ -46,13 +46,13 @@ testUnless(notLinux, "a memory file's descriptor is closed once the library is l
   }
 });
 
-testUnless(notLinux, "a memory file that is not loaded is closed, and never somebody else's file in its place", () => {
+testUnless(notLinux, "a memory file that is not loaded is closed, and never another file with its number", () => {
   const refused = memoryFile(new TextEncoder().encode("no library"));
   assert(isMemoryFile(refused.path));
   refused.remove(false);
   assert(!isMemoryFile(refused.path));
 
-  // The library was loaded, and closed it, and then a symbol was missing.
+  // The library was loaded and closed the descriptor; then a symbol was missing.
   const file = memoryFile(prebuilt()!);
   const number = file.path.split("/").at(-1);
   assert(loads(file.path));
@@ -85,7 +85,7 @@ for (const allowed of ["flagged", "unflagged"]) {
   );
 }
 
-/** With a temporary folder, and only such calls of memfd_create (no_memfd.c). */
+/** Runs `use` with a temporary folder, where only such calls of memfd_create succeed (no_memfd.c). */
 async function withMemfdAllowed(allowed: string, use: (start: Omit<Start, "flags">) => Promise<void>): Promise<void> {
   await withTemporary(async (TMPDIR) => {
     const program = `${TMPDIR}/no_memfd`;
@@ -136,7 +136,7 @@ function existing(path: string): boolean {
 
 const OVERRIDING = [...new Set(["--allow-ffi", "--allow-env", "--allow-read", ...LOADING])];
 
-/** What another library's file is called: Windows adds an extension to a name that has none. */
+/** File name of another library. Windows adds an extension to a name that has none. */
 const LIBRARY = Deno.build.os === "windows" ? "library.dll" : "library";
 
 /** Writes this platform's library to a file. */
@@ -145,7 +145,7 @@ async function library(path: string): Promise<string> {
   return path;
 }
 
-Deno.test("BUMP_ALLOC_LIB names another file, where --allow-env permits to see it", () =>
+Deno.test("BUMP_ALLOC_LIB names another file, if --allow-env permits reading it", () =>
   withTemporary(async (folder) => {
     const BUMP_ALLOC_LIB = await library(join(folder, LIBRARY));
     await assertAllocates({ flags: OVERRIDING, env: { BUMP_ALLOC_LIB } });
@@ -155,10 +155,10 @@ Deno.test("BUMP_ALLOC_LIB names another file, where --allow-env permits to see i
     await Deno.remove(BUMP_ALLOC_LIB);
   }));
 
-Deno.test("BUMP_ALLOC_LIB: the file is loaded from where it is, by a name relative to the current folder, too", () =>
+Deno.test("BUMP_ALLOC_LIB: the file is loaded from its own path, also if that is relative to the current folder", () =>
   withTemporary(async (folder) => {
     await library(join(folder, LIBRARY));
-    // A loaded library's file is mapped; Windows does not let it be removed.
+    // A loaded library's file is mapped; Windows refuses to remove it.
     const program = `
       const scratch = new BumpAlloc();
       try {
@@ -176,7 +176,7 @@ Deno.test("BUMP_ALLOC_LIB: the file is loaded from where it is, by a name relati
     await Deno.remove(join(folder, LIBRARY));
   }));
 
-Deno.test("BUMP_ALLOC_LIB: Workers share what is loaded, and the end of one still ends what it held", () =>
+Deno.test("BUMP_ALLOC_LIB: Workers share the loaded library, and the end of a Worker still ends its holds", () =>
   withTemporary(async (folder) => {
     const BUMP_ALLOC_LIB = await library(join(folder, LIBRARY));
     const program = `
@@ -226,7 +226,7 @@ Deno.test("BUMP_ALLOC_LIB names a missing file, a folder, or no library: an erro
     await Deno.remove(file);
   }));
 
-Deno.test("BUMP_ALLOC_LIB names a library whose end is missing: an error, and no SIGBUS", () =>
+Deno.test("BUMP_ALLOC_LIB names a truncated library: an error, and no SIGBUS", () =>
   withTemporary(async (folder) => {
     const file = `${folder}/library`;
     const bytes = prebuilt()!;
@@ -237,14 +237,14 @@ Deno.test("BUMP_ALLOC_LIB names a library whose end is missing: an error, and no
     await Deno.remove(file);
   }));
 
-/** A library that is none of ours. */
+/** A library that is not ours. */
 function foreignLibrary(): string | undefined {
   return Deno.readTextFileSync("/proc/self/maps").match(/\/\S*libc\.so\.6$/m)?.[0];
 }
 
 testUnless(
   notLinux,
-  "what is not ours is refused, as often as one tries, and leaves no descriptor",
+  "a library that is not ours is refused at every attempt, and leaves no descriptor",
   () =>
     withTemporary(async (folder) => {
       const foreign = foreignLibrary();
@@ -275,7 +275,7 @@ testUnless(
 
 // ---- other platforms -------------------------------------------------------
 
-/** Code that makes Deno tell another platform. */
+/** Code that makes Deno report another platform. */
 function pretend(os: string, arch: string): string {
   return `Object.defineProperty(Deno, "build", { value: { ...Deno.build, os: "${os}", arch: "${arch}" } });`;
 }
@@ -296,10 +296,10 @@ const REFUSED: Record<string, string[]> = {
 for (const [os, words] of Object.entries(REFUSED)) {
   testUnless(
     notLinux,
-    `${os}: what the system does not load is an error that says what may be in the way`,
+    `${os}: a library that the system does not load is an error that names the usual causes`,
     () =>
       withTemporary(async (TMPDIR) => {
-        // A library for another processor, and what is none at all.
+        // A library for another processor, and a file that is no library.
         const env = { TMPDIR };
         const other = Deno.build.arch === "x86_64" ? "aarch64" : "x86_64";
         const flags = ["-A"];
@@ -316,7 +316,7 @@ for (const [os, words] of Object.entries(REFUSED)) {
 
 testUnless(
   isWindows,
-  "a platform without a library: what deno task build:host made in the checkout is loaded",
+  "a platform without a library: the one that deno task build:host made in the checkout is loaded",
   async () => {
     const checkout = await Deno.makeTempDir();
     try {

@@ -1,4 +1,4 @@
-/** The prebuilt library under musl, which Alpine has: in C programs of musl's own compiler. */
+/** The prebuilt library under musl, the C library of Alpine, in C programs built with musl-gcc. */
 import { assertEquals, assertMatch } from "@std/assert";
 import { fileURLToPath } from "node:url";
 import { platform, prebuilt } from "../../src/native/prebuilt.ts";
@@ -6,7 +6,7 @@ import { missing, testUnless } from "../support/skip.ts";
 
 const noMusl = platform === "linux_x86_64" ? missing("musl-gcc") : "it is for Linux x64";
 
-/** What the program prints that is compiled of this file and given the library. */
+/** Compiles a C file, runs it with the library as its argument, and returns its output. */
 async function outputOf(source: string): Promise<string> {
   const folder = await Deno.makeTempDir();
   try {
@@ -29,6 +29,6 @@ testUnless(noMusl, "the prebuilt library loads and allocates under musl", async 
   assertEquals(await outputOf("test_musl.c"), "all passed\n");
 });
 
-testUnless(noMusl, "under musl, which unloads no library, a thread's end drops what it held", async () => {
+testUnless(noMusl, "under musl, which unloads no library, the end of a thread drops its holds", async () => {
   assertMatch(await outputOf("../../native/tests/test_thread_end.c"), /^thread_end +\d+ checks, 0 failed\n$/);
 });

@@ -1,4 +1,4 @@
-// What works with which permissions: Deno is started with exactly these flags.
+// Permissions: Deno is started with exactly these flags.
 import { assert, assertEquals } from "@std/assert";
 import { missing, testUnless } from "../support/skip.ts";
 import {
@@ -23,7 +23,7 @@ testUnless(notLinux, "--allow-ffi alone is enough on Linux", async () => {
   await assertAllocates({ flags: ["--allow-ffi", ...others] });
 });
 
-testUnless(notLinux, "--allow-ffi alone: it does not matter whether there is a temporary folder", async () => {
+testUnless(notLinux, "--allow-ffi alone works with or without a temporary folder", async () => {
   for (const TMPDIR of ["/does/not/exist", "/dev/null", "/proc"]) {
     await assertAllocates({ flags: ["--allow-ffi"], env: { TMPDIR } });
   }
@@ -64,7 +64,7 @@ testUnless(
 
 testUnless(
   noHiding,
-  "without /proc and without a folder to write to, the error says what is needed",
+  "without /proc and a writable folder, the error says what is needed",
   () =>
     withTemporary(async (TMPDIR) => {
       await assertFolderRefused("ro", TMPDIR, "Read-only file system");
@@ -75,13 +75,13 @@ testUnless(
 
 testUnless(
   noHiding ?? (isEmulated ? "the emulator maps a program's files itself, and executes what it can read" : null),
-  "without /proc and without a folder to execute from, the error says what is needed",
+  "without /proc and a folder to execute from, the error says what is needed",
   () => withTemporary((TMPDIR) => assertFolderRefused("noexec", TMPDIR, `${TMPDIR}/bump_alloc_`)),
 );
 
 const WRITING = ["--allow-ffi", "--allow-write"];
 
-/** Without /proc, and with a temporary folder that is mounted so. */
+/** Without /proc, and with a temporary folder mounted with these options. */
 async function assertFolderRefused(options: string, TMPDIR: string, part: string): Promise<void> {
   const under = mounting(["size=4k", "/proc"], [options, TMPDIR]);
   const start = { flags: WRITING, env: { TMPDIR }, under };
@@ -104,7 +104,7 @@ Deno.test("no permission and no terminal: Deno's own error reaches the caller", 
 
 const noTerminal = Deno.build.os === "linux" ? missing("script") : "it is for Linux";
 
-/** Makes allocators twice, says what came of it, and ends when it is told to. */
+/** Makes an allocator twice, prints the results, and ends when told to. */
 const PROGRAM = `
 for (let i = 0; i < 2; i++) {
   try {
@@ -119,7 +119,9 @@ setInterval(() => {}, 1000);
 console.log("process", Deno.pid);
 `;
 
-/** What appears in a terminal whose user answers every question so; `look` sees the process before it ends. */
+/**
+ * The output in a terminal whose user gives this answer to every prompt. `look` inspects the process before it ends.
+ */
 async function inTerminal(start: Start, answer: string, look?: (pid: string) => void): Promise<string> {
   return await withCommand({ program: PROGRAM, ...start }, async (command) => {
     const line = command.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
@@ -132,7 +134,8 @@ async function inTerminal(start: Start, answer: string, look?: (pid: string) => 
     }).spawn();
     const keyboard = child.stdin.getWriter();
     const key = new TextEncoder().encode(`${answer}\n`);
-    // Deno throws away what was typed before it began to listen, some time after it asked.
+    // Deno discards keys typed before it begins to listen, which is some time after the prompt appears. So repeat the
+    // key.
     const typing = setInterval(() => keyboard.write(key).catch(() => {}), 200);
     const impatience = setTimeout(() => child.kill("SIGKILL"), 60_000);
     let seen = "";
@@ -157,12 +160,12 @@ function questions(seen: string): number {
   return seen.split("Allow?").length - 1;
 }
 
-/** How often a word stands on a line of its own. */
+/** Number of lines that consist of this word. */
 function lines(seen: string, word: string): number {
   return seen.split(/\r?\n/).filter((line) => line === word).length;
 }
 
-testUnless(noTerminal, "a terminal: one question, and after yes it allocates", async () => {
+testUnless(noTerminal, "a terminal: one prompt, and after yes it allocates", async () => {
   const seen = await inTerminal({ flags: [] }, "y");
   assertEquals(questions(seen), 1, seen);
   assert(seen.includes("requests ffi access"), seen);
@@ -171,7 +174,7 @@ testUnless(noTerminal, "a terminal: one question, and after yes it allocates", a
 
 testUnless(
   noTerminal,
-  "a terminal: one question, and after no NotCapable reaches the caller, and nothing is left",
+  "a terminal: one prompt; after no, NotCapable reaches the caller, and nothing is left",
   () =>
     withTemporary(async (TMPDIR) => {
       let looked = false;
@@ -189,7 +192,7 @@ testUnless(
 
 testUnless(
   noTerminal ?? noHiding,
-  "a terminal and no /proc: a second question, for the file, and after no NotCapable",
+  "a terminal and no /proc: a second prompt, for the file; after no, NotCapable",
   () =>
     withTemporary(async (TMPDIR) => {
       const seen = await inTerminal({ flags: [], env: { TMPDIR }, under: WITHOUT_PROC }, "y");

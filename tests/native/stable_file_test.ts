@@ -1,5 +1,5 @@
-// How Windows gets its library: one file in the temporary folder, compared byte for byte, used again by later processes.
-// What is no peculiarity of Windows is tested everywhere.
+// The library's file on Windows: one file in the temporary folder, compared byte by byte, and reused by later
+// processes. Tests that need no Windows run everywhere.
 import { assert, assertEquals, assertNotEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { join } from "@std/path";
 import { extractToStableFile } from "../../src/native/extract.ts";
@@ -12,12 +12,12 @@ const notWindows = windows ? null : "elsewhere the library is not loaded from th
 const MOD = new URL("../../mod.ts", import.meta.url).href;
 const bytes = prebuilt()!;
 
-/** What tells a process its temporary folder, on any system. */
+/** Environment that sets the temporary folder, on any system. */
 function temporary(folder: string): Record<string, string> {
   return { TMPDIR: folder, TMP: folder, TEMP: folder };
 }
 
-/** Runs a test with a temporary folder of its own, in a user's profile; its name is as users' names may be. */
+/** Runs a test with its own temporary folder in a user's profile, whose name is an unusual user name. */
 async function inFolder(
   test: (folder: string) => void | Promise<void>,
   within = ["AppData", "Local", "Temp"],
@@ -43,14 +43,14 @@ function open(path: string): Deno.DynamicLibrary<{ bump_abi: typeof symbols.bump
   return Deno.dlopen(path, { bump_abi: symbols.bump_abi });
 }
 
-/** Loads what was extracted, calls it, and unloads it. */
+/** Loads the extracted library, calls it, and unloads it. */
 function assertLoads(path: string): void {
   const library = open(path);
   assertEquals(library.symbols.bump_abi(), ABI);
   library.close();
 }
 
-/** A program that allocates, in a process of its own. */
+/** Runs a program that allocates in its own process. */
 async function allocate(
   flags: string[],
   env: Record<string, string>,
@@ -83,7 +83,7 @@ Deno.test("the first load writes the file, the second finds it, and nothing else
     assertEquals(Deno.readFileSync(path), bytes);
     assertLoads(path);
     const { mtime } = Deno.statSync(path);
-    const library = open(path); // as another process that is still running has it
+    const library = open(path); // loaded, as by another process that is still running
     try {
       assertEquals(extractToStableFile(bytes).path, path);
       assertEquals(Deno.statSync(path).mtime, mtime);
@@ -102,7 +102,7 @@ const FOREIGN: Record<string, (path: string) => void> = {
 };
 
 for (const [what, make] of Object.entries(FOREIGN)) {
-  Deno.test(`${what} under its name: never loaded, never overwritten, another name is used and found again`, () =>
+  Deno.test(`${what} under its name: never loaded, never overwritten; another name is used, and found again`, () =>
     inFolder((folder) => {
       const { path } = extractToStableFile(bytes);
       Deno.removeSync(path);
@@ -119,7 +119,7 @@ for (const [what, make] of Object.entries(FOREIGN)) {
     }));
 }
 
-Deno.test("other contents under all names: an error that says what to remove, and nothing more is left", () =>
+Deno.test("other contents under all names: an error that says what to remove, and no further file is left", () =>
   inFolder((folder) => {
     const paths: string[] = [];
     for (let i = 0; i < 16; i++) {
@@ -135,7 +135,7 @@ Deno.test("other contents under all names: an error that says what to remove, an
     assertEquals(extractToStableFile(bytes).path, paths[7]);
   }));
 
-/** Runs a test in which something happens between the look for a file and the renaming to its name. */
+/** Runs a test in which something happens between the search for a file and the renaming to its name. */
 function beforeRenaming(happens: (path: string) => void, test: () => void): void {
   const { renameSync } = Deno;
   Deno.renameSync = (from, to) => {
@@ -178,7 +178,7 @@ Deno.test("a folder takes the name at the last moment: the next name is used", (
     });
   }));
 
-Deno.test("a scanner holds the file for a moment: renamed when it lets go", () =>
+Deno.test("a scanner holds the file for a moment: it is renamed afterwards", () =>
   inFolder((folder) => {
     let times = 0;
     const held = () => {
@@ -192,7 +192,7 @@ Deno.test("a scanner holds the file for a moment: renamed when it lets go", () =
     assertEquals(names(folder).map((name) => join(folder, name)), [path]);
   }));
 
-Deno.test("a file that cannot be renamed is loaded by its own name, and removed where it is not loaded", () =>
+Deno.test("a file that cannot be renamed is loaded by its first name, and removed if loading fails", () =>
   inFolder((folder) => {
     const held = () => {
       throw new Deno.errors.PermissionDenied("a scanner holds it");
@@ -208,7 +208,7 @@ Deno.test("a file that cannot be renamed is loaded by its own name, and removed 
     });
   }));
 
-Deno.test("no permission to rename is no reason for another file", () =>
+Deno.test("a missing permission to rename is an error, not a reason to use another file", () =>
   inFolder((folder) => {
     const denied = () => {
       throw new Deno.errors.NotCapable("no write access");
@@ -219,7 +219,7 @@ Deno.test("no permission to rename is no reason for another file", () =>
     assertEquals(names(folder), []);
   }));
 
-Deno.test("outside of a user's profile each process has a file of its own, and later ones remove what is old", () =>
+Deno.test("outside of a user's profile each process has its own file, and later processes remove old ones", () =>
   inFolder((folder) => {
     const [first, second] = [extractToStableFile(bytes), extractToStableFile(bytes)];
     assertNotEquals(first.path, second.path);
@@ -236,7 +236,7 @@ Deno.test("outside of a user's profile each process has a file of its own, and l
     assertEquals(names(folder).map((name) => join(folder, name)), left);
   }, ["Temp"]));
 
-/** Opens a file as scanners do: others may read it, and neither rename nor write it. Gives what lets go of it. */
+/** Opens a file as scanners do: others may read it, but not rename or write it. Returns a function that closes it. */
 function hold(path: string): () => void {
   const { symbols: kernel32 } = Deno.dlopen("kernel32.dll", {
     CreateFileW: { parameters: ["buffer", "u32", "u32", "pointer", "u32", "u32", "pointer"], result: "isize" },
@@ -251,7 +251,7 @@ function hold(path: string): () => void {
 
 testUnless(
   notWindows,
-  "on Windows a held file is renamed when it is let go, and else loaded while it is held",
+  "on Windows a held file is renamed once it is released, or else loaded while it is held",
   () =>
     inFolder((folder) => {
       for (const patience of [3, Infinity]) {
@@ -281,7 +281,7 @@ testUnless(notWindows, "eight processes that start at once share one file", () =
 
 testUnless(
   notWindows,
-  "on Windows a load needs --allow-ffi, --allow-read and --allow-write; what is missing is said",
+  "on Windows a load needs --allow-ffi, --allow-read and --allow-write; the error names the missing one",
   () =>
     inFolder(async () => {
       assertEquals(await allocate(["--allow-ffi", "--allow-read", "--allow-write"], {}), { out: "100", error: "" });
@@ -296,7 +296,7 @@ testUnless(
 
 testUnless(
   notWindows,
-  "on Windows a temporary folder that is missing, or is none, is an error that says where it looked",
+  "on Windows a temporary folder that is missing, or is no folder, is an error that names it",
   () =>
     inFolder(async (folder) => {
       const file = join(folder, "file");
@@ -310,7 +310,7 @@ testUnless(
     }),
 );
 
-testUnless(notWindows, "on Windows neither TEMP, TMP nor LOCALAPPDATA need be set", async () => {
+testUnless(notWindows, "on Windows TEMP, TMP and LOCALAPPDATA need not be set", async () => {
   // Deno itself does not start without these.
   const env: Record<string, string> = {};
   for (const name of ["SystemRoot", "USERPROFILE"]) env[name] = Deno.env.get(name) ?? "";

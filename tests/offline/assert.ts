@@ -1,4 +1,4 @@
-/** What the tests use of `@std/assert`, over `node:assert`, for machines that cannot reach JSR. */
+/** The functions of `@std/assert` that the tests use, over `node:assert`, for machines that cannot reach JSR. */
 import assertion from "node:assert";
 
 // deno-lint-ignore no-explicit-any
@@ -19,7 +19,7 @@ export function assertNotEquals<T>(actual: T, expected: T, message?: string): vo
   assertion.notDeepStrictEqual(actual, expected, message);
 }
 
-/** Fails unless the text holds `part`. */
+/** Fails unless the text contains `part`. */
 export function assertStringIncludes(actual: string, part: string, message?: string): void {
   assertion.ok(actual.includes(part), message ?? `${JSON.stringify(part)} is not in ${JSON.stringify(actual)}`);
 }
@@ -37,7 +37,7 @@ function check<E extends Error>(error: unknown, type?: ErrorClass<E>, part?: str
   return error as E;
 }
 
-/** Fails unless `call` throws an error of the type whose message holds `part`. */
+/** Fails unless `call` throws an error of the type whose message contains `part`. */
 export function assertThrows<E extends Error = Error>(
   call: () => unknown,
   type?: ErrorClass<E>,
@@ -52,7 +52,7 @@ export function assertThrows<E extends Error = Error>(
   return assertion.fail(message ?? "nothing was thrown");
 }
 
-/** As `assertThrows`, for a promise. */
+/** Like `assertThrows`, for a promise. */
 export async function assertRejects<E extends Error = Error>(
   call: () => PromiseLike<unknown>,
   type?: ErrorClass<E>,

@@ -1,4 +1,4 @@
-/** What the tests use of `@std/testing/bdd`, over `Deno.test`, for machines that cannot reach JSR. */
+/** The functions of `@std/testing/bdd` that the tests use, over `Deno.test`, for machines that cannot reach JSR. */
 
 const groups: string[] = [];
 

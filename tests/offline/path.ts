@@ -1,4 +1,4 @@
-/** What the tests use of `@std/path`, over `node:path`, for machines that cannot reach JSR. */
+/** The functions of `@std/path` that the tests use, over `node:path`, for machines that cannot reach JSR. */
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 

@@ -1,5 +1,5 @@
-// The package as its users get it: packed as for publishing, served by a stand-in for JSR, imported in an
-// empty folder with an empty cache. Nothing but 127.0.0.1 is contacted.
+// The package as users get it: packed for publishing, served by a stand-in for JSR, and imported in an empty folder
+// with an empty cache. Only 127.0.0.1 is contacted.
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join, toFileUrl } from "@std/path";
 import { LOADING } from "../support/permissions.ts";
@@ -8,7 +8,7 @@ import { pack, packedSize, type Registry, ROOT, serve, writePackage } from "./re
 
 const packed = await pack();
 
-/** What a user writes; it prints `OK`. */
+/** A user's program; it prints `OK`. */
 const PROGRAM = `
 using scratch = new BumpAlloc();
 const bytes = scratch.alloc(1000, 64).fill(7);
@@ -29,12 +29,12 @@ try {
 console.log(stale.length === 0 && sum === 6 && full ? "OK" : "wrong");
 `;
 
-/** Tests that use nothing but the public interface. */
-const TESTS = ["frames", "pins", "properties", "share"].map((name) => `tests/${name}_test.ts`);
+/** Tests that use only the public interface. */
+const TESTS = ["text", "lifetimes/pins", "random/blocks", "workers/share"].map((name) => `tests/${name}_test.ts`);
 
 const NAMES = "{ BumpAlloc, BumpPool, OutOfMemoryError }";
 
-/** An empty folder with an empty cache, and Deno in it. */
+/** Deno in an empty folder with an empty cache. */
 class Consumer implements AsyncDisposable {
   private constructor(readonly folder: string, readonly url: string) {}
 
@@ -62,7 +62,7 @@ class Consumer implements AsyncDisposable {
         DENO_NO_UPDATE_CHECK: "1",
         DENO_DIR: join(this.folder, "cache"),
         JSR_URL: this.url,
-        // Whatever is not on this machine goes to a proxy that does not exist.
+        // Other hosts are sent to a proxy that does not exist.
         HTTP_PROXY: "http://127.0.0.1:9",
         HTTPS_PROXY: "http://127.0.0.1:9",
         NO_PROXY: "127.0.0.1",
@@ -74,7 +74,7 @@ class Consumer implements AsyncDisposable {
     try {
       await Deno.remove(this.folder, { recursive: true });
     } catch (error) {
-      // Deno puts a link to itself into its cache, which Windows does not remove while that Deno runs.
+      // Deno's cache contains a link to Deno, which Windows does not remove while that Deno runs.
       if (Deno.build.os !== "windows" || !(error instanceof Deno.errors.PermissionDenied)) throw error;
     }
   }
@@ -109,7 +109,7 @@ Deno.test("the package is one JavaScript file with its types, and little more", 
   assert(compressed < 160_000, `the package has ${compressed} bytes, compressed`);
 });
 
-Deno.test("the JavaScript is ASCII: one other character doubles what V8 keeps of a file, and costs at each start", () => {
+Deno.test("the JavaScript is ASCII: another character would double V8's copy of the file, and slow each start", () => {
   assertEquals(packed.files.get("/mod.js")!.findIndex((byte) => byte > 127), -1);
 });
 
@@ -138,7 +138,7 @@ Deno.test("nothing in the package imports anything outside it, and its types are
     assertEquals(names, ["mod.d.ts", "mod.js"]);
   }));
 
-/** What `deno doc` says of a symbol. */
+/** Output of `deno doc` for a symbol. */
 interface Documented {
   readonly name: string;
   readonly declarations: readonly { readonly declarationKind: string }[];
@@ -153,14 +153,14 @@ async function documentation(path: string): Promise<Record<string, string[]>> {
     if (symbol.declarations[0].declarationKind !== "export") continue;
     const texts: string[] = found[symbol.name] = [];
     JSON.stringify(symbol, (key, value) => {
-      // Declarations have no method that implements overloads.
+      // Declarations have no implementation of overloads.
       if (key === "methods") {
         value = value.filter((method: Method) =>
           !method.functionDef?.hasBody ||
           !value.some(({ name, functionDef }: Method) => name === method.name && !functionDef?.hasBody)
         );
       }
-      // Declarations have no methods whose name is computed: those that `console.log` calls.
+      // Declarations have no methods with computed names, which are those for `console.log`.
       if (value?.jsDoc && !value.name?.startsWith("[Symbol.for(")) {
         texts.push(`${value.name ?? ""}: ${JSON.stringify(value.jsDoc)}`);
       }
@@ -170,18 +170,18 @@ async function documentation(path: string): Promise<Record<string, string[]>> {
   return found;
 }
 
-/** Part of what `deno doc --json` says of a method. */
+/** Output of `deno doc --json` for a method, in part. */
 interface Method {
   readonly name: string;
   readonly functionDef?: { readonly hasBody?: boolean };
 }
 
-/** The package is the same in all versions of Deno; those that build it are newer. */
+/** Only newer versions of Deno build the package, and it is the same in all of them. */
 const oldTools = isBefore("2.4.0") ? "deno doc and deno test are compared as newer versions have them" : null;
 
 testUnless(
   oldTools,
-  "the package exports what the source does: values, types, and their documentation",
+  "the package exports the same values, types and documentation as the source",
   () =>
     inFolder(async (folder) => {
       assertEquals(await documentation(`${folder}/mod.js`), await documentation("mod.ts"));
@@ -261,7 +261,7 @@ Deno.test("without --allow-ffi the error says what to do", async () => {
   assertStringIncludes(error, "--allow-ffi");
 });
 
-/** What `deno compile` puts programs into: it would download that. */
+/** The runtime into which `deno compile` puts programs; it would be downloaded. */
 const runtime = Deno.env.get("DENORT_BIN");
 
 testUnless(

@@ -16,16 +16,16 @@ export interface Package {
   readonly version: string;
   /** Paths in the package (`/mod.ts`) and their bytes. */
   readonly files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
-  /** What may be imported: names (`.`) and files (`./mod.ts`). */
+  /** Imports: names (`.`) and their files (`./mod.ts`). */
   readonly exports: Readonly<Record<string, string>>;
 }
 
-/** Builds the package, and takes what `deno publish` says that it would upload. */
+/** Builds the package, and collects the files that `deno publish` would upload. */
 export async function pack(): Promise<Package> {
   const folder = await Deno.makeTempDir({ prefix: "bump_package_" });
   try {
     await deno(ROOT, "run", "-A", "tools/package/build.ts", folder);
-    // The type check is a step of its own; here only the list counts.
+    // Types are checked elsewhere; only the list of files matters here.
     const root = toFileUrl(`${folder}/`);
     const text = await deno(root, "publish", "--dry-run", "--allow-dirty", "--no-check");
     const files = new Map<string, Uint8Array<ArrayBuffer>>();
@@ -39,7 +39,7 @@ export async function pack(): Promise<Package> {
   }
 }
 
-/** Runs Deno in a folder, and gives what it wrote. */
+/** Runs Deno in a folder and returns its output. */
 async function deno(cwd: URL, ...args: string[]): Promise<string> {
   const options = { args, cwd, env: { NO_COLOR: "1" }, stdin: "null" } as const;
   const { stdout, stderr, success } = await new Deno.Command(Deno.execPath(), options).output();
@@ -53,7 +53,7 @@ export async function writePackage({ files }: Package, folder: string): Promise<
   for (const [path, bytes] of files) await Deno.writeFile(`${folder}${path}`, bytes);
 }
 
-/** Bytes of the compressed archive that is uploaded, near enough: the files one after the other. */
+/** Approximate size of the uploaded archive: the concatenated files, compressed. */
 export async function packedSize({ files }: Package): Promise<number> {
   const stream = new Blob([...files.values()]).stream().pipeThrough(new CompressionStream("gzip"));
   return (await new Response(stream).arrayBuffer()).byteLength;
@@ -63,7 +63,7 @@ export async function packedSize({ files }: Package): Promise<number> {
 export interface Registry extends AsyncDisposable {
   /** For `JSR_URL`. */
   readonly url: string;
-  /** Paths that were asked for. */
+  /** Requested paths. */
   readonly requests: string[];
 }
 

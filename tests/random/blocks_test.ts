@@ -14,7 +14,7 @@ import { times } from "../support/times.ts";
 
 const CAPACITY = 2 ** 22;
 
-/** A block that is alive in the model. */
+/** A live block in the model. */
 interface Block {
   view: Uint8Array;
   start: number;
@@ -47,7 +47,7 @@ class Model {
 
   add(view: Uint8Array, align: number): void {
     const address = this.level.arena.addressOf(view);
-    // An empty view takes no space, so that alignments above a page cannot always be had for it.
+    // An empty view takes no space, so alignments above a page are not always possible.
     if (view.length > 0 || align <= 4096) assertEquals(address % BigInt(align), 0n);
     if (view.length === 0) return;
     const start = Number(address - this.scratch.address);
@@ -155,13 +155,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   }),
   fc.constant<Step>((model) => {
     const last = model.marks.at(-1);
-    // A realloc may have moved an older block above the mark: then the model cannot tell, and leaves it.
+    // A realloc may have moved an older block above the mark; the model does not track that, and skips the rewind.
     if (last === undefined || last.level !== model.levels.length - 1) return;
     model.marks.pop();
     try {
       model.level.arena.rewind(last.mark);
     } catch (error) {
-      // A realloc took bytes back below the mark.
+      // A realloc has taken bytes below the mark back.
       assert(error instanceof RangeError && error.message.includes("above the cursor"));
       return;
     }

@@ -1,7 +1,8 @@
 /**
  * Random programs over the whole interface, each with a model beside it (`model.ts`).
  *
- * `MODEL_RUNS=20000 MODEL_SEED=1000 deno task test tests/random/interface_test.ts` looks longer, and elsewhere.
+ * `MODEL_RUNS=20000 MODEL_SEED=1000 deno task test tests/random/interface_test.ts` runs more programs, with other
+ * seeds.
  *
  * @module
  */

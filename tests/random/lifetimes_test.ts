@@ -25,7 +25,7 @@ import { times } from "../support/times.ts";
 const SIZE = 2 ** 20;
 /** Leases of the pool at once. */
 const LIMIT = 4;
-/** With the allocators beside it. */
+/** Leases and other allocators together. */
 const MOST = LIMIT + 2;
 
 interface Block {
@@ -33,7 +33,7 @@ interface Block {
   readonly id: number;
 }
 
-/** I/O on a block, as far as memory is concerned: it overwrites the block at some time before its promise settles. */
+/** Models I/O on a block, which overwrites the block at some time before its promise settles. */
 interface Pin {
   readonly block: Block | undefined;
   readonly settled: Promise<void>;
@@ -44,23 +44,23 @@ interface Pin {
 interface Level {
   readonly arena: BumpAlloc | BumpScope;
   blocks: Block[];
-  /** Views whose bytes may be others' by now, after `rewind` or `realloc`: they must die with the level all the same. */
+  /** Views that may alias after `rewind` or `realloc`. They must still die with the level. */
   readonly others: Uint8Array[];
   /**
-   * Whether a window of it, or of a level around it, was transferred away. Where that was a former one, the allocator
-   * may notice only when it needs a new one.
+   * Whether a window of this level or of one around it was transferred away. If it was not the current window, the
+   * allocator may notice only when it needs a new one.
    */
   stolen: boolean;
-  /** The window that it allocates from, as far as its last allocation tells. */
+  /** The current window, as known from the last allocation. */
   window: ArrayBuffer | null;
-  /** Whether that very window was transferred away: then every request must be refused. */
+  /** Whether the current window was transferred away: every request must then be refused. */
   lost: boolean;
   /** Positions to return to, with the number of the last block before each. */
   readonly marks: { mark: Mark; lastId: number }[];
   readonly pins: Set<Pin>;
 }
 
-/** An allocator of its own or a pool's lease, with its scopes. */
+/** An allocator or a pool's lease, with its scopes. */
 interface Tower {
   readonly base: BumpAlloc;
   readonly leased: boolean;
@@ -71,7 +71,7 @@ function level(arena: BumpAlloc | BumpScope): Level {
   return { arena, blocks: [], others: [], stolen: false, window: null, lost: false, marks: [], pins: new Set() };
 }
 
-/** Ways to allocate that the fast and the slow path share or not. */
+/** Ways to allocate, on the fast and the slow path. */
 const KINDS: readonly ((arena: BumpAlloc | BumpScope, byteLength: number) => Uint8Array<ArrayBuffer>)[] = [
   (arena, byteLength) => arena.alloc(byteLength),
   (arena, byteLength) => arena.alloc(byteLength, 64),
@@ -89,7 +89,7 @@ const OFFSET = 3;
 class Model {
   readonly pool: BumpPool;
   readonly towers: Tower[] = [];
-  /** What receivers of transfers hold. */
+  /** Blocks of receivers. */
   readonly received: Block[] = [];
   readonly closed: BumpAlloc[] = [];
   readonly options: { zero: boolean; poison: boolean };
@@ -127,7 +127,7 @@ class Model {
     return this.towers[which % this.towers.length];
   }
 
-  /** What was handed out must not show anybody's bytes. */
+  /** A new block must not show the bytes of another. */
   fresh(view: Uint8Array, zeroed = this.options.zero): void {
     const { poison } = this.options;
     if (zeroed) assert(view.every((byte) => byte === 0), "not zero");
@@ -144,7 +144,7 @@ class Model {
   alloc(level: Level, byteLength: number, kind: number): void {
     const view = orRefused(level, () => KINDS[kind](level.arena, byteLength));
     if (view === null) return;
-    // The view of an offset may be one of another window.
+    // A view of an offset may be in another window.
     level.window = kind === OFFSET ? null : view.buffer;
     this.fresh(view, this.options.zero || kind === ZEROED);
     this.add(level, view);
@@ -198,7 +198,7 @@ class Model {
     level.pins.add({ block: level.blocks[which % level.blocks.length], settled: promise, settle: resolve });
   }
 
-  /** The I/O ends: what it writes must still be its own block's memory, if nobody has taken that back unchecked. */
+  /** Ends the I/O. Its block must still be live, unless `rewind` took it back unchecked. */
   async settle(level: Level): Promise<void> {
     for (const pin of level.pins) {
       const index = level.blocks.indexOf(pin.block!);
@@ -214,7 +214,7 @@ class Model {
     level.pins.clear();
   }
 
-  /** Ends a tower, and with it all of its scopes. */
+  /** Closes a tower with all of its scopes. */
   async close(tower: Tower, waits: boolean): Promise<void> {
     if (waits) await this.#whileSettling(tower.levels, tower.base[Symbol.asyncDispose]());
     else if (isPinned(tower.levels)) return void assertThrows(() => tower.base.close(), PinnedError);
@@ -231,12 +231,12 @@ class Model {
     else if (isPinned([ended])) return void assertThrows(() => scope.end(), PinnedError);
     else scope.end();
     levels.pop();
-    // Its parent goes on behind what was transferred, in another window.
+    // Its parent continues behind the transferred memory, in another window.
     if (ended.stolen) levels.at(-1)!.window = null;
     die(ended);
   }
 
-  /** An end that waits for pins: until they settle nothing has changed. */
+  /** Waits for an end that waits for pins: until they settle, nothing may change. */
   async #whileSettling(levels: readonly Level[], ending: Promise<void>): Promise<void> {
     if (isPinned(levels)) this.check();
     for (const level of levels) await this.settle(level);
@@ -253,7 +253,7 @@ class Model {
   }
 }
 
-/** Everything that belonged to an ended level is dead. */
+/** Checks that every view of an ended level is dead. */
 function die({ blocks, others }: Level): void {
   for (const { view } of blocks) assertEquals(view.length, 0, "a stale view lives");
   for (const view of others) assertEquals(view.length, 0, "a stale view lives");
@@ -263,7 +263,7 @@ function isPinned(levels: readonly Level[]): boolean {
   return levels.some(({ pins }) => pins.size > 0);
 }
 
-/** `null` when a full region, or a transferred window, is the reason that there is nothing. */
+/** Returns null if the region is full or the window was transferred. */
 function orRefused<T>({ stolen, lost }: Level, call: () => T): T | null {
   if (lost) {
     assertThrows(call, DetachedError);
@@ -341,7 +341,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     );
     for (const level of inside) die(level);
   }),
-  // And one that leaves a request of the pool, after it has waited.
+  // An exception that leaves a request of the pool after a wait.
   fc.array(size, { maxLength: 4 }).map((sizes): Step => async (model) => {
     if (model.leased === LIMIT) {
       await assertRejects(() => model.pool.use(() => {}), PoolFullError);
@@ -390,14 +390,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     try {
       top.arena.rewind(last.mark);
     } catch (error) {
-      // Either its memory is another's now, or a realloc took bytes back below the mark.
+      // The window was transferred, or a realloc has taken bytes below the mark back.
       if (top.stolen && error instanceof DetachedError) return;
       assert(error instanceof RangeError && error.message.includes("above the cursor"));
       return;
     }
     for (const block of top.blocks) if (block.id % 100_000 > last.lastId) top.others.push(block.view);
     top.blocks = top.blocks.filter(({ id }) => id % 100_000 <= last.lastId);
-    top.window = null; // another one may have been opened again
+    top.window = null; // another window may be current now
   }),
   fc.nat(SIZE).map((retain): Step => (model) => model.pool.trim(retain)),
   onTower(fc.tuple(fc.nat(SIZE)), (_, { base }, retain) => base.trim(retain)),
@@ -444,7 +444,7 @@ Deno.test("concurrent requests, each with its own pattern over random awaits: no
       {
         await using scope = scratch.scope();
         const inner = scope.alloc(1 + random(5000));
-        // As a read from a file: it writes late, while others run and the block is about to be left.
+        // Like a read from a file, it writes late, while others run and the block is about to end.
         const written = pause(random(9)).then(() => fillPattern(inner, id + 99)).then(() => pause(random(9)));
         void scope.pin(written.then(() => void (patternHolds(inner, id + 99) || wrong++)));
       }
@@ -453,7 +453,7 @@ Deno.test("concurrent requests, each with its own pattern over random awaits: no
     requests++;
   };
   const request = async (id: number) => {
-    // Every other client leases by itself, where there is one to be had.
+    // Every other client calls lease(), if one is free.
     const { leased, waiting, limit } = pool.stats();
     if (id % 20 !== 0 || leased === limit || waiting > 0) return await pool.use((scratch) => work(scratch, id));
     await using scratch = pool.lease();
@@ -491,7 +491,7 @@ for (const [name, transfer] of Object.entries(TRANSFERS)) {
     await scoped;
   });
 
-  testSince(MARKS_SINCE, "no buffer can be kept", `${name} of an untransferable window throws itself`, async () => {
+  testSince(MARKS_SINCE, "no buffer can be kept", `${name} of an untransferable window throws`, async () => {
     using fixed = new BumpAlloc({ transferable: false });
     const kept = fixed.alloc(64);
     fillPattern(kept, 6);

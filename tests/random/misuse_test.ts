@@ -1,7 +1,7 @@
 /**
- * Any call with any values: an error of the documented kinds, after which nothing has changed; never a crash.
+ * Any call with any values gives a result or a documented error that changes nothing; never a crash.
  *
- * `FUZZ_RUNS=20000 deno task test tests/random/misuse_test.ts` looks longer; a failure prints its seed.
+ * `FUZZ_RUNS=20000 deno task test tests/random/misuse_test.ts` runs longer; a failure prints its seed.
  *
  * @module
  */
@@ -42,7 +42,7 @@ const RUNS = Number(Deno.env.get("FUZZ_RUNS") ?? 150);
 // deno-lint-ignore no-explicit-any -- what is called with what is the point
 type Any = any;
 
-/** What methods are given: `make` gets views that are alive, so that some calls are nearly right. */
+/** Arguments of methods. Some are made from live views, so that some calls are nearly right. */
 const values: fc.Arbitrary<(live: Uint8Array, mark: unknown) => unknown> = fc.oneof(
   fc.constantFrom<unknown>(
     undefined,
@@ -105,7 +105,7 @@ function method(name: string): [string, Call] {
   return [name, (arena, ...args) => arena[name](...args)];
 }
 
-/** What is called, by name. */
+/** The calls, by name. */
 const CALLS: Readonly<Record<string, Call>> = {
   ...Object.fromEntries([
     "alloc",
@@ -154,7 +154,7 @@ const CALLS: Readonly<Record<string, Call>> = {
     try {
       return arena.arrayFrom(type, source);
     } catch (error) {
-      if (!(error instanceof SyntaxError)) throw error; // what BigInt says of a text
+      if (!(error instanceof SyntaxError)) throw error; // BigInt's error for a text
     }
   },
   "readAll": async (arena, source, options) => {
@@ -174,7 +174,7 @@ const CALLS: Readonly<Record<string, Call>> = {
       try {
         call();
       } catch (error) {
-        checkError(error); // what was written stays
+        checkError(error); // the bytes written before stay
       }
     };
     wrong(() => writer.bytes(first));
@@ -185,7 +185,7 @@ const CALLS: Readonly<Record<string, Call>> = {
     return writer.finish();
   },
   "hooks": (arena, byteLength) => {
-    // All but `process`, which is for good.
+    // All hooks but `process`, which is for good.
     const { native, zlib, zstd, lua, yyjson, pcre2, freetype } = arena.hooks;
     assert([native.bump, zlib.opaque, lua.ud, yyjson.struct, pcre2.data, freetype.memory].every((it) => it !== null));
     if (typeof byteLength !== "number" || !(byteLength >= 0 && byteLength < 2 ** 53)) return;
@@ -207,7 +207,7 @@ const CALLS: Readonly<Record<string, Call>> = {
   },
 };
 
-/** What takes memory back, or away: for arenas without blocks that must stay. */
+/** Calls that take memory back or away, for arenas without blocks that must stay. */
 const ENDS: Readonly<Record<string, Call>> = {
   ...Object.fromEntries(["reset", "close", "end"].map(method)),
   "transfer": (arena, byteLength, align) => {
@@ -221,7 +221,7 @@ const ENDS: Readonly<Record<string, Call>> = {
   },
 };
 
-/** What needs no arena. */
+/** Calls that need no arena. */
 const OTHERS: Readonly<Record<string, Call>> = {
   "attach": (arena, handle) => {
     BumpAlloc.attach(handle).close();
@@ -245,8 +245,8 @@ const ALLOCATORS_ONLY = new Set([
 ]);
 
 /**
- * Who is called: an allocator, its scope, closed ones, a lease, an allocator while its scope is open, and ones that may lose
- * all that they have.
+ * The receivers of calls: an allocator, its scope, closed ones, a lease, an allocator while its scope is open, and ones
+ * that may lose all their memory.
  */
 const receivers = ["allocator", "scope", "parent", "lease", "closed", "ended", "spare", "spareLease"] as const;
 
@@ -322,7 +322,7 @@ Deno.test("any call with any values gives a documented error or a result, and no
           }
         } catch (error) {
           checkError(error);
-          // The padding before a lease that a scope took counts from then on.
+          // The padding before a chunk that a scope took counts from then on.
           if (name in CALLS && !name.includes("scope")) {
             assertEquals(used(), formerly, `${receiver}.${name} failed and took memory`);
           }

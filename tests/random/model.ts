@@ -1,9 +1,9 @@
 /**
- * A random program, and a model beside it that knows every block: whose it is, where it is, and what it must hold.
+ * A random program, and a model that knows the owner, place and contents of every block.
  *
- * No live byte ever changes; no two live blocks overlap; the view of an ended frame has length 0 or shows what it held at
- * its end, and what is written through it reaches nobody; what a receiver of a transfer has stays as it was; `used`,
- * `owns` and exact fill are right at once after an end.
+ * It checks that no live byte ever changes, and that no two live blocks overlap. The view of an ended frame must have
+ * length 0 or keep its bytes, and writes through it must reach no other block. A receiver's bytes must stay as they
+ * are. `used`, `owns` and exact fill must be right immediately after an end.
  *
  * @module
  */
@@ -26,7 +26,9 @@ import { bytesAt, nativeTaker } from "../support/native.ts";
 const CAPACITY = 2 ** 20;
 const EDGE = 2048;
 
-/** Large blocks have their pattern at both ends only: what overlaps one and is written to in full is seen all the same. */
+/**
+ * Large blocks have their pattern only at both ends. A block that overlaps one and is filled still changes the pattern.
+ */
 function paint(view: Uint8Array, id: number): void {
   if (view.length <= 2 * EDGE) return fillPattern(view, id);
   view.fill(id);
@@ -50,15 +52,15 @@ interface Block {
 interface Level {
   readonly arena: BumpAlloc | BumpScope;
   readonly isFrame: boolean;
-  /** `used` before it was opened; -1 where others move it, too. */
+  /** `used` before it was opened; -1 if others change it too. */
   readonly usedBefore: number;
   blocks: Block[];
-  /** Views of blocks that `rewind` or `realloc` took back: they may alias, and die with the level. */
+  /** Views of blocks that `rewind` or `realloc` took back. They may alias, and must die with the level. */
   aliases: Uint8Array[];
   marks: { mark: Mark; blocks: Block[] }[];
-  /** Whether a mark was ever made: a frame then keeps its place. */
+  /** Whether a mark was ever made; a frame then keeps its place. */
   isMarked: boolean;
-  /** Whether a window of it, or of a level around it, was transferred away. */
+  /** Whether a window of this level or of one around it was transferred away. */
   stolen: boolean;
 }
 
@@ -66,18 +68,18 @@ interface Holder {
   readonly base: BumpAlloc;
   readonly levels: Level[];
   take: ((byteLength: number) => Deno.PointerValue) | null;
-  /** One that attached has none of the region's options. */
+  /** Attached allocators do not have the region's options. */
   readonly options: BumpAllocOptions;
 }
 
 interface Region {
   holders: Holder[];
-  /** What native callers took. */
+  /** Blocks of native callers. */
   native: Block[];
-  /** Blocks of allocators that were dropped: their views keep them alive. */
+  /** Blocks of dropped allocators, kept alive by their views. */
   orphans: Block[];
   readonly leased: boolean;
-  /** Whether only one allocator ever moved the cursor, and nothing was lost: then figures are exact. */
+  /** Whether figures are exact: only one allocator ever moved the cursor, and nothing was lost. */
   exact: boolean;
 }
 
@@ -101,7 +103,7 @@ function bytesOf(view: ArrayBufferView): Uint8Array<ArrayBuffer> {
 
 type Random = (below: number) => number;
 
-/** How likely each step is. */
+/** The likelihood of each step. */
 const WEIGHTS = {
   alloc: 30,
   frame: 14,
@@ -137,7 +139,7 @@ export class Model {
   readonly #pool: BumpPool;
   #regions: Region[] = [];
   #received: Block[] = [];
-  /** Views of ended frames, with what they held. */
+  /** Views of ended frames, with their contents. */
   #ended: { view: Uint8Array<ArrayBuffer>; held: Uint8Array; holder: BumpAlloc }[] = [];
   #ids = 0;
   #drops = 0;
@@ -157,7 +159,7 @@ export class Model {
     this.#pool = new BumpPool({ limit: 3, ...this.options });
   }
 
-  /** One step, and a check of all that must hold. */
+  /** Takes one step and checks everything. */
   step(): void {
     if (this.#regions.length === 0) this.open();
     const name = NAMES[this.#random(NAMES.length)];
@@ -216,7 +218,7 @@ export class Model {
     if (this.#ended.length > 60) this.#ended.splice(0, 20);
   }
 
-  /** A block that was just handed out. */
+  /** Records and checks a new block. */
   #add(region: Region, holder: Holder, level: Level, view: Uint8Array<ArrayBuffer>, kept = 0): void {
     if (view.length === 0) return;
     const start = Number(level.arena.addressOf(view) - holder.base.address);
@@ -242,7 +244,7 @@ export class Model {
     }
   }
 
-  /** What `call` gives; null when a full region or a lost window is why there is nothing. */
+  /** The result of `call`; null if the region is full or the window is lost. */
   #orRefused<T>(level: Level, call: () => T): T | null {
     try {
       return call();
@@ -341,7 +343,7 @@ export class Model {
       if (bytes[i] !== expected[i]) assertEquals(bytes[i], expected[i], "realloc lost bytes");
     }
     level.aliases.push(view);
-    // What it had before it moved is nobody's until the level ends; in place it is its own.
+    // If the block moved, its old bytes stay unused until the level ends.
     this.#add(region, holder, level, bytes, kept);
   }
 
@@ -420,7 +422,7 @@ export class Model {
     }
   }
 
-  /** What must be so at once after a level's end. */
+  /** Checks everything that must hold immediately after a level's end. */
   #leave(region: Region, holder: Holder, { arena, isFrame, blocks, aliases, usedBefore, stolen }: Level): void {
     const { transferable = true, poison } = holder.options;
     assertThrown(() => arena.alloc(1), ClosedError);
@@ -451,7 +453,7 @@ export class Model {
     try {
       level.arena.rewind(last.mark);
     } catch (error) {
-      // A realloc took bytes back below the mark, or it is another's memory now.
+      // A realloc has taken bytes below the mark back, or the memory has another owner now.
       const known = error instanceof RangeError && error.message.includes("above the cursor");
       assert(known || (level.stolen && error instanceof DetachedError), String(error));
       return;
@@ -480,7 +482,7 @@ export class Model {
     }
   }
 
-  /** A window goes away, with all that is in it. */
+  /** Transfers a window away, with all its blocks. */
   #take(region: Region, holder: Holder, buffer: ArrayBuffer): void {
     const together: { start: number; length: number; id: number; held?: Uint8Array }[] = [];
     for (const level of holder.levels) {
@@ -505,7 +507,7 @@ export class Model {
       assertEquals(new Uint8Array(received, start, held.length), held, "a receiver of an ended frame's view");
       const view = new Uint8Array(received, start, held.length);
       const id = ++this.#ids;
-      paint(view, id); // it may write there, too
+      paint(view, id); // the receiver may write there too
       this.#received.push({ view, start, id });
     }
   }
@@ -555,7 +557,7 @@ export class Model {
     region.exact = holder.take === null;
   }
 
-  /** All views of a level are dead. */
+  /** Checks that all views of a level are dead. */
   #die({ options }: Holder, { arena, blocks, aliases }: Level): void {
     if (arena instanceof BumpAlloc === false) assertThrown(() => arena.alloc(1), ClosedError);
     if (options.transferable === false) return;
@@ -595,7 +597,7 @@ export class Model {
     if (region.holders.length === 0) this.#regions = this.#regions.filter((other) => other !== region);
   }
 
-  /** An allocator is dropped; some of its views are kept, and live on. */
+  /** Drops an allocator; some of its views are kept and live on. */
   drop(): void {
     if (gc === undefined) return;
     const [region, holder] = this.#pick();
@@ -608,11 +610,11 @@ export class Model {
     else this.#received.push(...kept);
   }
 
-  /** Exactly what remains can be had, by figures that are exact. */
+  /** Allocates exactly the remaining bytes, if figures are exact. */
   fill(): void {
     const [region, holder, level] = this.#pick();
     if (!region.exact || level.stolen || holder.base.remaining === 0) return;
-    // What ended frames left below a frame that has blocks is free, and not in one piece with the rest.
+    // Bytes of ended frames below a frame with blocks are free, but separate from the rest.
     const inFrame = holder.levels.some(({ isFrame, blocks, aliases, isMarked }) =>
       isFrame && (isMarked || blocks.length + aliases.length > 0)
     );
@@ -656,7 +658,7 @@ function assertThrown(call: () => unknown, type: new (...args: never[]) => Error
   assert(false, `no ${type.name} was thrown`);
 }
 
-/** Runs one program; a failure names its seed, its options and its latest steps. */
+/** Runs one program. A failure names its seed, its options and its latest steps. */
 export async function runModel(seed: number, steps: number, canMark: boolean): Promise<void> {
   const model = new Model(seed, canMark);
   try {

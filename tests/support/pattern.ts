@@ -1,4 +1,4 @@
-/** Patterns that tell whose bytes these are. */
+/** Patterns that identify the owner of bytes. */
 import { assertEquals } from "@std/assert";
 
 /** A small, fast generator of integers in [0, below): xorshift32, the same sequence for the same seed. */
@@ -12,7 +12,7 @@ export function randomOf(seed: number): (below: number) => number {
   };
 }
 
-/** Fills a block with a pattern of its own. */
+/** Fills a block with the pattern of its number. */
 export function fillPattern(view: Uint8Array, id: number): void {
   for (let i = 0; i < view.length; i++) view[i] = (id * 31 + i * 7) & 255;
 }
@@ -23,7 +23,7 @@ export function patternHolds(view: Uint8Array, id: number): boolean {
   return view.length > 0;
 }
 
-/** Fails unless both hold the same bytes. Deep equality of 8 MiB takes half a minute before Deno 2.6. */
+/** Fails unless both have the same bytes. Before Deno 2.6, deep equality of 8 MiB takes half a minute. */
 export function assertSameBytes(actual: Uint8Array, expected: Uint8Array): void {
   assertEquals(actual.length, expected.length);
   for (let i = 0; i < actual.length; i++) {

@@ -1,4 +1,7 @@
-/** The permissions that loading the library needs: from memory on Linux, else from a file; Windows compares it first. */
+/**
+ * The permissions for loading the library: from memory on Linux, from a file on macOS, from a file that is compared
+ * first on Windows.
+ */
 export const LOADING: readonly string[] = Deno.build.os === "linux"
   ? ["--allow-ffi"]
   : Deno.build.os === "windows"

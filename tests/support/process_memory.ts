@@ -1,9 +1,9 @@
-/** What the system says of this process's memory, on Linux and Windows; tests elsewhere do without. */
+/** This process's memory as the system reports it, on Linux and Windows. */
 
-/** Why the system cannot be asked here, if so. */
+/** The reason why the system cannot be asked here, or null. */
 export const untold: string | null = Deno.build.os === "linux" || Deno.build.os === "windows"
   ? null
-  : "nothing tells here of a process's memory";
+  : "the memory of a process is not reported here";
 
 /** A run of addresses of one kind. */
 interface Run {
@@ -11,7 +11,7 @@ interface Run {
   readonly end: bigint;
 }
 
-/** Windows tells of one run at a time: of all from `start` on, up to `end`. */
+/** All runs from `start` to `end`. Windows reports one at a time. */
 function queried(start = 0n, end = 2n ** 64n): Run[] {
   const FREE = 0x10000;
   const kernel32 = Deno.dlopen("kernel32.dll", {
@@ -28,7 +28,7 @@ function queried(start = 0n, end = 2n ** 64n): Run[] {
   return runs;
 }
 
-/** Whether anything is at this address. */
+/** Whether anything is mapped at this address. */
 export function isMapped(address: bigint): boolean {
   if (Deno.build.os === "windows") return queried(address, address + 1n).length > 0;
   return Deno.readTextFileSync("/proc/self/maps").trim().split("\n").some((line) => {
@@ -37,7 +37,7 @@ export function isMapped(address: bigint): boolean {
   });
 }
 
-/** Bytes of addresses that are taken. */
+/** Bytes of address space in use. */
 export function addressSpace(): number {
   if (Deno.build.os === "windows") return queried().reduce((sum, { start, end }) => sum + Number(end - start), 0);
   return 1024 * Number(/VmSize:\s+(\d+)/.exec(Deno.readTextFileSync("/proc/self/status"))![1]);

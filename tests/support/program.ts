@@ -1,10 +1,10 @@
-/** Programs that may crash, or give their permission up: each runs in a process of its own. */
+/** Programs that may crash or revoke their permission: each runs in its own process. */
 import { LOADING } from "./permissions.ts";
 
 /** How a program ended. */
 export interface Outcome {
   readonly code: number;
-  /** The signal that ended it, if one did: SIGSEGV, for one. */
+  /** The signal that ended it, such as SIGSEGV, or null. */
   readonly signal: Deno.Signal | null;
   readonly output: string;
   readonly errors: string;
@@ -41,7 +41,7 @@ export async function runProgram(body: string, ...permissions: string[]): Promis
   return { code, signal, output: text(stdout), errors: text(stderr) };
 }
 
-/** What the program wrote; it must end well. */
+/** The output of a program, which must end without an error. */
 export async function outputOf(body: string, ...permissions: string[]): Promise<string> {
   const { code, signal, output, errors } = await runProgram(body, ...permissions);
   if (code !== 0) throw new Error(`the program ended with ${signal ?? code}: ${output} ${errors}`);

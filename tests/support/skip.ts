@@ -1,4 +1,4 @@
-/** Tests that not every machine or version of Deno can run: they are skipped there, and their names say why. */
+/** Tests that not every machine or version of Deno can run. Elsewhere they are skipped, and their names say why. */
 
 /** Whether this Deno is older than `version`. */
 export function isBefore(version: string): boolean {
@@ -16,22 +16,22 @@ export function succeeds([command, ...args]: string[]): boolean {
   }
 }
 
-/** Why a program cannot be run here, if so. */
+/** The reason why a program cannot run here, or null. */
 export function missing(command: string): string | null {
   return succeeds([command, "--version"]) ? null : `no ${command}`;
 }
 
-/** A test that is skipped for a reason. */
+/** A test that is skipped if there is a reason. */
 export function testUnless(reason: string | null, name: string, fn: () => void | Promise<void>): void {
   Deno.test({ name: reason === null ? name : `${name} (skipped: ${reason})`, ignore: reason !== null, fn });
 }
 
-/** A test that holds from `version` on; `lacking` says what is not there before. */
+/** A test for `version` and newer; `lacking` says what older versions lack. */
 export function testSince(version: string, lacking: string, name: string, fn: () => void | Promise<void>): void {
   testUnless(isBefore(version) ? `before Deno ${version} ${lacking}` : null, name, fn);
 }
 
-/** Why a test that writes through stale views on purpose cannot run, if so. */
+/** The reason why tests that write through stale views on purpose cannot run, or null. */
 export const inDebug: string | null = Deno.env.get("BUMP_ALLOC_DEBUG") === "1"
   ? "debug mode finds its late writes"
   : null;

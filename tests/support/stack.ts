@@ -1,8 +1,9 @@
-/** The end of the stack, where any call may be the one too many. */
+/** Stack overflows, which may happen at any call. */
 
 /**
- * Calls `call` as deep in the stack as it succeeds, so that once every call in it was the one too many. It may throw a
- * `RangeError` where the stack ends; any other error is `call`'s own, and thrown. `padding` varies the frames' sizes.
+ * Calls `call` near the end of the stack, and at ever lower depths until it succeeds, so that each call inside
+ * overflows once. A `RangeError` is expected; any other error of `call` is thrown. `padding` varies the size of stack
+ * frames.
  */
 export function callDeep(call: () => void, padding: number): void {
   let done = false;
@@ -10,7 +11,7 @@ export function callDeep(call: () => void, padding: number): void {
   const down = (...values: number[]): number => {
     try {
       down(...values);
-    } catch { /* as deep as can be */ }
+    } catch { /* the deepest frame */ }
     if (!done) {
       try {
         call();
@@ -26,5 +27,5 @@ export function callDeep(call: () => void, padding: number): void {
   };
   down(...new Array(padding).fill(1));
   if (failure !== undefined) throw failure;
-  if (!done) throw new Error("there was never enough of the stack");
+  if (!done) throw new Error("no call had enough stack");
 }

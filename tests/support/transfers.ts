@@ -1,12 +1,12 @@
-/** Ways in which a program takes a view's whole buffer away. */
+/** Ways to transfer a view's whole buffer away. */
 import { receiveMessageOnPort } from "node:worker_threads";
 
-/** Takes the view's buffer away; the same bytes as the receiver has them. */
+/** Transfers the view's buffer away. Returns the same bytes as the receiver sees them. */
 export function transferred(view: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   return structuredClone(view, { transfer: [view.buffer] });
 }
 
-/** All that take a view's whole buffer away. Each gives the receiver's buffer. */
+/** Every way to transfer a view's whole buffer away. Each returns the receiver's buffer. */
 export const TRANSFERS: Record<string, (view: Uint8Array<ArrayBuffer>) => ArrayBuffer | Promise<ArrayBuffer>> = {
   "structuredClone": (view) => structuredClone(view, { transfer: [view.buffer] }).buffer,
   "ArrayBuffer.prototype.transfer": (view) => view.buffer.transfer(),
@@ -28,7 +28,7 @@ export const TRANSFERS: Record<string, (view: Uint8Array<ArrayBuffer>) => ArrayB
     return value!.buffer as ArrayBuffer;
   },
   "read of a BYOB reader": async (view) => {
-    // The source says that it has filled the view, and leaves the bytes as they are.
+    // The source reports that it has filled the view, but does not change the bytes.
     const stream = new ReadableStream({
       type: "bytes",
       pull: ({ byobRequest }) => byobRequest!.respond(byobRequest!.view!.byteLength),

@@ -5,7 +5,7 @@ import { testSince } from "../support/skip.ts";
 const ROOT = new URL("../../", import.meta.url);
 const MOD = new URL("mod.ts", ROOT).href;
 
-/** Runs a program under the inspector; gives the picture and what was said. */
+/** Runs a program under the inspector. Returns the picture and the messages. */
 async function inspect(program: string): Promise<{ svg: string; error: string; code: number }> {
   const folder = await Deno.makeTempDir();
   try {
@@ -36,7 +36,7 @@ function inspectTest(name: string, fn: () => Promise<void>): void {
   testSince("2.4.0", "there is no --preload, which the inspector needs", name, fn);
 }
 
-/** Sum of the bytes that are drawn as one kind. */
+/** Sum of the bytes that are drawn as this type. */
 function drawn(svg: string, type: string): number {
   let sum = 0;
   for (const [, bytes] of svg.matchAll(new RegExp(`class="${type}"[^>]*data-bytes="(\\d+)"`, "g"))) {
@@ -65,7 +65,7 @@ inspectTest("the map shows used bytes, padding and scopes at the peak", async ()
   assertEquals(svg.split("<g>").length, svg.split("</g>").length);
 });
 
-inspectTest("a program that ends by an error is drawn, too", async () => {
+inspectTest("a program that ends with an error is drawn too", async () => {
   for (const end of ["throw error", "setTimeout(() => { throw error; })", "Promise.reject(error)"]) {
     const { svg, code, error } = await inspect(`
       const scratch = BumpAlloc.withSize(65536);
@@ -90,7 +90,7 @@ inspectTest("rewind, reset and realloc in place are followed", async () => {
     const grown = scratch.realloc(scratch.alloc(16), 6000);
     scratch.realloc(grown, 7000);
     scratch.cstringArray(["a", "bc"]);
-    // Never closed: seen at the end.
+    // Never closed: recorded at the end.
   `);
   assertEquals(drawn(svg, "used"), 7000 + 24 + 2 + 3);
   assertEquals(drawn(svg, "padding"), 0);

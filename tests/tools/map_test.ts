@@ -1,4 +1,4 @@
-// The picture of a live allocator, drawn from within the program.
+// The picture of a live allocator, drawn by the program itself.
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { BumpAlloc } from "../../mod.ts";
 import { formatBytes } from "../../src/format.ts";
@@ -7,7 +7,7 @@ import { residentPages } from "../../tools/inspect/pages.ts";
 import { watch } from "../../tools/inspect/record.ts";
 import { testSince } from "../support/skip.ts";
 
-/** Sum of the bytes that are drawn as one kind. */
+/** Sum of the bytes that are drawn as this type. */
 function drawn(svg: string, type: string): number {
   return [...svg.matchAll(new RegExp(`class="${type}"[^>]*data-bytes="(\\d+)"`, "g"))]
     .reduce((sum, [, bytes]) => sum + Number(bytes), 0);
@@ -22,7 +22,7 @@ function texts(svg: string): string[] {
 
 let watching = false;
 
-/** A test with the recorder on: it stays on for all that this realm makes later. */
+/** A test with the recorder on. It stays on for every later allocator of this realm. */
 function watchedTest(name: string, fn: () => void): void {
   testSince("2.4.0", "all tests share one realm, and the others must not be recorded", name, () => {
     if (!watching) watch();
@@ -31,16 +31,21 @@ function watchedTest(name: string, fn: () => void): void {
   });
 }
 
-testSince("2.4.0", "all tests share one realm", "what was not watched shows as bytes, chunks and pages only", () => {
-  using scratch = new BumpAlloc();
-  scratch.alloc(3000).fill(1);
-  const svg = renderMap(scratch);
-  assertStringIncludes(texts(svg)[0], "2.93 KiB used of 1 GiB");
-  assertStringIncludes(texts(svg)[1], "0 allocations");
-  assert(drawn(svg, "taken") >= 3000);
-});
+testSince(
+  "2.4.0",
+  "all tests share one realm",
+  "an allocator that was not recorded shows only bytes, chunks and pages",
+  () => {
+    using scratch = new BumpAlloc();
+    scratch.alloc(3000).fill(1);
+    const svg = renderMap(scratch);
+    assertStringIncludes(texts(svg)[0], "2.93 KiB used of 1 GiB");
+    assertStringIncludes(texts(svg)[1], "0 allocations");
+    assert(drawn(svg, "taken") >= 3000);
+  },
+);
 
-watchedTest("used bytes, padding, chunks, and what is committed", () => {
+watchedTest("used bytes, padding, chunks and committed bytes", () => {
   using scratch = new BumpAlloc();
   scratch.alloc(10);
   scratch.alloc(1000, 512);
@@ -61,7 +66,7 @@ watchedTest("pages in RAM are those that were written", () => {
   if (!known) return assertStringIncludes(svg, "resident: not known here");
   const { committed } = scratch.stats();
   const inRam = drawn(svg, "resident");
-  // Some more than was written, where the system gives larger pages than the smallest.
+  // More than was written, if the system uses larger pages.
   assert(inRam >= 1 << 17 && inRam <= committed, `${inRam}`);
   assertStringIncludes(texts(svg)[1], `${formatBytes(inRam)} resident`);
 });

@@ -9,7 +9,7 @@ export interface Handover {
   handle: BumpHandle;
   block: { offset: number; byteLength: number };
   flag: number;
-  /** `SharedArrayBuffer` of two cells: hand-overs, and hand-backs. */
+  /** Two cells in a `SharedArrayBuffer`: for hand-overs and for hand-backs. */
   bells: Int32Array<SharedArrayBuffer>;
   rounds: number;
 }
@@ -24,7 +24,7 @@ globalThis.addEventListener("message", (event) => {
     Atomics.wait(bells, 0, round);
     const bytes = peer.view(block.offset, block.byteLength);
     if (Atomics.load(state, 0) !== FULL || !patternHolds(bytes, round)) wrong.push(round);
-    bytes.fill(255 - round % 200); // the reader's, until it hands it back
+    bytes.fill(255 - round % 200); // the block belongs to the reader until it hands it back
     Atomics.store(state, 0, FREE);
     Atomics.add(bells, 1, 1);
     Atomics.notify(bells, 1);

@@ -20,7 +20,7 @@ class Peer {
   }
 }
 
-/** Waits until so many allocators hold the region: the end of a Worker takes a moment. */
+/** Waits until this number of allocators hold the region. The end of a Worker takes a moment. */
 async function untilAttached(allocator: BumpAlloc, count: number): Promise<void> {
   await until(() => allocator.stats().attached === count);
   assertEquals(allocator.stats().attached, count);
@@ -58,12 +58,12 @@ Deno.test("two allocators on one region never overlap, and see each other's byte
   other.close();
 });
 
-testUnless(inDebug, "a mark from before the first lease leads to that lease, not to what others have below it", () => {
+testUnless(inDebug, "a mark from before the first chunk rewinds to that chunk, not to others' bytes below it", () => {
   using owner = BumpAlloc.withSize(2 ** 26);
   const handle = owner.share();
   const first = BumpAlloc.attach(handle);
   const offset = Number(first.addressOf(first.alloc(100).fill(1)) - first.address);
-  first.close(); // the cursor goes back to its last byte: the next lease begins in the same page
+  first.close(); // the cursor goes back to its last byte, so the next chunk begins in the same page
   const kept = owner.view(offset, 100);
 
   using second = BumpAlloc.attach(handle);
@@ -74,7 +74,7 @@ testUnless(inDebug, "a mark from before the first lease leads to that lease, not
   second.rewind(mark); // from another window
   taken.push(second.alloc(8));
   for (const view of taken) view.fill(2);
-  assertThrows(() => second.cstringArray(["a", "\0"]), TypeError); // rewinds to a mark of its own
+  assertThrows(() => second.cstringArray(["a", "\0"]), TypeError); // rewinds to an internal mark
   second.alloc(8).fill(2);
   assertEquals(new Set(kept), new Set([1]));
   assertEquals(new Set(taken.map((view) => second.addressOf(view))).size, 2);
@@ -87,7 +87,7 @@ Deno.test("a Worker allocates, and the main thread reads without copying", async
   const offset = await peer.ask<number>({ kind: "alloc", byteLength: 100_000, value: 9 });
   const view = owner.view(offset, 100_000);
   assert(view.every((byte) => byte === 9));
-  view.fill(10); // and the other way
+  view.fill(10); // and the other way round
   assertEquals(await peer.ask<number[]>({ kind: "read", offset, byteLength: 100_000 }), [10]);
   peer.worker.terminate();
   await untilAttached(owner, 1);
@@ -126,22 +126,22 @@ Deno.test("one block is handed over and back a thousand times: a flag in the reg
   worker.postMessage({ handle: owner.share(), block, flag, bells, rounds } satisfies Handover);
   const { used } = owner;
   const view = owner.view(block.offset, block.byteLength);
-  // Before 2.8 Deno does not wake for waitAsync alone.
+  // Before 2.8, Deno does not wake for waitAsync alone.
   const timer = setInterval(() => {}, 1);
   for (let round = 0; round < rounds; round++) {
     assertEquals(Atomics.load(state, 0), FREE);
-    if (round > 0) assert(view.every((byte) => byte === 255 - (round - 1) % 200)); // what the reader left
+    if (round > 0) assert(view.every((byte) => byte === 255 - (round - 1) % 200)); // the reader's bytes
     fillPattern(view, round);
     Atomics.store(state, 0, FULL);
     Atomics.add(bells, 0, 1);
     Atomics.notify(bells, 0);
-    // A main thread that must go on answering waits without blocking.
+    // A main thread that must stay responsive waits without blocking.
     const waiting = Atomics.waitAsync(bells, 1, round);
     if (waiting.async) await waiting.value;
   }
   assertEquals(await answer, []);
   clearInterval(timer);
-  assertEquals(owner.used, used); // the same block, each time
+  assertEquals(owner.used, used); // the same block each time
   worker.terminate();
   await untilAttached(owner, 1);
 });
@@ -169,14 +169,14 @@ Deno.test("a forged or stale handle is refused", () => {
   owner.close();
   assertThrows(() => BumpAlloc.attach(handle), SharedError);
   assertThrows(() => owner.share(), ClosedError);
-  // The control block is used again: the old handle stays dead.
+  // The control block is reused, and the old handle stays dead.
   using next = new BumpAlloc();
   const fresh = next.share();
   assertThrows(() => BumpAlloc.attach(handle), SharedError);
   assert(fresh.key !== handle.key);
 });
 
-Deno.test("the region outlives its owner while others are attached", async () => {
+Deno.test("the region outlives its first allocator while others are attached", async () => {
   const peer = new Peer();
   const { handle, offset } = await peer.ask<{ handle: BumpHandle; offset: number }>(
     { kind: "own", byteLength: 5000 },
@@ -191,7 +191,7 @@ Deno.test("the region outlives its owner while others are attached", async () =>
   assert(theirs.every((byte) => byte === 42));
 });
 
-Deno.test("a Worker that throws lets go of the region", async () => {
+Deno.test("a Worker that throws gives up its hold", async () => {
   using owner = new BumpAlloc();
   const peer = new Peer();
   await peer.ask({ kind: "attach", handle: owner.share() });
@@ -201,18 +201,18 @@ Deno.test("a Worker that throws lets go of the region", async () => {
   await untilAttached(owner, 1);
 });
 
-Deno.test("what an attached allocator leaves unused comes back or is reported", () => {
+Deno.test("bytes that an attached allocator leaves unused come back", () => {
   using owner = BumpAlloc.withSize(2 ** 26);
   const other = BumpAlloc.attach(owner.share());
   other.alloc(100);
   assert(other.stats().unused > 0);
   assert(other.stats().unused <= 2 ** 20);
   other.close();
-  // Nobody took more in between: the rest of the lease is back.
+  // No other took more in between, so the rest of the chunk is back.
   assertEquals(owner.used, 100);
 });
 
-Deno.test("leases grow with use up to a window, and a large request gets its own", () => {
+Deno.test("chunks grow with use up to a window, and a large request gets its own", () => {
   using owner = BumpAlloc.withSize(2 ** 28);
   using other = BumpAlloc.attach(owner.share());
   const sizes: number[] = [];
@@ -231,17 +231,17 @@ Deno.test("leases grow with use up to a window, and a large request gets its own
   other.close();
 });
 
-Deno.test("what fits behind others' bytes only, because it is aligned there, is given", () => {
+Deno.test("a request that fits only behind others' bytes, because of its alignment, succeeds", () => {
   using scratch = BumpAlloc.withSize(196_608, { window: 65536 });
   using other = BumpAlloc.attach(scratch.share());
   scratch.alloc(70_000);
   other.alloc(118_416);
-  // 8 KiB are left. In continuation of the first block, padding would make it more.
+  // 8 KiB are left. Continuing the first chunk would need padding, and so more.
   const offset = Number(scratch.addressOf(scratch.alloc(8192, 4096)) - scratch.address);
   assertEquals([offset, scratch.remaining], [188_416, 0]);
 });
 
-Deno.test("a first lease that a scope took, behind others' bytes: only that lease is one's own", () => {
+Deno.test("a scope takes the first chunk, behind others' bytes: only that chunk is the allocator's", () => {
   using owner = new BumpAlloc({ window: 65536 });
   const live = owner.alloc(100);
   fillPattern(live, 1);
@@ -253,20 +253,20 @@ Deno.test("a first lease that a scope took, behind others' bytes: only that leas
   };
   const { used } = owner;
   const attached = attach();
-  assertEquals([attached.used, attached.stats().unused], [65536, 65536]); // used is the owner's lease
+  assertEquals([attached.used, attached.stats().unused], [65536, 65536]); // used counts the first allocator's chunk
   attached.close();
-  assertEquals(owner.used, used); // it gave its lease back, and not what lies before it
+  assertEquals(owner.used, used); // it gave its chunk back, but not the bytes before it
   using other = BumpAlloc.attach(owner.share());
   other.alloc(2 ** 20).fill(3);
   assert(patternHolds(live, 1));
-  // What fits into a continuation of the lease is had, whatever lies before it.
+  // A request that fits into a continuation of the chunk succeeds, whatever lies before it.
   using large = attach();
   const { unused } = large.stats();
   assertEquals(large.alloc(unused + 20, 1).fill(4).length, unused + 20);
   assert(patternHolds(live, 1));
 });
 
-Deno.test("what a receiver sees of an attached allocator's window is nobody's when that allocator closes", () => {
+Deno.test("a receiver's bytes of an attached allocator's window are not reused after that allocator closes", () => {
   using scratch = new BumpAlloc({ window: 65536 });
   const attached = BumpAlloc.attach(scratch.share());
   const received = new Uint8Array(attached.alloc(8).buffer.transfer()).fill(5);
@@ -277,7 +277,7 @@ Deno.test("what a receiver sees of an attached allocator's window is nobody's wh
   assert(received.length > 8 && received.every((byte) => byte === 5));
 });
 
-Deno.test("random handles are refused: numbers, addresses of every sort, freed regions", () => {
+Deno.test("random handles are refused: numbers, all kinds of addresses, freed regions", () => {
   const random = randomOf(11);
   const dead: BumpHandle[] = [];
   for (let i = 0; i < 100; i++) {
@@ -322,7 +322,7 @@ Deno.test("random handles are refused: numbers, addresses of every sort, freed r
   assertEquals(owner.stats().attached, 1);
 });
 
-Deno.test("everyone is equal on a shared region: reset takes back one's own, and the last hold keeps it alive", async () => {
+Deno.test("all holders of a shared region are equal: reset takes back the own memory, and the last hold keeps the region", async () => {
   const first = new BumpAlloc();
   const kept = first.alloc(100);
   const peer = new Peer();
@@ -334,14 +334,14 @@ Deno.test("everyone is equal on a shared region: reset takes back one's own, and
   assertEquals(kept.length, 100);
   first.reset();
   assertEquals([kept.length, own.length, theirs.length], [0, 0, 0]);
-  // The other one's bytes are as they were, and not handed out.
+  // The other allocator's bytes are unchanged and not handed out.
   for (let i = 0; i < 100; i++) first.alloc(4000).fill(1);
   assert(first.view(offset, 1000).every((byte) => byte === 9));
   first.reset();
   const other = BumpAlloc.attach(first.share());
   first.close();
   assert(other.view(offset, 1000).every((byte) => byte === 9));
-  // The sole holder's reset takes the whole region.
+  // A sole holder's reset takes the whole region back.
   peer.worker.terminate();
   await untilAttached(other, 1);
   other.reset();
@@ -350,7 +350,7 @@ Deno.test("everyone is equal on a shared region: reset takes back one's own, and
   other.close();
 });
 
-Deno.test("a Worker's loop of job, answer and reset takes no more of the region", async () => {
+Deno.test("a Worker that loops over job, answer and reset takes no further memory of the region", async () => {
   using owner = new BumpAlloc();
   const peer = new Peer();
   await peer.ask({ kind: "attach", handle: owner.share() });

@@ -1,7 +1,7 @@
-// Does with a shared region what the test tells it to, and says what it saw.
+// Works on a shared region as the test requests, and answers with what it saw.
 import { BumpAlloc, type BumpHandle } from "../../mod.ts";
 
-/** What a test may ask for. */
+/** A request of a test. */
 export type ShareRequest =
   | { kind: "attach"; handle: BumpHandle }
   | { kind: "alloc"; byteLength: number; value: number }
@@ -28,7 +28,7 @@ function answer(request: ShareRequest): unknown {
     case "reset":
       return allocator!.reset();
     case "own": {
-      // A region that this Worker owns and shares.
+      // A region that this Worker makes and shares.
       allocator = new BumpAlloc();
       const offset = allocator.offset(request.byteLength);
       allocator.view(offset, request.byteLength).fill(42);

@@ -18,7 +18,7 @@ const symbols = {
   stress_list: { parameters: ["f64", "buffer"], result: "f64" },
 } as const;
 
-/** Native threads to allocate beside the Workers, where there is a C compiler. */
+/** Native threads that allocate beside the Workers; the reason why not, if there is no C compiler. */
 function nativeThreads(): Deno.DynamicLibrary<typeof symbols> | string {
   if (Deno.build.os === "windows") return "pthreads are needed";
   const compiler = Deno.env.get("CC") ?? "cc";
@@ -40,7 +40,7 @@ function nativeThreads(): Deno.DynamicLibrary<typeof symbols> | string {
 
 const native = nativeThreads();
 
-/** With `alignBits` 1 there is no padding, so that the sums are exact. */
+/** Runs the Workers and threads. With `alignBits` 1 there is no padding, so that sums are exact. */
 async function stress(alignBits: number, blocks: number, nativeBlocks: number): Promise<void> {
   using owner = BumpAlloc.withSize(2 ** 31);
   const handle = owner.share();
@@ -74,8 +74,8 @@ async function stress(alignBits: number, blocks: number, nativeBlocks: number): 
     assertEquals(answer.wrong, 0);
     unused += answer.unused;
   }
-  // By offset: no block begins before the last one has ended. Sizes are below 2^13 and offsets below 2^31, so that one
-  // number holds both.
+  // Sorted by offset, no block may begin before the one before it ends. Sizes are below 2^13 and offsets below 2^31, so
+  // one number holds both.
   const places = new Float64Array(all.reduce((sum, list) => sum + list.length / 2, 0));
   let taken = 0;
   let at = 0;
@@ -92,7 +92,7 @@ async function stress(alignBits: number, blocks: number, nativeBlocks: number): 
     if (start < end) throw new Error(`blocks overlap at ${start}`);
     end = start + place % 2 ** 13;
   }
-  // What all took is what the region says: blocks, the rest of open chunks, ends of former ones that were too short, and padding.
+  // `used` must be the sum of blocks, rests of open chunks, unused ends of earlier chunks, and padding.
   const { used } = owner.stats();
   const rest = used - taken - unused;
   const padding = places.length * (2 ** (alignBits - 1) - 1);
@@ -112,7 +112,7 @@ const who = typeof native === "string"
 Deno.test(`${who} allocate at once: no two blocks overlap, every byte is right`, () =>
   stress(8, BLOCKS, NATIVE_BLOCKS));
 
-Deno.test(`${who}, without padding: the sum of what all took is what the region says`, () =>
+Deno.test(`${who}, without padding: the sum of all blocks agrees with the region's count`, () =>
   stress(1, times(50_000), times(100_000)));
 
 Deno.test("Workers terminated at random leave no reference and disturb nobody", async () => {
@@ -132,7 +132,7 @@ Deno.test("Workers terminated at random leave no reference and disturb nobody", 
     for (const worker of workers) worker.terminate();
     assert(patternHolds(mine, 77));
   }
-  // A Worker that was terminated goes on for a moment, and may attach meanwhile.
+  // A terminated Worker runs on for a moment, and may attach in that time.
   await until(() => owner.stats().attached === 1);
   assertEquals(owner.stats().attached, 1);
   assert(patternHolds(mine, 77));

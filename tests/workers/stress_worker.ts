@@ -1,4 +1,4 @@
-// Allocates blocks of random sizes and alignments, fills each with its own pattern, checks all at the end.
+// Allocates blocks of random sizes and alignments, fills each with its own pattern, and checks all at the end.
 import { BumpAlloc, type BumpHandle } from "../../mod.ts";
 import { fillPattern, patternHolds, randomOf } from "../support/pattern.ts";
 
@@ -18,7 +18,7 @@ export interface StressAnswer {
   unused: number;
 }
 
-// Kept until the Worker ends: where all is slow it would be collected meanwhile, and its open lease count as stranded.
+// Kept until the Worker ends: on a slow machine it might be collected too early.
 let allocator: BumpAlloc;
 
 globalThis.addEventListener("message", (event) => {
