@@ -7,12 +7,12 @@ import { Buffer } from "node:buffer";
 import { MemPool } from "@thi.ng/malloc";
 import { BumpAlloc } from "../mod.ts";
 import { compileAtomicBump } from "./lib/atomic_bump.ts";
-import { type Asked, Bench, type Loop, type LoopOptions, STEADY } from "./lib/measure.ts";
+import { type Asked, Bench, type Loop, type LoopOptions, STEADY, UNTOUCHED } from "./lib/measure.ts";
 
 const bench = new Bench("allocation", { rounds: 11, quickRounds: 1 });
 const KIB = 1024;
 const MIB = 1024 * KIB;
-/** What all that bump have, before they start over. */
+/** Room of each bump allocator before it starts over. */
 const ROOM = 64 * MIB;
 
 /** A bump allocator over WebAssembly's memory, as a program would write it in ten lines. */
@@ -37,7 +37,7 @@ const buffer = new ArrayBuffer(ROOM);
 const wasm = new WasmBump();
 const pointer = Deno.UnsafePointer.of(new Uint8Array(buffer))!;
 
-/** Loops that all allocate `size` bytes; those that bump start over after every `fits`. */
+/** Loops that allocate `size` bytes; bump allocators start over after `fits` blocks. */
 function ways(size: number, fits: number): Record<string, Loop> {
   const pool = new MemPool({ size: ROOM + MIB });
   return {
@@ -82,7 +82,7 @@ function ways(size: number, fits: number): Record<string, Loop> {
       }
       return view;
     },
-    // Not what its documentation shows, and faster.
+    // Faster than the way in its documentation.
     "@thi.ng/malloc's addresses, and views made by hand": (count) => {
       let view;
       for (let done = 0; done < count; done += fits) {
@@ -111,7 +111,7 @@ const asked: Record<string, Record<number, Asked>> = {
   "Buffer.allocUnsafe": { 64: { atLeast: 1.7 }, [KIB]: { atLeast: 9 } },
   "@thi.ng/malloc": { 64: { atLeast: 1.4 } },
 };
-/** What leaves nothing but views behind. The bare view is the floor for whatever returns one. */
+/** Ways that leave only views as garbage. The bare view is the floor for every way that returns one. */
 const VIEWS_ONLY = [
   "view of a buffer",
   "bump over WebAssembly.Memory",
@@ -119,6 +119,7 @@ const VIEWS_ONLY = [
   "@thi.ng/malloc's addresses, and views made by hand",
 ];
 for (const size of SIZES) {
+  const name = sizeName(size);
   const fits = Math.min(10_000, ROOM / size);
   const { alloc, ...peers } = ways(size, fits);
   const compare = (what: string, names: string[], options: LoopOptions) =>
@@ -129,18 +130,34 @@ for (const size of SIZES) {
     }, { batch: fits, ...options });
   // They differ by a few percent, and a virtual machine's processor changes its speed by more from one moment to the
   // next: more rounds, with one after the other.
-  await compare(`allocate ${sizeName(size)}, beside views of one buffer`, VIEWS_ONLY, {
+  bench.about(
+    `Blocks of ${name}, allocated and not filled, against other views over memory that exists already. All pay for one ` +
+      "view and nothing else, so this shows what the bump adds to the view; the bare view is the floor.",
+  );
+  await compare(`allocate ${name}, beside views of one buffer`, VIEWS_ONLY, {
     milliseconds: 100,
     rounds: 19,
   });
   const others = Object.keys(peers).filter((peer) => !VIEWS_ONLY.includes(peer));
-  await compare(`allocate ${sizeName(size)}`, others, { milliseconds: STEADY });
+  bench.about(
+    `Blocks of ${name} against new ones from the heap. Nothing is filled: a new array is zeroed and collected all the ` +
+      "same, so these ratios compare untouched memory. The bench filled shows what a program gains.",
+  );
+  await compare(`allocate ${name}`, others, { milliseconds: STEADY, note: UNTOUCHED });
 }
 
+bench.about(
+  "Node keeps the bytes of arrays up to 64 bytes on the engine's own heap, where they are cheapest. " +
+    "This is the best that small arrays can cost; Deno does not do it.",
+);
 for (const size of [16, 64]) await besideNode(size);
 
 const atomicBump = compileAtomicBump();
 if (atomicBump !== null) {
+  bench.about(
+    "An offset without a view, against a loop in C over an atomic cursor: the lower bound of a bump " +
+      "allocator that threads share.",
+  );
   await bench.compare({
     what: "an offset of 64 B",
     own: ["offset", (count) => {
@@ -192,7 +209,9 @@ async function besideNode(size: number): Promise<void> {
       ["alloc", bench.timer(ways(size, 10_000).alloc, options)],
       ["new Uint8Array in Node", measureNode],
     ]);
-    bench.compared("ns", { what, own: [own.name, own.samples], peers: [[node.name, node.samples]] });
+    bench.compared("ns", { what, own: [own.name, own.samples], peers: [[node.name, node.samples]] }, {
+      note: UNTOUCHED,
+    });
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
     console.error("alloc is not measured beside Node's arrays: there is no Node here");

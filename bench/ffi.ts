@@ -1,5 +1,5 @@
 /**
- * `deno task bench ffi`: what a call frame costs, beside the usual way, as ratios of pairs measured in turn in one run.
+ * `deno task bench ffi`: arguments of FFI calls, against the usual code and against careful manual code, as ratios of pairs measured in turn.
  *
  * @module
  */
@@ -21,7 +21,7 @@ const OTHER = "dreißig Zeichen: Äpfel, Öl, Üb";
 const encoder = new TextEncoder();
 const scratch = new BumpAlloc();
 
-/** Runs `body` in frames of a hundred calls, as a program would that opens a scope for each piece of work. */
+/** Runs `body` in scopes of a hundred calls, like a program that opens a scope for each task. */
 function frames(body: (frame: Pick<BumpAlloc, "cstring" | "out">) => unknown): Loop {
   return (count) => {
     let sink: unknown;
@@ -42,22 +42,44 @@ function loop(body: () => unknown): Loop {
 }
 
 const steady = { batch: 100, milliseconds: STEADY };
+/** Made once, outside of the loops: careful code has to size and share these by hand. */
+const textAtHand = new Uint8Array(128);
+const endAtHand = new BigUint64Array(1);
+const encodeAtHand = (text: string) => {
+  const { written } = encoder.encodeInto(text, textAtHand);
+  textAtHand[written] = 0;
+  return textAtHand;
+};
+bench.about(
+  "A C string made and passed to strlen, against encodeInto into an array made once, the best that a " +
+    "program could write, and against encode, which most programs write. A hundred calls share a scope. " +
+    "The last row is the floor: passing a string that exists already.",
+);
 await bench.compare({
   what: "a C string of 30 ASCII characters, made and passed",
   own: ["cstring", frames((frame) => libc.strlen(frame.cstring(ASCII)))],
-  peers: [['encode(s + "\\0")', loop(() => libc.strlen(encoder.encode(ASCII + "\0"))), { atLeast: 8 }]],
+  peers: [['encode(s + "\\0")', loop(() => libc.strlen(encoder.encode(ASCII + "\0"))), { atLeast: 8 }], [
+    "encodeInto, an array made once",
+    loop(() => libc.strlen(encodeAtHand(ASCII))),
+  ]],
 }, steady);
 await bench.compare({
   what: "the same with characters beyond ASCII",
   own: ["cstring", frames((frame) => libc.strlen(frame.cstring(OTHER)))],
-  peers: [['encode(s + "\\0")', loop(() => libc.strlen(encoder.encode(OTHER + "\0"))), { atLeast: 4 }]],
+  peers: [['encode(s + "\\0")', loop(() => libc.strlen(encoder.encode(OTHER + "\0"))), { atLeast: 4 }], [
+    "encodeInto, an array made once",
+    loop(() => libc.strlen(encodeAtHand(OTHER))),
+  ]],
 }, steady);
 const passed = encoder.encode(ASCII + "\0");
 await bench.compare({
-  what: "a C string that is there already, passed: the floor",
+  what: "an existing C string, passed: the floor",
   own: ["passed", loop(() => libc.strlen(passed))],
   peers: [['encode(s + "\\0")', loop(() => libc.strlen(encoder.encode(ASCII + "\0")))]],
 }, steady);
+bench.about(
+  "An out-parameter made, passed and read, against a new array of one element.",
+);
 await bench.compare({
   what: "out-parameter int, made, passed and read",
   own: [
@@ -98,10 +120,11 @@ await bench.compare({
     { atLeast: 5 },
   ]],
 }, steady);
-// What careful code makes once, outside its loop, and has to grow and share by hand.
+bench.about(
+  "A whole call with a frame of its own: a C string and an out-parameter. The first peer is careful " +
+    "code whose arrays are made once; the second is the code that most programs contain.",
+);
 const NUMBER = "1984.5 and more, 30 characters";
-const textAtHand = new Uint8Array(128);
-const endAtHand = new BigUint64Array(1);
 await bench.compare({
   what: "a call with a C string of 30 characters and an out-parameter, which is read: a frame for each",
   own: [
@@ -119,9 +142,7 @@ await bench.compare({
     [
       "encodeInto and arrays, made once by hand",
       loop(() => {
-        const { written } = encoder.encodeInto(NUMBER, textAtHand);
-        textAtHand[written] = 0;
-        libc.strtod(textAtHand, endAtHand);
+        libc.strtod(encodeAtHand(NUMBER), endAtHand);
         return endAtHand[0];
       }),
       { atMost: 1.2 },
@@ -136,6 +157,9 @@ await bench.compare({
     ],
   ],
 }, steady);
+bench.about(
+  "The address of scratch memory, for structs and for pointer arguments, against Deno's own functions.",
+);
 const view = scratch.alloc(64);
 await bench.compare({
   what: "the address of a view",

@@ -22,7 +22,10 @@ const SIZES: Record<string, number> = {
 
 const scratch = new BumpAlloc();
 
-/** Each fills `byteLength` bytes `count` times. The last view is returned, so that the engine cannot leave one out. */
+/**
+ * Each way fills `byteLength` bytes `count` times. It returns the last view, so that the engine cannot optimise it
+ * away.
+ */
 function ways(byteLength: number): Record<string, Loop> {
   const reused = new Uint8Array(byteLength);
   return {
@@ -70,6 +73,10 @@ function ways(byteLength: number): Record<string, Loop> {
   };
 }
 
+bench.about(
+  "One block, allocated, filled and given back, in each way that a program could choose. This is the " +
+    "whole cost of scratch memory; the best possible is one array, made once and reused by hand.",
+);
 for (const [name, byteLength] of Object.entries(SIZES)) {
   const { frame, ...peers } = ways(byteLength);
   await bench.compare({

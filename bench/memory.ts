@@ -1,8 +1,8 @@
 /**
- * `deno task bench memory`: what memory costs that is used for the first time, what stays resident, and what a large
- * reservation does to the garbage collector. Each measurement is a process of its own. Those that count collections have a
- * small heap that always grows by the same share: by itself the engine collects so seldom, and so much by the clock, that
- * counts would say little.
+ * `deno task bench memory`: the cost of using memory for the first time, resident memory, and the effect of a large
+ * reservation on the garbage collector. Each measurement runs in its own process. Those that count collections have a small
+ * heap that always grows by the same ratio: otherwise the engine collects so rarely, and depends so much on the clock, that
+ * counts would mean little.
  *
  * @module
  */
@@ -43,6 +43,10 @@ function run(what: string, amount: number, v8Flags: readonly string[] = []): Chi
 const byteLength = bench.quick ? 16 * MIB : 1024 * MIB;
 const fills = `first fill of ${byteLength / MIB} MiB`;
 if (bench.wants(fills)) {
+  bench.about(
+    "Filling a large block. The first fill pays for page faults, whoever allocates; huge pages take fewer " +
+      "of them. Memory that was filled before pays nothing: that is the gain of keeping it.",
+  );
   const pages = Deno.build.os === "linux" ? hugePages() : "unknown";
   const note = `huge pages here: ${pages}`;
   const [huge, small, warm, plain] = await bench.inTurn(
@@ -60,6 +64,10 @@ if (bench.wants(fills)) {
 
 const written = "1 GiB reserved, 1 MiB written";
 if (bench.wants(written)) {
+  bench.about(
+    "Resident memory of a process that reserves a gigabyte and writes a megabyte: reserved memory takes " +
+      "no RAM.",
+  );
   const memory: Record<string, Child[]> = { nothing: [], "one FFI call": [], reserved: [] };
   for (let round = 0; round < bench.rounds; round++) {
     for (const [way, children] of Object.entries(memory)) children.push(run(`memory ${way}`, MIB));
@@ -68,8 +76,8 @@ if (bench.wants(written)) {
     const bytes = memory.reserved.map((child, round) => child[kind] - memory[than][round][kind]);
     bench.value(`${written}: ${kind} memory, more than ${than}`, "MiB", bytes.map((count) => count / MIB), asked);
   };
-  // What is resident and not anonymous is clean pages of files, above all those of Deno's own executable that any FFI call
-  // needs: the kernel may drop them, and other processes share them.
+  // Resident memory that is not anonymous is clean pages of files, most of them of Deno's executable, which any FFI call
+  // needs. The kernel may drop them, and other processes share them.
   more("resident", "nothing", { atMost: 3 });
   more("resident", "one FFI call");
   more("anonymous", "nothing");
@@ -78,6 +86,11 @@ if (bench.wants(written)) {
 const objects = bench.quick ? 400_000 : 2_500_000;
 const churned = `${objects} objects made`;
 if (bench.wants(churned)) {
+  bench.about(
+    "Full collections while a program makes objects: V8 counts a large buffer as memory in use and " +
+      "collects more often. A reservation must not do that; the second peer shows one buffer over the same " +
+      "range.",
+  );
   const churn = (way: string) => [way, () => run(`churn ${way}`, objects, SMALL_HEAP).collections] as const;
   const [with16, without, whole] = await bench.inTurn([churn("reserved"), churn("nothing"), churn("one buffer")], {
     warmUp: 0,
@@ -91,7 +104,7 @@ if (bench.wants(churned)) {
 }
 bench.finish();
 
-/** Whether the kernel gives huge pages to those who ask, in its own words. */
+/** The kernel's setting for huge pages, in its own words. */
 function hugePages(): string {
   try {
     const text = Deno.readTextFileSync("/sys/kernel/mm/transparent_hugepage/enabled");

@@ -1,4 +1,5 @@
-// One measurement in a process of its own, for bench/memory.ts: prints (to stderr, because the engine's trace goes to stdout) a number, and what memory the process then has.
+// One measurement in its own process, for bench/memory.ts. Prints a number and the memory of the process; to stderr,
+// because the engine's trace goes to stdout.
 import { BumpAlloc, type BumpAllocOptions } from "../mod.ts";
 
 /** Milliseconds. */
@@ -8,7 +9,7 @@ function time(run: () => void): number {
   return performance.now() - start;
 }
 
-/** Milliseconds to make an allocator, take all of it, and write it. */
+/** Milliseconds to make an allocator, allocate all of it, and fill it. */
 function firstFill(byteLength: number, options: BumpAllocOptions): number {
   return time(() => void new BumpAlloc({ size: byteLength, ...options }).alloc(byteLength).fill(1));
 }
@@ -39,7 +40,7 @@ const measures: Record<string, (amount: number) => number> = {
     return time(() => void scratch.alloc(byteLength).fill(1));
   },
   "memory nothing": () => 0,
-  // What any program that calls a native function has resident of Deno itself.
+  // The part of Deno that is resident in every program that calls a native function.
   "memory one FFI call": () => Deno.dlopen("libc.so.6", { getpid: { parameters: [], result: "i32" } }).symbols.getpid(),
   "memory reserved": (byteLength) => new BumpAlloc().alloc(byteLength).fill(1).length,
   "churn nothing": (count) => time(() => churn(count)),
@@ -47,7 +48,7 @@ const measures: Record<string, (amount: number) => number> = {
     using _scratch = reserved();
     return time(() => churn(count));
   },
-  // What the windows of an allocator are for: the engine counts a buffer's whole length as its own memory.
+  // The reason for windows: the engine counts a buffer's whole length as memory in use.
   "churn one buffer": (count) => {
     using scratch = reserved();
     const all = Deno.UnsafePointerView.getArrayBuffer(
@@ -61,7 +62,7 @@ const measures: Record<string, (amount: number) => number> = {
 const value = measures[Deno.args[0]](Number(Deno.args[1]));
 console.error(JSON.stringify({ value, ...memory() }));
 
-/** Resident memory in bytes: all of it, and that which is no page of a file. */
+/** Resident memory in bytes: in all, and anonymous, which excludes pages of files. */
 function memory(): { resident: number; anonymous: number } {
   if (Deno.build.os !== "linux") return { resident: 0, anonymous: 0 };
   const fields = Deno.readTextFileSync("/proc/self/smaps_rollup").matchAll(/^(\w+): +(\d+) kB$/gm);

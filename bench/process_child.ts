@@ -1,6 +1,7 @@
 /**
- * Work of libraries whose allocator is the whole process's, which bench:sqlite and bench:hooks run in processes of their own:
- * `process_child.ts WORK AMOUNT [--hooks]`, where AMOUNT is a count or, for `mixed`, seconds. Prints a `Report` as JSON.
+ * Work of libraries with one allocator for the whole process, which the benches sqlite and hooks run in processes of
+ * their own: `process_child.ts WORK AMOUNT [--hooks]`, where AMOUNT is a count or, for `mixed`, seconds. Prints a
+ * `Report` as JSON.
  *
  * @module
  */
@@ -30,7 +31,7 @@ const works: Record<string, (hooks: BumpHooks["process"] | null) => Work> = {
       return amount;
     };
   },
-  /** Rows of many sizes are inserted, replaced, looked for, sorted and deleted. */
+  /** Rows of many sizes are inserted, replaced, searched, sorted and deleted. */
   mixed(hooks) {
     const database = openDatabase(hooks);
     database.exec("CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT, score REAL, photo BLOB)");

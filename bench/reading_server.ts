@@ -4,7 +4,7 @@ import { BumpPool } from "../mod.ts";
 const pool = new BumpPool();
 const plain = Deno.args.includes("--plain");
 
-/** Something that looks at every page. */
+/** Work that reads every page. */
 function sum(bytes: Uint8Array): Response {
   let sum = 0;
   for (let i = 0; i < bytes.length; i += 4096) sum += bytes[i];

@@ -1,15 +1,16 @@
 /**
- * `deno task bench [NAME …] [WORD]`: runs benches, each in a process of its own. With names and no flag it prints their tables; a
- * word that names no bench chooses figures: `deno task bench allocation "64 B"`.
+ * `deno task bench [NAME …] [WORD]`: runs benches, each in its own process. With names and no flag it prints their
+ * tables. A word that is not the name of a bench selects figures: `deno task bench allocation "64 B"`.
  *
- * Without names it runs all of them and keeps what they measured: bench/results/NAME.json, one page of tables, plots, and the
+ * Without names it runs all benches and saves the results: bench/results/NAME.json, one page of tables, plots, and the
  * figures in the package's README.
  *
- * - `--keep` keeps the results of named benches, too: `deno task bench filled startup server --keep` renews the README's figures.
- * - `--render` measures nothing and writes the pages again from what is kept.
- * - `--quick` runs everything shortly, to see that it works, and keeps nothing.
+ * - `--keep` also saves the results of named benches: `deno task bench filled startup server --keep` renews the
+ * README's figures.
+ * - `--render` measures nothing and writes the pages again from the saved results.
+ * - `--quick` runs everything briefly, to see that it works, and saves nothing.
  *
- * `deno task soak [NAME …]` does the same with what shows that memory stays flat; it keeps nothing.
+ * `deno task soak [NAME …]` runs the long checks that memory stays flat, and saves nothing.
  *
  * @module
  */
@@ -19,7 +20,7 @@ import { drawPlots } from "./lib/plots.ts";
 import { withFigures } from "./lib/readme.ts";
 import { renderReport } from "./lib/table.ts";
 
-/** The benches, with the seconds that each takes on two slow cores: for the time that is left. */
+/** The benches, and the seconds that each takes on two slow cores, for the estimate of the time left. */
 const BENCHES: Record<string, number> = {
   filled: 75,
   startup: 40,
@@ -36,7 +37,7 @@ const BENCHES: Record<string, number> = {
   server: 160,
 };
 
-/** What runs for long: the file of each. */
+/** The long runs, and the file of each. */
 const SOAKS: Record<string, string> = {
   requests: "soak",
   workers: "soak_workers",
@@ -69,7 +70,7 @@ if (words.length > 1 || (words.length === 1 && named.length === 0)) {
 if (values.render) await render(RESULTS);
 else if (values.soak) await run(named.length > 0 ? named : known, null);
 else if (values.quick && named.length === 0) {
-  // A rehearsal: the pages are rendered, too.
+  // A rehearsal, which renders the pages too.
   const folder = Deno.makeTempDirSync();
   await run(known, folder);
   await render(folder);
@@ -80,11 +81,11 @@ else {
   await render(RESULTS);
 }
 
-/** Runs benches or soaks; where there is a folder, each leaves its results there. Ends the process when one fails. */
+/** Runs benches or soaks, and writes their results to the folder, if any. Ends the process if one fails. */
 async function run(names: readonly string[], folder: string | null): Promise<void> {
   const begin = performance.now();
   const failed: string[] = [];
-  let expected = 0; // seconds that those so far were to take
+  let expected = 0; // seconds that the benches so far should have taken
   for (const [i, name] of names.entries()) {
     const taken = (performance.now() - begin) / 1000;
     const rest = names.slice(i).reduce((sum, other) => sum + (BENCHES[other] ?? 0), 0);
@@ -104,7 +105,7 @@ async function run(names: readonly string[], folder: string | null): Promise<voi
   Deno.exit(1);
 }
 
-/** Writes the page of tables and the plots from a folder's JSON files, and the README's figures from what is kept. */
+/** Writes the page of tables, the plots and the README's figures from a folder's JSON files. */
 async function render(folder: string): Promise<void> {
   const kept = new Set([...Deno.readDirSync(folder)].map(({ name }) => name));
   const all = Object.keys(BENCHES).filter((name) => kept.has(`${name}.json`))

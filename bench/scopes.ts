@@ -1,16 +1,16 @@
 /**
- * `deno task bench scopes`: what comes back and how fast: marks, scopes, reset, a pool's leases; arrays, and buffers that grow.
+ * `deno task bench scopes`: the ways to take memory back: marks, frames, scopes, reset, leases; also arrays, and buffers that grow.
  *
  * @module
  */
 import { BumpAlloc, BumpPool } from "../mod.ts";
-import { Bench, type Loop, STEADY } from "./lib/measure.ts";
+import { Bench, type Loop, STEADY, UNTOUCHED } from "./lib/measure.ts";
 
 const bench = new Bench("scopes", { rounds: 11 });
 const scratch = new BumpAlloc();
 const buffer = new ArrayBuffer(65536);
 
-/** The latest array stays reachable, so that the engine cannot leave one out that nobody would see. */
+/** Keeps the latest array reachable, so that the engine cannot optimise arrays away. */
 const kept: { latest?: ArrayLike<number> } = {};
 
 function write(numbers: Float64Array, from: number): number {
@@ -19,7 +19,7 @@ function write(numbers: Float64Array, from: number): number {
   return numbers[0] + numbers[3];
 }
 
-/** The same for the engine's own arrays: in one function with the others it would see two kinds, and be slow for both. */
+/** The same for the engine's own arrays. A shared function would see two types and be slow for both. */
 function writePlain(numbers: number[], from: number): number {
   for (let i = 0; i < 4; i++) numbers[i] = from + i + 0.5;
   kept.latest = numbers;
@@ -27,6 +27,10 @@ function writePlain(numbers: number[], from: number): number {
 }
 scratch.alloc(64);
 
+bench.about(
+  "Marks and frames: the cheapest ways to take memory back, for one block in each turn of a loop. The " +
+    "floor is a view of an existing buffer. Nothing is filled, by any way.",
+);
 await bench.compare({
   what: "64 B that come back at once",
   own: ["mark, alloc, rewind", (count) => {
@@ -82,6 +86,10 @@ for (const [name, [loop, atMost]] of Object.entries(FRAMES)) {
     }]],
   });
 }
+bench.about(
+  "A scope against new arrays that live equally long. The arrays are not filled, but zeroed and " +
+    "collected all the same.",
+);
 await bench.compare({
   what: "ten blocks of 64 B",
   own: ["a scope", (count) => {
@@ -96,7 +104,11 @@ await bench.compare({
     for (let i = 0; i < count; i++) for (let j = 0; j < 10; j++) view = new Uint8Array(64);
     return view;
   }, { atLeast: 2.5 }]],
-}, { milliseconds: STEADY });
+}, { milliseconds: STEADY, note: UNTOUCHED });
+bench.about(
+  "The fixed cost of each way to end memory at once, without a peer: it is paid once for each scope, " +
+    "lease or allocator, whatever is allocated in it. Detaching takes most of it.",
+);
 await bench.time("a scope with one block of 64 B", (count) => {
   for (let i = 0; i < count; i++) {
     const scope = scratch.scope();
@@ -150,6 +162,10 @@ const [{ samples }] = await bench.inTurn([["pool.use", async () => {
 bench.value("a pool's use, one block of 64 B, awaited", "ns", samples);
 pool.close();
 
+bench.about(
+  "Typed arrays for numbers, and a buffer that grows while it is filled, against those of the engine. " +
+    "An engine's own small array (new Array) is cheaper still.",
+);
 await bench.compare({
   what: "an array of 100 numbers",
   own: ["allocArray(Float64Array)", (count) => {
@@ -165,7 +181,7 @@ await bench.compare({
     for (let i = 0; i < count; i++) array = new Float64Array(100);
     return array;
   }]],
-}, { batch: 1000, milliseconds: STEADY });
+}, { batch: 1000, milliseconds: STEADY, note: UNTOUCHED });
 await bench.compare({
   what: "an array of 4 numbers, written",
   own: ["allocArray(Float64Array)", (count) => {

@@ -4,7 +4,7 @@ import { BumpAlloc, StaleWriteError } from "../mod.ts";
 const WRITES = Deno.args.includes("--quick") ? 200 : 1000;
 let seed = 1;
 
-/** A number from 0 to below `limit`; the same in each run. */
+/** A random number below `limit`; the same sequence in each run. */
 function random(limit: number): number {
   seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
   return Math.floor(seed / 2 ** 32 * limit);
@@ -12,7 +12,7 @@ function random(limit: number): number {
 
 const counts = { found: 0, overwritten: 0, missed: 0, alarms: 0 };
 
-/** Runs what may find it. */
+/** Whether the call finds a late write. */
 function looks(fn: () => void): boolean {
   try {
     fn();
@@ -27,10 +27,10 @@ for (let i = 0; i < WRITES; i++) {
   const scratch = new BumpAlloc({ size: 2 ** 22, debug: true });
   let found = false;
   scratch.alloc(1 + random(1000));
-  const mark = scratch.mark(); // stale views of a rewind stand for work that goes on
+  const mark = scratch.mark(); // stale views after a rewind stand for work that continues
   const blocks = Array.from({ length: 1 + random(20) }, () => scratch.alloc(1 + random(5000)));
   scratch.rewind(mark);
-  // Others take some of the memory before the write comes, and some after.
+  // Some of the memory is allocated again before the write, and some after.
   for (let n = random(4); n > 0; n--) scratch.alloc(1 + random(5000));
   if (random(2) === 0) looks(() => scratch.alloc(1)) && counts.alarms++;
   const view = blocks[random(blocks.length)];

@@ -1,8 +1,8 @@
 /**
- * `deno task soak watch`: `deno run --watch --allow-ffi` of a program that allocates and whose file is changed a hundred
- * times, and the memory of its process after each reload. Beside it a twin that does not import this
- * module. The program never closes its allocators, and every other time it goes on after its last line, as a server
- * does. Fails when a reload leaves a region behind.
+ * `deno task soak watch`: runs a program that allocates under `deno run --watch --allow-ffi`, changes its file a
+ * hundred times, and records the memory of the process after each reload. A twin without this module runs beside it.
+ * The program never closes its allocators, and every second version keeps running after its last line, as a server
+ * does. Fails if a reload leaves a region behind.
  *
  * `--quick` for 12 reloads.
  *
@@ -15,8 +15,8 @@ import { Bench, memoryOf, spreadOf } from "./lib/measure.ts";
 const bench = new Bench("soak_watch");
 const RELOADS = bench.quick ? 12 : 100;
 /**
- * Bytes for each reload above which something stays: the program reserves 2 GiB and writes 9 MiB. The twin grows, too: an
- * arena of malloc's is 64 MiB of addresses, and a thread has its own.
+ * Growth per reload, in bytes, that shows a leak. The program reserves 2 GiB and writes 9 MiB. The twin grows too: each
+ * thread has an arena of malloc, of 64 MiB of addresses.
  */
 const KEPT = { size: 128 * 2 ** 20, resident: 3 * 2 ** 20 };
 /** Milliseconds. */
@@ -56,7 +56,7 @@ async function soak(program: keyof typeof PROGRAMS): Promise<Memory[]> {
     stdout: "piped",
     stderr: "null",
   }).spawn();
-  // A change that comes before the watcher watches again is not seen: it is made again.
+  // The watcher misses a change made before it watches again, so the change is repeated.
   let tries = 0;
   let next = 0;
   const timer = setInterval(async () => {
@@ -101,6 +101,9 @@ for (let i = 0; i <= RELOADS; i += bench.quick ? 2 : 10) {
   );
 }
 console.log();
+bench.about(
+  "Memory of a process after many reloads by --watch: a reload must leave no region behind.",
+);
 const tenth = Math.floor(RELOADS / 10);
 for (const field of ["size", "resident"] as const) {
   for (const [name, memory] of [["with this module", module], ["the twin", twin]] as const) {
@@ -109,7 +112,7 @@ for (const field of ["size", "resident"] as const) {
     const what = `${field === "size" ? "VmSize" : "VmRSS"}, ${name}: last tenth against the second`;
     const ratios = bytes.slice(-tenth - 1).map((late) => late / early);
     bench.value(what, "×", ratios, memory === module ? { atMost: 1.05 } : {});
-    // Also in a quick run: what a reload leaves behind must be no region, and not what was written to one.
+    // Checked in quick runs too: a reload must leave behind neither a region nor the pages written to one.
     const grown = (spreadOf(bytes.slice(-tenth - 1)).median - early) / RELOADS;
     if (memory === module && grown > KEPT[field]) throw new Error(`${mib(grown)} MiB more of ${field} for each reload`);
   }

@@ -1,10 +1,10 @@
 /**
- * `deno task soak workers`: a thousand Workers that attach to a shared region, allocate and fill, each terminated at a
- * random moment, loading included. The owner's blocks and those of a Worker that stays are checked all along, and each
- * step ends with a `reset`. Beside it a twin without this module: Workers that fill plain typed arrays.
+ * `deno task soak workers`: a thousand Workers that attach to a shared region, allocate and fill. Each is terminated at
+ * a random moment, even while loading. The blocks of the main thread and of a Worker that stays are checked throughout,
+ * and each step ends with a `reset`. A twin without this module fills plain typed arrays.
  *
- * Fails when a byte is wrong, when a terminated Worker still holds the region, or when descriptors are lost. `--quick` for
- * 60 Workers.
+ * Fails if a byte is wrong, if a terminated Worker still holds the region, or if descriptors leak. `--quick` for 60
+ * Workers.
  *
  * @module
  */
@@ -15,7 +15,7 @@ const bench = new Bench("soak_workers");
 const WORKERS = bench.quick ? 60 : 1000;
 const STEPS = bench.quick ? 3 : 20;
 
-/** Runs one kind in a process of its own. */
+/** Runs one kind in its own process. */
 async function soak(kind: "region" | "plain"): Promise<SoakStep[]> {
   const child = new URL("./soak_workers_child.ts", import.meta.url).href;
   const imports = new URL("../tests/offline/import_map.json", import.meta.url).href;
@@ -31,7 +31,7 @@ const region = await soak("region");
 const plain = await soak("plain");
 
 const mib = (bytes: number) => (bytes / 2 ** 20).toFixed(0);
-/** Descriptors that Deno has open at the end of a step, for Workers that are still ending and what it keeps. */
+/** Descriptors that Deno may have open at the end of a step, for Workers that are still ending and its own use. */
 const SOME = 20;
 
 console.log(
@@ -46,6 +46,7 @@ for (let i = 0; i < region.length; i++) {
 }
 console.log();
 const quarter = Math.ceil(STEPS / 4);
+bench.about("Memory of a process after many terminated Workers: the region must neither grow nor stay held.");
 for (const [name, steps] of [["region", region], ["twin", plain]] as const) {
   for (const field of ["size", "resident"] as const) {
     const bytes = steps.map((step) => step[field]);

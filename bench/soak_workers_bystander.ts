@@ -2,7 +2,7 @@
 import { BumpAlloc, type BumpHandle } from "../mod.ts";
 import { fillPattern, patternHolds } from "../tests/support/pattern.ts";
 
-/** `begin` is answered at once; `end` with the number of blocks, all of which were right, after letting go of the region. */
+/** `begin` is answered at once. `end` closes the allocator, and is answered with the number of blocks, all checked. */
 export type BystanderRequest = { kind: "begin"; handle: BumpHandle } | { kind: "end" };
 
 const PERIOD = 5; // milliseconds

@@ -1,29 +1,32 @@
-// One kind of Workers in a process of its own, for bench/soak_workers.ts: prints a line of JSON for each step.
+// One kind of Workers in its own process, for bench/soak_workers.ts. Prints a line of JSON for each step.
 import { BumpAlloc } from "../mod.ts";
 import { memoryOf } from "./lib/measure.ts";
 import { fillPattern, patternHolds, randomOf } from "../tests/support/pattern.ts";
 import type { BystanderRequest } from "./soak_workers_bystander.ts";
 
-/** What there is after a step; memory in bytes. */
+/** The state after a step; memory in bytes. */
 export interface SoakStep {
-  /** Workers that were terminated until now. */
+  /** Workers terminated so far. */
   terminated: number;
-  /** Those of them of which no message had come. */
+  /** Workers terminated before their first message. */
   loading: number;
   size: number;
   resident: number;
-  /** Open descriptors, less those at the beginning. */
+  /** Open descriptors, less the number at the beginning. */
   descriptors: number;
-  /** Allocators that hold the region when all Workers have gone. */
+  /** Allocators that hold the region after all Workers have ended. */
   attached: number;
-  /** Blocks of the owner and of the Worker that stays that were found as they were left. */
+  /** Checked blocks of the main thread and of the Worker that stays. */
   blocks: number;
 }
 
 const [kind, workers, steps] = [Deno.args[0], Number(Deno.args[1]), Number(Deno.args[2])];
-/** Alive at once. */
+/** Workers alive at once. */
 const AT_ONCE = 4;
-/** Milliseconds: half of the Workers are terminated so long after their start, at most, the others after their loading. */
+/**
+ * Most milliseconds before a Worker is terminated: half of them count from the start, the others from the end of
+ * loading.
+ */
 const LONGEST = 100;
 const OWN_BLOCKS = 200;
 
@@ -82,7 +85,7 @@ function report(attached: number): void {
   console.log(JSON.stringify(step));
 }
 
-/** Until nobody else holds the region: the end of a Worker takes a moment. */
+/** Waits until no other allocator holds the region. The end of a Worker takes a moment. */
 async function untilAlone(owner: BumpAlloc): Promise<void> {
   for (let i = 0; i < 1000 && owner.stats().attached > 1; i++) await wait(10);
   const { attached } = owner.stats();

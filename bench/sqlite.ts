@@ -1,8 +1,7 @@
 /**
  * `deno task bench sqlite`: 100,000 rows inserted into SQLite and read back: with call frames, with SQLite's own memory from an
- * arena as well, and the usual way. And SQLite at work for long, on an arena and on `malloc`: statements prepared again and
- * again, and a mixed load. Each run is a process of its own, because SQLite's allocator is the
- * process's; they are measured in turn, several rounds, medians.
+ * arena as well, and the usual way. Then SQLite at work for long, on an arena and on `malloc`: statements prepared again and
+ * again, and a mixed load. Each run has its own process, because SQLite has one allocator for the whole process.
  *
  * @module
  */
@@ -27,6 +26,10 @@ const [frames, hooks, usual] = await bench.inTurn([
   ["call frames and hooks", () => measure(["--hooks"])],
   ["the usual way", () => measure(["--usual"])],
 ], { warmUp: 0 });
+bench.about(
+  "A hundred thousand rows inserted and read back through the FFI: a binding with call frames, the same " +
+    "with SQLite's memory from an arena, and the usual binding.",
+);
 for (const { name, samples } of [frames, hooks]) {
   bench.compared("ms", {
     what: `${ROWS} rows inserted and read`,
@@ -35,7 +38,7 @@ for (const { name, samples } of [frames, hooks]) {
   });
 }
 
-/** Time and peak memory of work on an arena against the same on `malloc`. */
+/** Compares time and peak memory of work on an arena and on `malloc`. */
 async function long(what: string, work: string, amount: number, rounds: number): Promise<void> {
   if (!bench.wants(what)) return;
   const reports: [Report[], Report[]] = [[], []];
@@ -61,6 +64,10 @@ async function long(what: string, work: string, amount: number, rounds: number):
   }
 }
 
+bench.about(
+  "SQLite at work for long, its memory from an arena or from malloc: time, and whether the arena's " +
+    "memory stays near that of malloc although SQLite frees and allocates all the time.",
+);
 await long("statements prepared and run", "statements", bench.quick ? 500 : 15_000, bench.quick ? 1 : 9);
 await long("a mixed load of SQLite", "mixed", bench.quick ? 0.2 : 15, bench.quick ? 1 : 4);
 bench.finish();

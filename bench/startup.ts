@@ -1,11 +1,10 @@
 /**
- * `deno task bench startup`: what importing the package and the first allocation add to the run of an empty script, in time
- * and in resident memory, beside the least that gives memory through the FFI; and what becomes of a process that uses one huge
- * buffer once. Whole processes, started in turn; medians.
+ * `deno task bench startup`: the cost of importing the package and of the first allocation, in time and resident
+ * memory, beyond an empty script. The peer is the least code that gets memory through the FFI. Also a process that uses
+ * one huge buffer once. Whole processes, started in turn; medians.
  *
- * Each script has a cache of its own, and has run before: Deno keeps what it learnt of a program's modules in its first run, and
- * would else keep only what the first of these scripts needs. The package is the one that is published, from a file: from JSR
- * Deno reads two files more.
+ * Each script has its own cache and has run before, because Deno caches data about a program's modules in its first
+ * run. The package is the published one, imported from a file; from JSR, Deno reads two more files.
  *
  * @module
  */
@@ -23,7 +22,7 @@ const SCRIPTS = {
   "import": `${importing} void BumpAlloc;`,
   "import and first block": `${importing} new BumpAlloc().alloc(64)[0] = 1;`,
 };
-/** The least that gives memory through the FFI, one file with one function of libc. */
+/** The least code that gets memory through the FFI: one file with one function of libc. */
 const SKETCH = `
 const { mmap } = Deno.dlopen("libc.so.6", {
   mmap: { parameters: ["usize", "usize", "i32", "i32", "i32", "i64"], result: "pointer" },
@@ -48,7 +47,7 @@ const HUGE_SCRIPTS = {
   "new Uint8Array, fill": `new Uint8Array(${HUGE}).fill(1);`,
 };
 
-/** Runs a script in a process of its own, and gives what it printed. */
+/** Runs a script in its own process, and returns its output. */
 function run(script: string): string {
   const { success, stdout } = new Deno.Command(Deno.execPath(), {
     args: ["run", "--no-check", "--allow-ffi", `${folder}/${script}.ts`],
@@ -65,7 +64,7 @@ function milliseconds(script: string): number {
   return performance.now() - start;
 }
 
-/** Each script as a way to be measured; `end` is added to it. */
+/** Makes each script a way to measure; `end` is appended to it. */
 function ways(
   scripts: Record<string, string>,
   measure: (script: string) => number,
@@ -78,12 +77,12 @@ function ways(
   });
 }
 
-/** What the others took more than the first, round by round. */
+/** The others' samples less the first one's, round by round. */
 function moreThanFirst([first, ...others]: readonly Way[]): readonly (readonly number[])[] {
   return others.map(({ samples }) => samples.map((sample, round) => sample - first.samples[round]));
 }
 
-/** MiB that are resident when the script is through. */
+/** Resident MiB at the end of the script. */
 function resident(script: string): number {
   return Number(run(script)) / 2 ** 20;
 }
@@ -91,6 +90,11 @@ function resident(script: string): number {
 const warmUp = bench.quick ? 1 : 2; // they fill the caches
 
 async function measureTime(): Promise<void> {
+  bench.about(
+    "Whole processes, less an empty script: the price of importing the package and of its first block. A " +
+      "short script pays it once. The peer is the least that gives memory through the FFI, one file with " +
+      "one function of libc.",
+  );
   const measured = await bench.inTurn(ways(SCRIPTS, milliseconds), { warmUp });
   bench.value(measured[0].name, "ms", measured[0].samples);
   const [sketch, ...own] = moreThanFirst(measured);
@@ -105,6 +109,9 @@ async function measureTime(): Promise<void> {
 }
 
 async function measureMemory(): Promise<void> {
+  bench.about(
+    "Resident memory of the same processes, because small containers pay for it.",
+  );
   const print = "\nconsole.log(Deno.memoryUsage().rss);";
   const rounds = Math.min(15, bench.rounds);
   const measured = await bench.inTurn(ways(SCRIPTS, resident, print), { warmUp, rounds });
@@ -122,6 +129,9 @@ try {
   await measureMemory();
   const what = "a whole process that fills 256 MiB once";
   if (bench.wants(what)) {
+    bench.about(
+      "One huge buffer that is filled once: nothing is reused, so scratch memory has nothing to gain.",
+    );
     const rounds = Math.min(9, bench.rounds);
     const [own, peer] = await bench.inTurn(ways(HUGE_SCRIPTS, milliseconds), { warmUp: 1, rounds });
     bench.compared("ms", { what, own: [own.name, own.samples], peers: [[peer.name, peer.samples]] });

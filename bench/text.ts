@@ -1,7 +1,7 @@
 /**
- * `deno task bench text`: text as UTF-8 in scratch memory, against `TextEncoder` and what a program would write by hand.
+ * `deno task bench text`: text as UTF-8 in scratch memory, against `TextEncoder` and manual code.
  *
- * "By hand, ASCII only" is right for no other text, and lets a NUL pass in a C string; "by hand" is right for all.
+ * "By hand, ASCII only" is wrong for any other text, and lets a NUL pass into a C string; "by hand" is right for all texts.
  *
  * @module
  */
@@ -47,12 +47,12 @@ const BY_HAND: Record<string, Write> = {
 const ASCII = "The quick brown fox jumps over the lazy dog, and this goes on. ".repeat(200);
 const GERMAN = "Zwölf große Boxkämpfer jagen Viktor quer über den Sylter Deich. ".repeat(200);
 
-/** A text that is in one piece. */
+/** A copy of the text as one flat string. */
 function flat(text: string): string {
   return new TextDecoder().decode(encoder.encode(text));
 }
 
-/** Texts of a kind, one after the other: sixteen, or made anew each time. */
+/** Texts of each kind, in turn: sixteen texts, or a fresh one each time. */
 const KINDS: Record<string, (length: number) => (i: number) => string> = {
   "ASCII": (length) => {
     const texts = Array.from({ length: 16 }, (_, i) => flat(ASCII.slice(i, i + length)));
@@ -68,7 +68,7 @@ const KINDS: Record<string, (length: number) => (i: number) => string> = {
   },
 };
 
-/** `write` for one text after the other; the memory comes back before it is full. */
+/** Writes one text after the other, and rewinds before the memory is full. */
 function looped(write: Write, text: (i: number) => string): Loop {
   return (count) => {
     let sum = 0;
@@ -85,11 +85,18 @@ const own: Record<string, Write> = {
   cstring: (text) => scratch.cstring(text),
 };
 const short = KINDS["ASCII"](30);
+bench.about(
+  "A short text as UTF-8 in scratch memory, against TextEncoder.encode, which makes a new array.",
+);
 await bench.compare({
   what: "30 characters",
   own: ["encode", looped(own.encode, short)],
   peers: [["TextEncoder.encode", looped((text) => encoder.encode(text), short), { atLeast: 8 }]],
 }, { milliseconds: 100 });
+bench.about(
+  'Text of each length and kind against the best manual code: encodeInto into scratch memory. "By ' +
+    'hand, ASCII only" is wrong for any other text, and lets a NUL pass into a C string.',
+);
 for (const call of ["encode", "cstring"]) {
   for (const [kind, texts] of Object.entries(KINDS)) {
     for (const length of [10, 30, 100, 1000, 10_000]) {

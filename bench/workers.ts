@@ -1,5 +1,5 @@
 /**
- * `deno task bench workers`: the figures for one region and many Workers, as ratios in one run.
+ * `deno task bench workers`: one region and many Workers, as ratios in one run.
  *
  * @module
  */
@@ -35,11 +35,15 @@ function burst(allocator: BumpAlloc): number {
   return (performance.now() - start) * 1e6 / (COUNT * BURSTS);
 }
 
+bench.about(
+  "Allocating from a shared region, against one that is not shared, and with one or two Workers at " +
+    "once: sharing must not slow the fast path, and Workers must not wait for each other.",
+);
 {
   const unshared = new BumpAlloc();
   const owner = new BumpAlloc();
   const attached = BumpAlloc.attach(owner.share());
-  // V8 compiles the same loop for both: what crosses a window in one must have been seen in the other, too.
+  // V8 compiles one loop for both, so both must have crossed the end of a window before.
   for (const allocator of [attached, unshared]) {
     const mark = allocator.mark();
     for (let i = 0; i < 2 ** 16; i++) allocator.alloc(64);
@@ -71,12 +75,16 @@ function burst(allocator: BumpAlloc): number {
   });
   for (const worker of workers) worker.terminate();
 }
+bench.about(
+  "Passing large results between Workers: a message with an offset against one that copies, and a whole " +
+    "pipeline also against SharedArrayBuffers, which need no copy either.",
+);
 {
   const owner = new BumpAlloc();
   const handle = owner.share();
   const byteLength = 64 * 2 ** 20;
   const [region, copy] = [newWorker(), newWorker()];
-  // Both have made their result before the clock starts, and the time of an empty message is taken off.
+  // Both results are made before the clock starts.
   const spanOf = () =>
     ask<{ offset: number; byteLength: number }>(region, { kind: "result", handle, byteLength, copy: false });
   const { offset } = await spanOf();

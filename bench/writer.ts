@@ -1,5 +1,5 @@
 /**
- * `deno task bench writer`: buffers of unknown length and arrays from values, against what a program would write by hand.
+ * `deno task bench writer`: buffers of unknown length and arrays from values, against manual code.
  *
  * @module
  */
@@ -21,7 +21,7 @@ const TEXTS = [
   "the last one",
 ];
 
-/** What appends a message; each text has its length in front. */
+/** Appends a message. Each text is preceded by its length. */
 interface Appender {
   f64(value: number): unknown;
   shortText(text: string): unknown;
@@ -63,7 +63,7 @@ class Growing implements Appender {
   }
 }
 
-/** The same with `encodeInto`, and a first buffer that is large enough: more care than most take. */
+/** The same with `encodeInto` and a first buffer that is large enough: more careful than most code. */
 class Careful extends Growing {
   override bytes = new Uint8Array(1024);
   override view = new DataView(this.bytes.buffer);
@@ -92,6 +92,10 @@ function messages(make: () => Appender): Loop {
   };
 }
 
+bench.about(
+  "Messages of unknown length, against a growing array and against careful manual code with a buffer " +
+    "that is large enough.",
+);
 await bench.compare({
   what: "a message of eight numbers and eight short texts",
   own: ["writer", (count) => {
@@ -139,6 +143,9 @@ await bench.compare({
   }]],
 }, { batch: MEBI / 4 });
 
+bench.about(
+  "Typed arrays from values, against the engine's own Float64Array.from.",
+);
 const numbers = Array.from({ length: 1000 }, (_, i) => i / 3);
 const set = new Set(numbers);
 for (const [what, values, atLeast] of [["an array of", numbers, 3], ["a set of", set, undefined]] as const) {

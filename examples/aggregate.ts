@@ -1,30 +1,30 @@
 /**
- * Groups the lines of a large CSV file by one column and sums up another: count, least, mean, and most.
+ * Groups the lines of a large CSV file by one column, and aggregates another: count, minimum, mean and maximum.
  *
  * ```sh
  * deno task demo [FILE] [--by COLUMN] [--of COLUMN] [--separator C]
  * ```
  *
- * The file is read whole into scratch memory and worked on as bytes: no line, field or number becomes a string. Beside it
- * the same with `readTextFile` and `split`, and a comparison of both results. Without FILE it makes one of a million lines.
- * The first line names the columns; fields have no quotes.
+ * The whole file is read into scratch memory and processed as bytes: no line, field or number becomes a string. The
+ * same is done with `readTextFile` and `split`, and the results are compared. Without FILE it makes a file of a million
+ * lines. The first line names the columns; fields have no quotes.
  *
  * @module
  */
 import { parseArgs } from "node:util";
 import { BumpAlloc, type Scratch } from "../mod.ts";
 
-/** What is asked of a file. */
+/** A query of a file. */
 export interface Query {
   /** Name of the column whose values make the groups. */
   readonly by: string;
   /** Name of the column of numbers. */
   readonly of: string;
-  /** What is between two fields: one character of ASCII. */
+  /** The separator of fields: one ASCII character. */
   readonly separator: string;
 }
 
-/** What is known of a group. */
+/** The aggregates of a group. */
 export interface Group {
   readonly count: number;
   readonly least: number;
@@ -32,7 +32,7 @@ export interface Group {
   readonly most: number;
 }
 
-/** The way that comes to mind first. */
+/** The obvious way. */
 export function aggregatePlainly(path: string, { by, of, separator }: Query): Map<string, Group> {
   const [head, ...lines] = Deno.readTextFileSync(path).split("\n");
   const columns = withoutReturn(head).split(separator);
@@ -74,13 +74,13 @@ const MINUS = 45;
 const DOT = 46;
 const ZERO = 48;
 
-/** Numbers that a group has in one row: where its key is, and the sums. */
+/** Numbers in a group's row: the place of its key, and its aggregates. */
 const ROW = 6;
 const [KEY, KEY_LENGTH, COUNT, LEAST, MOST, SUM] = [0, 1, 2, 3, 4, 5];
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** The same on bytes, with a hash table: everything in scratch memory that comes back at the end. */
+/** The same on bytes, with a hash table; all of it in scratch memory that is given back at the end. */
 export function aggregate(scratch: Scratch, path: string, { by, of, separator }: Query): Map<string, Group> {
   using scope = scratch.scope();
   const bytes = scope.readFileSync(path);
@@ -91,7 +91,7 @@ export function aggregate(scratch: Scratch, path: string, { by, of, separator }:
   const [byIndex, ofIndex] = [by, of].map((name) => columnOf(columns, name));
   let rows = scope.allocArray(Float64Array, ROW * 1024);
   let count = 0;
-  /** Number of a group plus one, at the place of its hash or behind it; 0 where there is none. */
+  /** The number of a group plus one, at the slot of its hash or behind it; 0 in empty slots. */
   let table = scope.allocArrayZeroed(Uint32Array, 4096);
   const { length } = bytes;
   for (let at = headEnd + 1; at < length; at++) {
@@ -178,12 +178,12 @@ function sameBytes(bytes: Uint8Array, a: number, b: number, length: number): boo
   return true;
 }
 
-/** The number that is written there; what is more than digits with a point is left to `Number`. */
+/** Parses a number. Anything but digits and a point is left to `Number`. */
 function numberOf(bytes: Uint8Array, start: number, end: number): number {
   let at = start;
   const negative = bytes[at] === MINUS;
   if (negative) at++;
-  // Up to nine digits are exact in an integer, and so is the power of ten: one division rounds once.
+  // Up to nine digits fit an integer exactly, as does the power of ten, so one division rounds only once.
   if (end - at <= 10) {
     let digits = 0;
     let count = 0;
@@ -205,7 +205,7 @@ function numberOf(bytes: Uint8Array, start: number, end: number): number {
   return Number(decoder.decode(bytes.subarray(start, end)));
 }
 
-/** A file of readings: the same lines each time. */
+/** Writes a file of readings, with the same lines each time. */
 export function writeReadings(path: string, lines: number): void {
   using scratch = new BumpAlloc();
   const writer = scratch.writer().text("station,day,temperature,humidity\n");

@@ -1,13 +1,13 @@
 /**
- * A service that makes thumbnails: it takes an image in netpbm's format (PPM, `P6`) and answers with one of at most 256
- * pixels a side, each the mean of those that it stands for.
+ * A service that makes thumbnails. It takes an image in netpbm's format (PPM, `P6`) and answers with one of at most 256
+ * pixels a side, each the mean of the pixels that it replaces.
  *
  * ```sh
  * deno run --allow-ffi --allow-net examples/images.ts --port 8000
  * convert photo.jpg ppm:- | curl --data-binary @- http://127.0.0.1:8000 > small.ppm
  * ```
  *
- * The body and the sums of a request are in a lease of a pool; what is answered is copied before the lease ends. With
+ * The body and the sums of a request are in a lease of a pool; the answer is copied before the lease ends. With
  * `--plain` the same work is done with `request.bytes()` and new arrays, for comparison.
  *
  * @module
@@ -21,7 +21,7 @@ const SIDE = 256;
 /** Most bytes of an upload. */
 const LIMIT = 50_000_000;
 
-/** Where the memory of a request comes from. */
+/** The source of a request's memory. */
 interface Memory {
   body(request: Request): Promise<Uint8Array>;
   sums(length: number): Float64Array;
@@ -40,7 +40,7 @@ const heap: Memory = {
 
 class NoImage extends Error {}
 
-/** Three numbers in decimal digits, with white space and comments between, behind `P6`. */
+/** Parses the header: `P6` and three decimal numbers, separated by white space and comments. */
 function header(bytes: Uint8Array): { width: number; height: number; start: number } {
   const text = new TextDecoder("latin1").decode(bytes.subarray(0, 200));
   const match = /^P6(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+255\s/.exec(text);

@@ -1,22 +1,23 @@
 /**
- * MessagePack on a writer in scratch memory: what a service sends, without a buffer for each text and each doubling.
+ * MessagePack on a writer in scratch memory: messages of a service, without a new buffer for each text and each
+ * doubling.
  *
  * ```sh
  * deno run --allow-ffi --allow-read examples/msgpack.ts [FILE.json]
  * ```
  *
- * encodes a JSON file again and again, and the same on a growing `Uint8Array` beside it. Without FILE: a thousand records.
+ * encodes a JSON file repeatedly, and the same on a growing `Uint8Array`. Without FILE: a thousand records.
  *
  * @module
  */
 import { BumpAlloc, type Scratch } from "../mod.ts";
 
-/** What can be encoded: as JSON, and bytes, and bigints of 64 bits. */
+/** Values that can be encoded: those of JSON, bytes, and bigints of 64 bits. */
 export type Value = null | boolean | number | bigint | string | Uint8Array | readonly Value[] | {
   readonly [key: string]: Value;
 };
 
-/** What an encoder appends to: a `BumpWriter`, or {@linkcode GrowingBytes}. Numbers are in network byte order. */
+/** The target of an encoder: a `BumpWriter` or {@linkcode GrowingBytes}. Numbers are in network byte order. */
 export interface Sink {
   u8(value: number): unknown;
   i8(value: number): unknown;
@@ -74,7 +75,7 @@ function isList(value: Value): value is readonly Value[] {
   return Array.isArray(value);
 }
 
-/** In the fewest bytes. */
+/** Appends a number in the fewest bytes. */
 function appendNumber(to: Sink, value: number): void {
   if (!Number.isSafeInteger(value) || Object.is(value, -0)) {
     to.u8(0xcb);
@@ -92,7 +93,7 @@ function appendNumber(to: Sink, value: number): void {
   else to.u8(0xd3), to.i64(BigInt(value));
 }
 
-/** Its length in bytes is in front. Of a short text it is known afterwards, and put there. */
+/** Appends a text behind its length in bytes. For a short text the length is patched in afterwards. */
 function appendText(to: Sink, text: string): void {
   if (text.length * 3 < 0x100) {
     const short = text.length * 3 < 0x20;
@@ -111,21 +112,21 @@ function appendText(to: Sink, text: string): void {
 
 const encoder = new TextEncoder();
 
-/** A size in one, two or four bytes, with the kind in front: `first` and the two after it. */
+/** Appends a size in one, two or four bytes, behind its kind: `first` or one of the two after it. */
 function appendSize(to: Sink, size: number, first: number): void {
   if (size < 0x100) to.u8(first), to.u8(size);
   else if (size < 0x10000) to.u8(first + 1), to.u16(size);
   else to.u8(first + 2), to.u32(size);
 }
 
-/** A count: up to fifteen in the byte that has the kind. */
+/** Appends a count. Up to fifteen fits in the byte of the kind. */
 function appendCount(to: Sink, count: number, few: number, first: number): void {
   if (count < 16) to.u8(few | count);
   else if (count < 0x10000) to.u8(first), to.u16(count);
   else to.u8(first + 1), to.u32(count);
 }
 
-/** What one writes without scratch memory: an array that doubles, a `DataView` and `TextEncoder`. */
+/** The usual way without scratch memory: an array that doubles, a `DataView` and `TextEncoder`. */
 export class GrowingBytes implements Sink {
   #bytes = new Uint8Array(1024);
   #view = new DataView(this.#bytes.buffer);
@@ -206,7 +207,7 @@ export class GrowingBytes implements Sink {
   }
 }
 
-/** What a service might send. */
+/** Records that a service might send. */
 export function records(count: number): Value {
   return Array.from({ length: count }, (_, i) => ({
     id: 1_000_000 + i,

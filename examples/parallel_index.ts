@@ -1,5 +1,5 @@
 /**
- * Indexes the words of a large text on several Workers, three ways: in one shared region, with messages that copy,
+ * Indexes the words of a large text on several Workers in three ways: in one shared region, with messages that copy,
  * and with `SharedArrayBuffer`s.
  *
  * `deno run -A examples/parallel_index.ts [FILE]`: the default text is the output of `deno types`, repeated.
@@ -9,7 +9,7 @@
 import { BumpAlloc } from "../mod.ts";
 import type { IndexRequest, Span } from "./parallel_index_worker.ts";
 
-/** How the Workers get the text and give their result back. */
+/** The way in which the Workers get the text and return their results. */
 export type Way = IndexRequest["way"];
 
 /** A text, and Workers to index it. */
@@ -20,7 +20,7 @@ export class ParallelIndex implements Disposable {
   readonly #region: BumpAlloc;
   readonly #text: Uint8Array;
 
-  /** Reads the text into the region, and as the other two ways need it. */
+  /** Copies the text into the region, and into the buffers of the other two ways. */
   constructor(text: Uint8Array, workers = 2) {
     this.#plain = text;
     this.#shared = new SharedArrayBuffer(text.length);
@@ -33,7 +33,7 @@ export class ParallelIndex implements Disposable {
     );
   }
 
-  /** Where the words of the text begin: one array for each Worker, in the text's order. */
+  /** The places where words begin: one array for each Worker, in the order of the text. */
   index(way: Way): Promise<Uint32Array[]> {
     const handle = this.#region.share();
     const base = Number(this.#region.addressOf(this.#text) - this.#region.address);
@@ -55,7 +55,7 @@ export class ParallelIndex implements Disposable {
     }));
   }
 
-  /** Offsets that divide the text evenly, but never within a word. */
+  /** Offsets that divide the text evenly, but not within a word. */
   #cuts(): number[] {
     const parts = this.#workers.length;
     const cuts = [0];

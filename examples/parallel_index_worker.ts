@@ -8,7 +8,7 @@ export interface Span {
   byteLength: number;
 }
 
-/** What the main thread asks for: the words of one part, its first byte being `from` in the whole text. */
+/** A request of the main thread: the words of one part, which begins at `from` in the whole text. */
 export type IndexRequest =
   | { way: "region"; handle: BumpHandle; text: Span; from: number }
   | { way: "copy"; text: Uint8Array; from: number }

@@ -1,15 +1,15 @@
 /**
- * Hides e-mail addresses and long numbers (telephone, card) in a text, byte by byte, with working memory from whoever
- * calls: the work of the server in server.ts.
+ * Hides e-mail addresses and long numbers (telephone, card) in a text, byte by byte, in memory that the caller
+ * provides. This is the work of server.ts.
  *
  * @module
  */
 
-/** Where working memory comes from: a `BumpAlloc`, a `BumpScope`, or a stand-in that makes plain arrays. */
+/** The source of working memory: a `BumpAlloc`, a `BumpScope`, or a stand-in that makes plain arrays. */
 export interface Memory {
   /** Uninitialised or zero bytes. */
   alloc(byteLength: number): Uint8Array<ArrayBuffer>;
-  /** A typed array of so many elements. */
+  /** A typed array of `length` elements. */
   allocArray(type: Uint32ArrayConstructor, length: number): Uint32Array<ArrayBuffer>;
 }
 
@@ -34,15 +34,15 @@ const LONG_NUMBER = 7;
 const MASK = new TextEncoder().encode("***");
 
 /**
- * Gives `text` with its e-mail addresses and long numbers replaced by `***`.
+ * Returns `text` with e-mail addresses and long numbers replaced by `***`.
  *
- * @param memory Where the working memory and the result come from.
+ * @param memory The source of the working memory and of the result.
  * @param text UTF-8.
  * @param limit Bytes of each of the three buffers: at least `text.length`.
  */
 export function scrub(memory: Memory, text: Uint8Array, limit: number): Uint8Array<ArrayBuffer> {
   const kinds = memory.alloc(limit);
-  // The shortest thing to hide, with the space behind it, takes four bytes.
+  // The shortest secret takes four bytes, with the space behind it.
   const starts = memory.allocArray(Uint32Array, (limit + 1) >> 2);
   const output = memory.alloc(limit);
   const length = text.length;
@@ -60,11 +60,11 @@ export function scrub(memory: Memory, text: Uint8Array, limit: number): Uint8Arr
   return output.subarray(0, end);
 }
 
-/** Writes where what is to be hidden begins into `starts`; returns how many there are. */
+/** Writes the starts of all secrets to `starts`. Returns their number. */
 function findSecrets(kinds: Uint8Array, length: number, starts: Uint32Array): number {
   let count = 0;
   for (let end = 0; end < length; end++) {
-    // A run of anything but spaces and signs. An address has an "@" inside, a number is digits throughout.
+    // A run without spaces and signs. An address contains an "@", a number has only digits.
     const start = end;
     let at = -1;
     let digits = 0;

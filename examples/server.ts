@@ -1,13 +1,13 @@
 /**
- * A service that hides e-mail addresses and long numbers in the text that is uploaded, before it goes into a log:
+ * A service that hides e-mail addresses and long numbers in uploaded text, before it goes into a log:
  *
  * ```sh
  * deno run --allow-ffi --allow-net examples/server.ts --port 8000
  * curl --data-binary "Call 0123456789, or write to ann@example.org" http://127.0.0.1:8000
  * ```
  *
- * Each request has a lease of its own from a pool. With `--plain` the same work is done in plain typed arrays, for
- * comparison. `--limit` says how many bytes a body may have, and so how large the four buffers of a request are.
+ * Each request has its own lease of a pool. With `--plain` the same work is done in plain typed arrays, for comparison.
+ * `--limit` sets the most bytes of a body, and so the size of a request's four buffers.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { parseArgs } from "node:util";
 import { BumpPool } from "../mod.ts";
 import { type Memory, scrub } from "./scrub.ts";
 
-/** What the service would do without a pool: new arrays for each request. */
+/** The way without a pool: new arrays for each request. */
 const plain: Memory = {
   alloc: (byteLength) => new Uint8Array(byteLength),
   allocArray: (type, length) => new type(length),

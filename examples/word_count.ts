@@ -1,11 +1,11 @@
 /**
- * Counts the words of a text in scratch memory, and the same with plain typed arrays beside it:
+ * Counts the words of a text in scratch memory, and again with plain typed arrays:
  *
  * ```sh
  * deno run --allow-ffi --allow-read --allow-write --allow-run examples/word_count.ts [FILE] [--top N] [--rounds N]
  * ```
  *
- * Without FILE the text is what `deno types` prints, over a megabyte.
+ * Without FILE the text is the output of `deno types`, over a megabyte.
  *
  * @module
  */
@@ -41,7 +41,7 @@ export function readText(path: string, memory: Memory): Uint8Array {
   return text.subarray(0, length);
 }
 
-/** The file that is counted when none is named. */
+/** The default file. */
 function typesFile(): string {
   const path = Deno.makeTempFileSync({ prefix: "deno_types_" });
   const { stdout } = new Deno.Command(Deno.execPath(), { args: ["types"], env: { NO_COLOR: "1" } }).outputSync();

@@ -1,11 +1,11 @@
-/** Finding words: runs of ASCII letters, digits and underscores. */
+/** Finds words: runs of ASCII letters, digits and underscores. */
 
 const IN_WORD = new Uint8Array(256);
 for (const char of "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") {
   IN_WORD[char.charCodeAt(0)] = 1;
 }
 
-/** How many words begin in the text. */
+/** The number of words that begin in the text. */
 export function countWords(text: Uint8Array): number {
   let count = 0;
   let before = 0;
@@ -17,7 +17,7 @@ export function countWords(text: Uint8Array): number {
   return count;
 }
 
-/** Writes where each word begins, counted from the whole text, of which `text` begins at `from`. */
+/** Writes the start of each word, as an offset in the whole text; `text` begins at offset `from` of it. */
 export function indexWords(text: Uint8Array, from: number, words: Uint32Array): void {
   let count = 0;
   let before = 0;

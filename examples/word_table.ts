@@ -1,18 +1,18 @@
 /**
- * Counts words, with all working memory from whoever gives it: an arena, or the garbage-collected heap.
+ * Counts words in memory that the caller provides: an arena, or the garbage-collected heap.
  *
  * @module
  */
 
-/** Gives working memory. */
+/** The source of working memory. */
 export interface Memory {
-  /** Bytes that may hold anything. */
+  /** Uninitialised or zero bytes. */
   bytes(byteLength: number): Uint8Array<ArrayBuffer>;
-  /** 32-bit integers that are zero. */
+  /** 32-bit integers, all zero. */
   zeros(length: number): Uint32Array<ArrayBuffer>;
 }
 
-/** A word and how often it occurs. */
+/** A word and the number of its occurrences. */
 export interface WordCount {
   readonly word: string;
   readonly count: number;
@@ -34,9 +34,9 @@ export class WordTable {
   readonly #text: Uint8Array;
   #entries: Uint32Array;
   #mask: number;
-  /** Different words. */
+  /** Number of different words. */
   distinct = 0;
-  /** Words in all. */
+  /** Number of words. */
   words = 0;
 
   /** Counts the words of `text`. */
@@ -99,7 +99,7 @@ export class WordTable {
     }
   }
 
-  /** The most frequent words first; words of equal count in the order of their bytes. */
+  /** Words by falling count; words of equal count in byte order. */
   top(count: number): WordCount[] {
     const decoder = new TextDecoder();
     const all: WordCount[] = [];

@@ -10,7 +10,7 @@ import { SOURCE } from "./targets.ts";
 const NATIVE = new URL("./", import.meta.url);
 const EXTENSIONS: Partial<Record<typeof Deno.build.os, string>> = { windows: "dll", darwin: "dylib" };
 
-/** Builds the library and gives its path. */
+/** Builds the library and returns its path. */
 export async function buildHost(): Promise<string> {
   const path = fileURLToPath(new URL(`out/libbump.${EXTENSIONS[Deno.build.os] ?? "so"}`, NATIVE));
   const flags = ["-std=c11", "-O2", "-shared", "-fvisibility=hidden"];

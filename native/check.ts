@@ -1,6 +1,6 @@
 /**
- * `deno task build:check`: proves that the committed modules are what the sources give, and that each library
- * has the structure that loading it safely needs.
+ * `deno task build:check`: checks that the committed modules match the sources, and that each library has the structure
+ * for loading it safely.
  *
  * @module
  */
@@ -32,7 +32,7 @@ async function declaredExports(): Promise<string[]> {
   return [...new Set(names)].sort();
 }
 
-/** What each system may be asked for. */
+/** The functions that the library may import, by system. */
 const IMPORTS: Record<string, readonly string[]> = {
   linux: [
     ...[
@@ -150,7 +150,7 @@ async function checkMachO(target: string, file: string, declared: string[], byte
   await checkSignature(target, bytes);
 }
 
-/** What each initializer passes to `__cxa_atexit` as the owner, in their order: 0, the image's header, for a destructor. */
+/** The owner that each initializer passes to `__cxa_atexit`, in order; 0, the image's header, for a destructor. */
 async function exitHandlerOwners(file: string): Promise<number[]> {
   const section = await tool("llvm-objdump", "-s", "--section=__init_offsets", file);
   const words = section.split("\n").filter((line) => /^ [0-9a-f]+ /.test(line))
@@ -218,7 +218,7 @@ async function checkStructure({ target: { name }, bytes }: Built, declared: stri
   }
 }
 
-/** Builds a copy of the sources in another folder, as if at another time and by somebody who speaks another language. */
+/** Builds a copy of the sources in another folder, with another clock and language. */
 async function buildElsewhere(): Promise<Map<string, string>> {
   const folder = await Deno.makeTempDir({ prefix: "another place, ä " });
   try {
@@ -258,9 +258,9 @@ const built = await buildAll();
 const elsewhere = await buildElsewhere();
 for (const one of built) {
   const committed = await Deno.readTextFile(moduleUrl(one.target)).catch(() => "nothing");
-  check(one.target.name, "the committed module is what the sources give", committed === one.module);
+  check(one.target.name, "the committed module matches the sources", committed === one.module);
   const same = elsewhere.get(one.target.name) === one.module;
-  check(one.target.name, "is the same when it is built in another folder, time zone and language", same);
+  check(one.target.name, "is the same if built in another folder, time zone and language", same);
 }
 await Promise.all(built.map((one) => checkStructure(one, declared)));
 for (const failure of failures) console.error(`build:check: ${failure}`);

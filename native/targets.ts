@@ -1,10 +1,10 @@
 /**
- * The six targets of the prebuilt library, and how each is compiled and linked.
+ * The six targets of the prebuilt library, with the commands that compile and link each.
  *
  * @module
  */
 
-/** Version of clang, lld and llvm: other versions give other bytes. */
+/** Version of clang, lld and llvm. Other versions give other bytes. */
 export const LLVM = "19";
 
 /** Flags of every target. */
@@ -12,7 +12,7 @@ export const COMMON = [
   "-std=c11",
   "-Oz",
   "-ffreestanding",
-  "-nostdlibinc", // no system header of the machine that builds gets in
+  "-nostdlibinc", // keeps out the system headers of the build machine
   "-fvisibility=hidden",
   "-fno-asynchronous-unwind-tables",
   "-fno-unwind-tables",
@@ -25,17 +25,17 @@ export const COMMON = [
   "-Werror",
 ];
 
-/** What is compiled, and to what: names end up in the bytes. */
+/** Names of the source and the object file, which end up in the output. */
 export const SOURCE = "library.c";
 export const OBJECT = "library.o";
 
 /** One operating system and processor. */
 export interface Target {
-  /** As Deno.build has them: `linux_x86_64`. */
+  /** Named like Deno.build: `linux_x86_64`. */
   readonly name: string;
   readonly triple: string;
   readonly flags: readonly string[];
-  /** What the library is called when it is linked. */
+  /** File name of the linked library. */
   readonly file: string;
   /** The command that links {@linkcode OBJECT} to `file`. */
   readonly link: readonly [string, ...string[]];
@@ -45,8 +45,8 @@ function linux(arch: "x86_64" | "aarch64"): Target {
   return {
     name: `linux_${arch}`,
     triple: `${arch}-unknown-linux-gnu`,
-    // Calls between our own functions need no table: no other library's may take their place. Out-of-line atomics would
-    // be calls into a runtime library that is not there.
+    // Calls between own functions bypass the linkage table, because no other library may replace them. Out-of-line
+    // atomics would call a runtime library that is not linked.
     flags: [
       "-fPIC",
       "-fno-plt",

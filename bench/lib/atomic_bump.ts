@@ -1,4 +1,4 @@
-/** The loop of bench/atomic_bump.c; null, with the reason on stderr, where no C compiler is at hand. */
+/** Compiles the loop of bench/atomic_bump.c. Returns null, with the reason on stderr, if there is no C compiler. */
 export function compileAtomicBump(): ((count: number, size: number, capacity: number) => unknown) | null {
   const folder = Deno.makeTempDirSync();
   try {

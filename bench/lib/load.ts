@@ -1,24 +1,32 @@
-/** Starts the service of examples/server.ts in a process of its own and puts load on it: for the benches. */
+/** Starts a service of the examples in its own process, and puts load on it. */
+import { Buffer } from "node:buffer";
 import autocannon from "autocannon";
 import { cpuTime, memoryOf } from "./measure.ts";
 
-/** A text of so many bytes with something to hide in it. */
-function bodyOf(byteLength: number): string {
+/** An upload for examples/server.ts: a text of `byteLength` bytes with e-mail addresses and numbers. */
+export function logOf(byteLength: number): string {
   const line = "2026-11-24 10:00:00 INFO ann@example.org logged in from 0123456789, session 42\n";
   return line.repeat(byteLength / line.length + 1).slice(0, byteLength);
+}
+
+/** An upload for examples/images.ts: a square image of about `byteLength` bytes. */
+export function imageOf(byteLength: number): Uint8Array {
+  const side = Math.floor(Math.sqrt(byteLength / 3));
+  const pixels = Uint8Array.from({ length: 3 * side * side }, (_, i) => i * 31);
+  return new Uint8Array([...new TextEncoder().encode(`P6\n${side} ${side}\n255\n`), ...pixels]);
 }
 
 /** Clients at once. */
 export const CONNECTIONS = 32;
 
-/** What a load measured. */
+/** The results of a load. */
 export interface Load {
   /** Requests per second. */
   readonly rate: number;
   /** Milliseconds. */
   readonly p50: number;
   readonly p99: number;
-  /** Milliseconds of processor time that the server took for each request, all its threads together. */
+  /** Milliseconds of processor time for each request, over all threads of the server. */
   readonly cpu: number;
 }
 
@@ -32,25 +40,24 @@ export class Server {
     this.#url = url;
   }
 
-  /** `limit`: bytes of each of a request's four buffers. `plain`: typed arrays in place of a pool. */
-  static async start(limit: number, plain: boolean): Promise<Server> {
-    const script = new URL("../../examples/server.ts", import.meta.url).pathname;
-    const flags = ["--port", "0", "--limit", String(limit), ...(plain ? ["--plain"] : [])];
+  /** Starts a script of the folder examples with its own flags. */
+  static async start(script: string, ...flags: string[]): Promise<Server> {
+    const path = new URL(`../../examples/${script}`, import.meta.url).pathname;
     const child = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--no-check", "--allow-ffi", "--allow-net", script, ...flags],
+      args: ["run", "--no-check", "--allow-ffi", "--allow-net", path, "--port", "0", ...flags],
       stdout: "piped",
-      stderr: "null", // the end of a load cuts bodies off, and Deno tells; whether requests fail is counted here
+      stderr: "null", // the end of a load cuts off uploads, which Deno reports; failed requests are counted below
     }).spawn();
     return new Server(child, await firstLine(child.stdout));
   }
 
-  /** So many seconds of load, or so many requests, each of which uploads so many bytes. */
-  async load(amount: { duration: number } | { amount: number }, byteLength = 4096): Promise<Load> {
+  /** Puts load on the server, for some seconds or for a number of requests, each of which uploads `body`. */
+  async load(amount: { duration: number } | { amount: number }, body: string | Uint8Array): Promise<Load> {
     const before = cpuTime(this.#child.pid);
     const result = await autocannon({
       url: this.#url,
       method: "POST",
-      body: bodyOf(byteLength),
+      body: typeof body === "string" ? body : Buffer.from(body),
       connections: CONNECTIONS,
       ...amount,
     });
@@ -60,14 +67,14 @@ export class Server {
     return { rate: result.requests.average, p50: result.latency.p50, p99: result.latency.p99, cpu };
   }
 
-  /** Resident memory in bytes, now or at its highest; 0 where the system does not tell. */
+  /** Resident memory in bytes, now or at its peak; 0 if the system does not report it. */
   memory(when: "now" | "highest"): number {
     return memoryOf(this.#child.pid, when === "now" ? "VmRSS" : "VmHWM");
   }
 
   /**
-   * Samples resident memory in bytes, ten times a second and at both ends, while `run` does. A process that has no time to
-   * sample does it later: each sample says when it was, in seconds.
+   * Samples resident memory in bytes while `run` runs, ten times a second and at both ends. Samples may be late under
+   * load, so each has its time in seconds.
    */
   async sampled<T>(run: () => Promise<T>): Promise<{ result: T; samples: [seconds: number, byteLength: number][] }> {
     const samples: [number, number][] = [];

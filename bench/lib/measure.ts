@@ -1,9 +1,9 @@
 /**
- * Measuring for the benches: ways to do one thing are measured in turn, several rounds; a figure is the median over the
- * rounds, with quartiles. A figure is a row of a table on the console and, with `--json FILE`, part of a file.
+ * Measuring for the benches. Ways to do one thing are measured in turn, for several rounds. A figure is the median over
+ * the rounds, with quartiles: a row of a table on the console and, with `--json FILE`, an entry in a file.
  *
- * Flags of every bench: `--quick` (few and short rounds, to see that it runs), `--json FILE`, and a word: only the
- * figures whose name holds it.
+ * Arguments of every bench: `--quick` (few and short rounds, to see that it runs), `--json FILE`, and a word that
+ * selects the figures whose name contains it.
  *
  * @module
  */
@@ -21,19 +21,19 @@ export interface Spread {
   readonly upper: number;
 }
 
-/** What is asked of a ratio or a value; neither: nothing. */
+/** The limit that a ratio or a value should keep, if any. */
 export interface Asked {
   readonly atLeast?: number;
   readonly atMost?: number;
 }
 
-/** One way to do the thing, and the time (or whatever else) that it took in each round. */
+/** One way to do the thing, and its sample in each round: a time, or another quantity. */
 export interface Way {
   readonly name: string;
   readonly samples: readonly number[];
 }
 
-/** What a peer is compared by, as plain data. */
+/** The comparison with one peer, as plain data. */
 export interface PeerFigure extends Asked {
   readonly name: string;
   readonly spread: Spread;
@@ -41,20 +41,25 @@ export interface PeerFigure extends Asked {
   readonly ratio: Spread;
 }
 
-/** A figure, as it is written to a file. */
+/** A figure, as written to a file. */
 export interface Figure extends Asked {
   readonly what: string;
   readonly unit: string;
   readonly rounds: number;
-  /** The own way's, or the value itself. */
+  /** Name of the own way; undefined for a value. */
   readonly name?: string;
   readonly spread: Spread;
   readonly peers?: readonly PeerFigure[];
   /** A remark. */
   readonly note?: string;
+  /** On the first figure of a group: what its rows compare, and why that matters. */
+  readonly about?: string;
 }
 
-/** How something went over time, in one way. */
+/** The remark of rows in which the bytes are not written: a fresh array pays for zeroing and page faults all the same. */
+export const UNTOUCHED = "untouched memory";
+
+/** A quantity over time, in one way. */
 export interface Series {
   readonly what: string;
   readonly unit: string;
@@ -62,7 +67,7 @@ export interface Series {
   readonly points: readonly (readonly [seconds: number, value: number])[];
 }
 
-/** What a bench writes with `--json`. */
+/** The contents of the file that `--json` names. */
 export interface Results {
   readonly bench: string;
   readonly quick: boolean;
@@ -71,7 +76,7 @@ export interface Results {
   readonly series?: readonly Series[];
 }
 
-/** Where the figures were measured. */
+/** The machine that measured the figures. */
 export interface Machine {
   readonly cpu: string;
   readonly cores: number;
@@ -82,8 +87,8 @@ export interface Machine {
 }
 
 /**
- * Ways that are compared. A ratio that is asked to be at least something says how many times as long the peer takes as
- * the own way; one that is asked to be at most something, how many times as long the own way takes as the peer.
+ * Ways that are compared. A ratio with a lower limit, or none, is the peer's time divided by the own time. A ratio with
+ * an upper limit is the own time divided by the peer's.
  */
 export interface Comparison<Measured> {
   readonly what: string;
@@ -96,15 +101,17 @@ export interface LoopOptions {
   /** Counts are multiples of it; default 1. */
   readonly batch?: number;
   /**
-   * How long one measurement of one way is; default 50. What leaves garbage behind needs several collections in it: users
-   * pay for them, and a short loop hides them. `STEADY` is long enough for small arrays here.
+   * Length of one measurement of one way; default 50. Ways that make garbage need several collections in it, because
+   * users pay for these and a short loop hides them. `STEADY` is long enough for small arrays.
    */
   readonly milliseconds?: number;
-  /** How many rounds; default the bench's. */
+  /** Number of rounds; default: the bench's. */
   readonly rounds?: number;
+  /** A remark for the last column. */
+  readonly note?: string;
 }
 
-/** Milliseconds in which a loop of small allocations on the heap is in its steady state, collections included. */
+/** Milliseconds in which a loop of small heap allocations reaches its steady state, collections included. */
 export const STEADY = 250;
 
 /** A bench: a group of figures. */
@@ -116,9 +123,11 @@ export class Bench {
   readonly #json: string | undefined;
   readonly #figures: Figure[] = [];
   readonly #series: Series[] = [];
+  #about: string | undefined;
+  /** Whether the current group has a row. */
   #headed = false;
 
-  /** `rounds`: how often everything is measured; `quickRounds` with `--quick`. */
+  /** `rounds` is the number of rounds; `quickRounds` replaces it with `--quick`. */
   constructor(name: string, { rounds = 15, quickRounds = 2 }: { rounds?: number; quickRounds?: number } = {}) {
     const { values, positionals } = parseArgs({
       args: [...Deno.args],
@@ -132,12 +141,18 @@ export class Bench {
     this.#json = values.json;
   }
 
-  /** Whether a figure of this name is wanted. */
+  /** Begins a group of figures: `text` says what its rows compare, and why that matters. */
+  about(text: string): void {
+    this.#about = text;
+    this.#headed = false;
+  }
+
+  /** Whether the figure is selected. */
   wants(what: string): boolean {
     return what.includes(this.#only);
   }
 
-  /** Compares loops, in nanoseconds for each of `count`. How often each runs is found out while it warms up. */
+  /** Compares loops, in nanoseconds per turn. The number of turns is determined while each loop warms up. */
   async compare(comparison: Comparison<Loop>, options: LoopOptions = {}): Promise<void> {
     const { what, own, peers } = comparison;
     if (!this.wants(what)) return;
@@ -149,29 +164,29 @@ export class Bench {
       what,
       own: [ways[0].name, ways[0].samples],
       peers: peers.map(([name, , asked], i) => [name, ways[i + 1].samples, asked]),
-    });
+    }, { note: options.note });
   }
 
-  /** Measures a loop alone, in nanoseconds for each of `count`: where the figure that is asked is a time. */
+  /** Measures a loop alone, in nanoseconds per turn. */
   async time(what: string, loop: Loop, options: LoopOptions & { asked?: Asked } = {}): Promise<void> {
     if (!this.wants(what)) return;
     const [{ samples }] = await this.inTurn([[what, this.timer(loop, options)]]);
     this.value(what, "ns", samples, options.asked);
   }
 
-  /** A way for {@linkcode Bench.inTurn}: measures a loop once, in nanoseconds for each of its count. */
+  /** A way for {@linkcode Bench.inTurn}: measures a loop once, in nanoseconds per turn. */
   timer(loop: Loop, { batch = 1, milliseconds = 50 }: LoopOptions): () => number {
     const count = countFor(loop, batch, this.quick ? 3 : milliseconds);
     const short = Math.ceil(count / 10 / batch) * batch;
     return () => {
-      // Nobody pays for what the one before has left behind.
+      // No way pays for the garbage of the one before.
       collect();
       loop(short);
       return elapsed(loop, count) * 1e6 / count;
     };
   }
 
-  /** Measures ways in turn, as often as there are rounds, after `warmUp` rounds that do not count. */
+  /** Measures ways in turn for a number of rounds, after `warmUp` rounds that do not count. */
   async inTurn(
     ways: readonly (readonly [name: string, measure: () => number | Promise<number>])[],
     { warmUp = 1, rounds = this.rounds }: { warmUp?: number; rounds?: number } = {},
@@ -179,7 +194,7 @@ export class Bench {
     const samples = ways.map((): number[] => []);
     for (let round = -warmUp; round < rounds; round++) {
       for (let i = 0; i < ways.length; i++) {
-        // Each is first, second, … in its turn.
+        // Each way comes first in some rounds.
         const way = (i + Math.max(0, round)) % ways.length;
         const sample = await ways[way][1]();
         if (round >= 0) samples[way].push(sample);
@@ -189,8 +204,8 @@ export class Bench {
   }
 
   /**
-   * Reports ways that were measured in turn: one row for each peer. `better` says which samples are better, times (less) or
-   * rates (more); `note` is a remark for the last column.
+   * Reports ways that were measured in turn, with one row for each peer. `better` is "less" for times and "more" for
+   * rates; `note` is a remark for the last column.
    */
   compared(
     unit: string,
@@ -204,28 +219,34 @@ export class Bench {
       return { name: peer, spread: spreadOf(samples), ratio, ...asked };
     });
     const spread = spreadOf(own);
-    this.#figures.push({ what, unit, rounds: own.length, name, spread, peers: figures, note });
+    this.#add({ what, unit, rounds: own.length, name, spread, peers: figures, note });
     for (const { name: peer, spread: other, ratio, ...asked } of figures) {
       const times = `${format(spread.median)} / ${format(other.median)} ${unit}`;
       this.#row(what, `${name} / ${peer}`, asked, ratio, "×", note === undefined ? times : `${times}; ${note}`);
     }
   }
 
-  /** Reports something that was measured alone. */
+  /** Reports a value without a peer. */
   value(what: string, unit: string, samples: readonly number[], asked: Asked = {}): void {
     if (!this.wants(what)) return;
     const spread = spreadOf(samples);
-    this.#figures.push({ what, unit, rounds: samples.length, spread, ...asked });
+    this.#add({ what, unit, rounds: samples.length, spread, ...asked });
     this.#row(what, "", asked, spread, unit, "");
   }
 
-  /** Keeps what was sampled over time, for the file and the plots. */
+  /** Keeps samples over time, for the file and the plots. */
   series(series: Series): void {
     if (this.wants(series.what)) this.#series.push(series);
   }
 
+  #add(figure: Figure): void {
+    if (this.#about === undefined) throw new Error(`Cannot report "${figure.what}": call about() first`);
+    this.#figures.push(this.#headed ? figure : { ...figure, about: this.#about });
+  }
+
   #row(what: string, names: string, asked: Asked, measured: Spread, unit: string, times: string): void {
     if (!this.#headed) {
+      console.log(`\n${this.#about}\n`);
       console.log("| what | own / other | asked | measured | quartiles | own / other |\n|---|---|---|---|---|---|");
       this.#headed = true;
     }
@@ -247,7 +268,7 @@ export class Bench {
   }
 }
 
-/** Few digits, and one figure a line, so that a file says at a glance what has changed. */
+/** Writes few digits, and one figure per line, so that a diff shows what has changed. */
 function stringify(results: Results): string {
   const round = (_: string, value: unknown) => typeof value === "number" ? Number(value.toPrecision(4)) : value;
   const members = Object.entries(results).filter(([, value]) => value !== undefined).map(([name, value]) => {
@@ -266,46 +287,46 @@ export function spreadOf(samples: readonly number[]): Spread {
   return { median, lower, upper };
 }
 
-/** Whether what was asked was reached. */
+/** Whether a limit was kept. */
 export function isReached({ atLeast = -Infinity, atMost = Infinity }: Asked, measured: number): boolean {
   return measured >= atLeast && measured <= atMost;
 }
 
-/** ">= 4", or nothing. */
+/** The limit in words: ">= 4", or "". */
 export function wordsOf({ atLeast, atMost }: Asked): string {
   return atLeast !== undefined ? `>= ${atLeast}` : atMost !== undefined ? `<= ${atMost}` : "";
 }
 
-/** Three digits that count, with separators. */
+/** Three significant digits, with separators. */
 export function format(value: number): string {
   return Number(value.toPrecision(3)).toLocaleString("en", { maximumSignificantDigits: 3 });
 }
 
 /**
- * Memory of a process in bytes: what is resident now (`VmRSS`) or was at its highest (`VmHWM`), or the addresses that it has
- * (`VmSize`); 0 where the system does not tell.
+ * Memory of a process in bytes: resident now (`VmRSS`), peak resident (`VmHWM`), or address space (`VmSize`). 0 if the
+ * system does not report it.
  */
 export function memoryOf(pid: number | "self", field: "VmRSS" | "VmHWM" | "VmSize"): number {
   if (Deno.build.os !== "linux") return 0;
   return Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(Deno.readTextFileSync(`/proc/${pid}/status`))![1]) * 1024;
 }
 
-/** Milliseconds of processor time that a process has taken, in user code and in the system; 0 where the system does not tell. */
+/** Milliseconds of processor time of a process, user and system together. 0 if the system does not report it. */
 export function cpuTime(pid: number): number {
   if (Deno.build.os !== "linux") return 0;
-  // Behind the name, which may hold anything: fields 14 and 15 of the line, in ticks of 10 ms on every Linux.
+  // Fields 14 and 15 of the line, in ticks of 10 ms on every Linux; split behind the name, which may contain anything.
   const fields = Deno.readTextFileSync(`/proc/${pid}/stat`).split(")").at(-1)!.trim().split(" ");
   return 10 * (Number(fields[11]) + Number(fields[12]));
 }
 
-/** Milliseconds. */
+/** Milliseconds that the loop takes. */
 function elapsed(loop: Loop, count: number): number {
   const start = performance.now();
   loop(count);
   return performance.now() - start;
 }
 
-/** A count with which the loop takes so many milliseconds; finding it compiles the loop. */
+/** The number of turns that take this many milliseconds. Finding it compiles the loop. */
 function countFor(loop: Loop, batch: number, milliseconds: number): number {
   for (let count = batch;; count *= 2) {
     const time = elapsed(loop, count);
@@ -313,7 +334,7 @@ function countFor(loop: Loop, batch: number, milliseconds: number): number {
   }
 }
 
-/** Collects garbage, where the process was started with `--v8-flags=--expose-gc`. */
+/** Collects garbage, if the process was started with `--v8-flags=--expose-gc`. */
 function collect(): void {
   (globalThis as { gc?: () => void }).gc?.();
 }

@@ -1,9 +1,9 @@
-/** Results as SVG, light and dark. */
+/** Draws results as SVG, light and dark. */
 import { parse, View } from "vega";
 import { compile, type TopLevelSpec } from "vega-lite";
 import type { Results } from "./measure.ts";
 
-// Okabe and Ito's colours, which everyone can tell apart; marks differ as well.
+// The Okabe–Ito palette, which colour-blind readers can tell apart; marks differ as well.
 const COLOURS = {
   light: ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555"],
   dark: ["#56b4e9", "#e69f00", "#2bc79a", "#cc79a7", "#f0e442", "#d55e00", "#bbbbbb"],
@@ -12,7 +12,7 @@ const INK = { light: "#24292f", dark: "#e6edf3" };
 const PAPER = { light: "#ffffff", dark: "#0d1117" };
 const GRID = { light: "#d8dee4", dark: "#30363d" };
 
-/** The SVG texts by name. Plots whose results are missing are left out. */
+/** Returns the SVG texts by name. Plots without results are left out. */
 export async function renderPlots(all: readonly Results[]): Promise<Record<string, string>> {
   const specs = { "filled": filled(all), "server": server(all), "memory": memory(all) };
   const texts: Record<string, string> = {};
@@ -23,7 +23,7 @@ export async function renderPlots(all: readonly Results[]): Promise<Record<strin
   return texts;
 }
 
-/** Draws what the JSON files in a folder say into its folder plots. */
+/** Draws the results in a folder's JSON files into its folder plots. */
 export async function drawPlots(folder: string): Promise<void> {
   const all = [...Deno.readDirSync(folder)].map(({ name }) => name).filter((name) => name.endsWith(".json")).sort()
     .map((name): Results => JSON.parse(Deno.readTextFileSync(`${folder}/${name}`)));
@@ -52,7 +52,7 @@ async function render(spec: Record<string, unknown>, theme: "light" | "dark"): P
   return await new View(parse(vega), { renderer: "none" }).toSVG();
 }
 
-/** Panels beside each other, whose frames line up whatever is written at their axes; the space is for that. */
+/** Panels whose frames line up; the spacing leaves room for axis labels. */
 const PANELS = { bounds: "flush", spacing: 70 };
 
 function panelTitle(text: string): Record<string, unknown> {
@@ -110,13 +110,12 @@ function sizeOf(what: string): number {
   return Number(number) * { B: 1, KiB: 1024, MiB: 2 ** 20 }[unit]!;
 }
 
-/** Throughput, latency and memory of the server, for each size of its buffers. */
+/** Throughput, latency and memory of each service. */
 function server(all: readonly Results[]): Record<string, unknown> | null {
   const figures = all.find(({ bench }) => bench === "server")?.figures ?? [];
   const values = figures.flatMap(({ what, unit, name, spread, peers = [] }) => {
-    const [, kibibytes, kind] = /of (\d+) KiB for each request: (.*)$/.exec(what) ?? [];
-    if (kind === undefined) return [];
-    const size = `${kibibytes} KiB`;
+    const [service, kind] = what.split(": ");
+    const size = shortName(service);
     const short = kind.replace(" for each request", ""); // panels are narrow
     const title = unit === "/s" ? short : `${short}, ${unit}`;
     return [{ name, spread }, ...peers].map(({ name, spread }) => ({ size, way: name, kind: title, ...spread }));
@@ -124,16 +123,18 @@ function server(all: readonly Results[]): Record<string, unknown> | null {
   if (values.length === 0) return null;
   const kinds = [...new Set(values.map(({ kind }) => kind))].filter((kind) => !kind.startsWith("median"));
   const sizes = [...new Set(values.map(({ size }) => size))];
-  const x = { field: "size", type: "nominal", sort: sizes, title: "each of a request's four buffers" };
+  const x = { field: "size", type: "nominal", sort: sizes, title: null };
   const color = { field: "way", type: "nominal", title: null };
-  const encoding = { x: { ...x, axis: { labelAngle: 0 } }, xOffset: { field: "way" }, color };
+  const axis = { labelAngle: 0, labelExpr: "split(datum.label, ', ')" };
+  const encoding = { x: { ...x, axis }, xOffset: { field: "way" }, color };
   return {
-    title: "A server under load: a pool, and new arrays for each request",
+    title: "Services under load: a pool, and new arrays for each request",
     ...PANELS,
     data: { values },
-    hconcat: kinds.map((kind) => ({
+    columns: 2,
+    concat: kinds.map((kind) => ({
       title: panelTitle(kind),
-      width: 210,
+      width: 570,
       height: 240,
       transform: [{ filter: { field: "kind", equal: kind } }],
       layer: [
@@ -152,21 +153,26 @@ function server(all: readonly Results[]): Record<string, unknown> | null {
   };
 }
 
-/** Memory of the server as time goes by, for each size of its buffers. */
+/** "worst case, 64 KiB" for "worst case, four buffers of 64 KiB". */
+function shortName(service: string): string {
+  return service.replace("four buffers of ", "").replace(" of ", ", ");
+}
+
+/** Memory of each service over time. */
 function memory(all: readonly Results[]): Record<string, unknown> | null {
   const series = all.find(({ bench }) => bench === "server")?.series ?? [];
   const values = series.flatMap(({ what, name, points }) => {
-    const [, kibibytes] = /of (\d+) KiB for each request: memory over time$/.exec(what) ?? [];
-    if (kibibytes === undefined) return [];
-    return points.map(([seconds, mebibytes]) => ({ size: `${kibibytes} KiB`, way: name, seconds, mebibytes }));
+    const size = shortName(what.split(": ")[0]);
+    return points.map(([seconds, mebibytes]) => ({ size, way: name, seconds, mebibytes }));
   });
   if (values.length === 0) return null;
   const sizes = [...new Set(values.map(({ size }) => size))];
   return {
-    title: "Resident memory of the server under load, MiB, by the size of a request's four buffers",
+    title: "Resident memory of services under load, MiB",
     ...PANELS,
     data: { values },
-    hconcat: sizes.map((size) => ({
+    columns: 3,
+    concat: sizes.map((size) => ({
       title: panelTitle(size),
       width: 230,
       height: 240,

@@ -1,16 +1,16 @@
-/** Runs the work of bench/process_child.ts in a process of its own. */
+/** Runs the work of bench/process_child.ts in its own process. */
 
-/** What a run tells. */
+/** The results of a run. */
 export interface Report {
-  /** For each statement, operation or document. */
+  /** Time for each statement, operation or document. */
   readonly microseconds: number;
-  /** Bytes of the process at its highest. */
+  /** Peak memory of the process, in bytes. */
   readonly peak: number;
-  /** Resident bytes of the process over time. */
+  /** Resident memory of the process over time, in bytes. */
   readonly points: readonly (readonly [seconds: number, byteLength: number])[];
 }
 
-/** `hooked`: the library's memory comes from an arena, else from `malloc`. */
+/** Runs the work, with the library's memory from an arena if `hooked`, else from `malloc`. */
 export function measureProcess(work: string, amount: number, hooked: boolean): Report {
   const script = new URL("../process_child.ts", import.meta.url).pathname;
   const { success, stdout, stderr } = new Deno.Command(Deno.execPath(), {

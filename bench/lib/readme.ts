@@ -1,4 +1,4 @@
-/** The README's figures, so that it says what was measured last. */
+/** Writes the figures of the last report into the README. */
 import { format, type Results, type Spread } from "./measure.ts";
 
 const BEGIN = "<!-- figures: written by deno task bench -->\n\n";
@@ -14,7 +14,7 @@ const HEADS: Record<string, string> = {
   "mark, rewind": "**mark, rewind**",
 };
 
-/** The README with its figures made anew from results; those of `filled` and `startup` have to be among them. */
+/** The README with figures from these results, which must include `filled`, `startup` and `server`. */
 export function withFigures(readme: string, all: readonly Results[]): string {
   const begin = readme.indexOf(BEGIN);
   const end = readme.indexOf(END);
@@ -22,7 +22,7 @@ export function withFigures(readme: string, all: readonly Results[]): string {
   return readme.slice(0, begin + BEGIN.length) + renderFilled(all) + renderStart(all) + readme.slice(end);
 }
 
-/** What a block costs in each way, by its size. */
+/** The table: the cost of a block in each way, by size. */
 function renderFilled(all: readonly Results[]): string {
   const lines = [
     `| block | ${WAYS.map((way) => HEADS[way] ?? way).join(" | ")} |`,
@@ -39,16 +39,16 @@ function renderFilled(all: readonly Results[]): string {
   return lines.join("\n") + "\n";
 }
 
-/** What a program pays before its first block, and what one huge block costs: below the table. */
+/** The list below the table: start-up, one huge block, servers. */
 function renderStart(all: readonly Results[]): string {
   const find = (what: string, bench = "startup") => {
     const figure = figuresOf(all, bench).find((figure) => figure.what === what);
     if (figure === undefined) throw new Error(`${bench} has no figure "${what}"`);
     return figure;
   };
-  const rates = (buffers: string) => {
-    const { spread, peers } = find(`four buffers of ${buffers} for each request: requests per second`, "server");
-    return `${format(spread.median)} requests a second, and ${format(peers![0].spread.median)} with plain arrays`;
+  const rates = (service: string) => {
+    const { spread, peers } = find(`${service}: requests per second`, "server");
+    return `${format(spread.median)} requests a second, ${format(peers![0].spread.median)} with plain arrays`;
   };
   const time = ({ median }: Spread) => amount(median, "ms");
   const memory = (what: string) =>
@@ -56,18 +56,21 @@ function renderStart(all: readonly Results[]): string {
   const start = find("import and first block, more than an empty script");
   const huge = find("a whole process that fills 256 MiB once");
   return `
-What it costs besides:
+Other costs:
 
-- **Start-up.** Importing the package and the first block add ${time(start.spread)} and
+- **Start-up.** Importing the package and allocating a first block add ${time(start.spread)} and
   ${memory("import and first block")} of RAM to an empty script, which takes ${time(find("an empty script").spread)}.
-  Any use of the FFI pays a large part of that: one file with one function of libc adds
-  ${time(start.peers![0].spread)} and ${memory("a sketch of an allocator over mmap")}.
+  Every use of the FFI pays a large part of that: a minimal script that calls one function of libc
+  adds ${time(start.peers![0].spread)} and ${memory("a sketch of an allocator over mmap")}.
 - **One huge buffer, used once**, gains nothing. A whole process that fills 256 MiB takes
   ${time(huge.spread)} with this package and ${time(huge.peers![0].spread)} with \`new Uint8Array\`.
-- **A server** gains where it reserves more than it touches. With four buffers of 64 KiB for each
-  request, all of them filled and read, a service answers ${rates("64 KiB, filled,")}.
-  With bodies of 4 KiB, so that most of each buffer is never touched, it answers
-  ${rates("64 KiB")}.
+- **A server** gains if it reserves more memory than it touches. Three kinds under load:
+  - four buffers of 64 KiB for each request, all filled and read:
+    ${rates("filled and read, four buffers of 64 KiB")};
+  - the same buffers, reserved for the worst case, with bodies of 4 KiB (most memory stays untouched):
+    ${rates("worst case, four buffers of 64 KiB")};
+  - a service where the work dominates, thumbnails of images of 1 MiB:
+    ${rates("images of 1 MiB")}.
 `;
 }
 
@@ -77,7 +80,7 @@ function figuresOf(all: readonly Results[], bench: string): Results["figures"] {
 
 const UNITS = ["ns", "µs", "ms", "s"];
 
-/** Two or three digits, in the unit that they fit. */
+/** Three significant digits, in the unit that suits them. */
 function amount(value: number, unit: string): string {
   let step = UNITS.indexOf(unit);
   if (step < 0) return `${format(value)} ${unit}`;

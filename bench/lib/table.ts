@@ -1,20 +1,19 @@
 /** Results as a Markdown page. */
 import { type Asked, format, isReached, type Results, type Spread, wordsOf } from "./measure.ts";
 
-/** One table for each bench; where a peer wins, it says so. */
+/** One section for each bench, and one table for each of its groups. Rows in which a peer wins say so. */
 export function renderReport(all: readonly Results[]): string {
   const lines = ["# What was measured", ""];
   for (const { bench, quick, machine, figures } of all) {
     const { cpu, cores, memoryGiB, system, deno, v8 } = machine;
     lines.push(`## ${bench}`, "");
-    if (quick) lines.push("A quick run, to see that it works: these are no figures to go by.", "");
+    if (quick) lines.push("A quick run, to see that it works. Its figures mean nothing.", "");
     lines.push(
       `${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}; Deno ${deno}, V8 ${v8}. Medians; quartiles in brackets.`,
-      "",
-      "| what | against | asked | measured | own / other | |",
-      "|---|---|---|---|---|---|",
     );
-    for (const { what, unit, name, spread, peers, note, atLeast, atMost } of figures) {
+    for (const [i, { what, unit, name, spread, peers, note, about, atLeast, atMost }] of figures.entries()) {
+      if (about !== undefined) lines.push("", about);
+      if (about !== undefined || i === 0) lines.push("", ...HEAD);
       if (peers === undefined) {
         lines.push(row(what, "", { atLeast, atMost }, spread, unit, "", ""));
         continue;
@@ -30,6 +29,8 @@ export function renderReport(all: readonly Results[]): string {
   }
   return lines.join("\n");
 }
+
+const HEAD = ["| what | against | asked | measured | own / other | |", "|---|---|---|---|---|---|"];
 
 function row(what: string, peer: string, asked: Asked, measured: Spread, unit: string, times: string, remark: string) {
   const { median, lower, upper } = measured;

@@ -1,11 +1,11 @@
 /**
- * A small SQLite binding whose calls are frames: what a call needs is written into scratch memory, at a stable address, and
- * is gone when the call is over. Nothing is allocated for the collector but the values themselves.
+ * A small SQLite binding whose calls are frames. The arguments of a call are written to scratch memory, at stable
+ * addresses, and are gone when the call returns. Only the values themselves are left to the garbage collector.
  */
 import { BumpAlloc, type BumpScope, type Scratch } from "../../mod.ts";
 import { DONE, integer, ROW, type Sqlite, sqliteError, Type, type Value } from "./library.ts";
 
-/** The innermost frame of a database: while rows are read, further calls make theirs inside it. */
+/** The innermost open frame of a database. While rows are read, further calls open theirs inside it. */
 class Frames implements Disposable {
   readonly #scratch = new BumpAlloc();
   top: Scratch = this.#scratch;
@@ -65,7 +65,7 @@ export class Statement implements Disposable {
     this.#columns = sqlite.sqlite3_column_count(handle);
   }
 
-  /** Runs a statement that gives no rows. */
+  /** Runs a statement that returns no rows. */
   run(...values: Value[]): void {
     // `using` costs more than the frame itself, and this is the hot path.
     const frame = this.#frames.top.frame();
@@ -79,12 +79,12 @@ export class Statement implements Disposable {
     }
   }
 
-  /** Calls `use` with each row. A blob of the row is scratch memory: it lasts until `use` returns. */
+  /** Calls `use` with each row. A blob of the row is scratch memory, valid until `use` returns. */
   each(use: (row: Value[]) => void, ...values: Value[]): void {
     const frames = this.#frames;
     const sqlite = this.#sqlite;
     const outer = frames.top;
-    using bound = outer.scope(); // while rows are read, SQLite uses what was bound
+    using bound = outer.scope(); // SQLite uses bound values while rows are read
     try {
       this.#bind(values, bound);
       for (;;) {
@@ -106,7 +106,7 @@ export class Statement implements Disposable {
     }
   }
 
-  /** SQLite does not copy what is bound: the frame lasts longer than the step. */
+  /** SQLite does not copy bound values, so the frame must outlive the step. */
   #bind(values: Value[], frame: BumpScope): void {
     const sqlite = this.#sqlite;
     const handle = this.#handle;

@@ -1,6 +1,6 @@
-/** The functions of SQLite that both bindings use, and what they have in common. */
+/** The functions of SQLite and the code that both bindings share. */
 
-/** What SQLite stores. */
+/** The values of SQLite. */
 export type Value = null | number | bigint | string | Uint8Array;
 
 export const ROW = 100;
@@ -30,7 +30,7 @@ const symbols = {
   sqlite3_column_blob: { parameters: ["pointer", "i32"], result: "pointer" },
   sqlite3_column_double: { parameters: ["pointer", "i32"], result: "f64" },
   sqlite3_column_int64: { parameters: ["pointer", "i32"], result: "i64" },
-  // The six zeros fill the registers, where variadic arguments go on the stack (macOS on arm64).
+  // Six zeros fill the registers, for systems that pass variadic arguments on the stack (macOS on arm64).
   sqlite3_config: {
     parameters: ["i32", "pointer", "usize", "usize", "usize", "usize", "usize", "usize", "pointer"],
     result: "i32",
@@ -60,7 +60,10 @@ export function openSqlite(): Sqlite {
 
 const CONFIG_MALLOC = 4;
 
-/** Makes SQLite take its memory from `methods`, a `sqlite3_mem_methods`; before its first use in this process. */
+/**
+ * Makes SQLite allocate with `methods`, a `sqlite3_mem_methods`. Call it before the first use of SQLite in this
+ * process.
+ */
 export function setMemoryMethods(sqlite: Sqlite, methods: Deno.PointerObject): void {
   const variadicOnStack = Deno.build.os === "darwin" && Deno.build.arch === "aarch64";
   const code = sqlite.sqlite3_config(
@@ -83,7 +86,7 @@ export function sqliteError(sqlite: Sqlite, database: Deno.PointerValue): Error 
   return new Error(text === null ? "SQLite: out of memory" : `SQLite: ${Deno.UnsafePointerView.getCString(text)}`);
 }
 
-/** An integer as a number where that is exact. */
+/** An integer as a number, if that is exact. */
 export function integer(value: bigint): number | bigint {
   const number = Number(value);
   return Number.isSafeInteger(number) ? number : value;

@@ -1,6 +1,6 @@
 /**
- * Inserts rows into a database in memory and reads them back, with call frames; with `--hooks` SQLite's own memory comes from
- * an arena, too; with `--usual` the usual way:
+ * Inserts rows into a database in memory and reads them back, with call frames. With `--hooks`, SQLite's own memory
+ * also comes from an arena; with `--usual`, the usual binding is used:
  *
  * ```sh
  * deno run --allow-ffi examples/sqlite/main.ts [--hooks | --usual] [--rows 100000]
@@ -16,7 +16,7 @@ import * as usual from "./usual.ts";
 
 type Database = frames.Database | usual.Database;
 
-/** Inserts `rows` people and reads them back; a checksum. */
+/** Inserts `rows` people and reads them back. Returns a checksum. */
 export function work(database: Database, rows: number): number {
   database.exec("CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT, mail TEXT, score REAL, photo BLOB)");
   const photo = new Uint8Array(32);

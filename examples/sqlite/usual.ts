@@ -1,6 +1,6 @@
 /**
- * The same binding the usual way: a fresh array for each string and each out-parameter, and references that are kept so that
- * nothing is collected while SQLite uses it.
+ * The same binding, written the usual way: a new array for each string and each out-parameter, and references that keep
+ * them from being collected while SQLite uses them.
  */
 import { DONE, integer, ROW, type Sqlite, sqliteError, Type, type Value } from "./library.ts";
 
@@ -42,7 +42,7 @@ export class Statement implements Disposable {
   readonly #database: Deno.PointerValue;
   readonly #handle: Deno.PointerValue;
   readonly #columns: number;
-  /** What is bound must not be collected before the step. */
+  /** Bound values must not be collected before the step. */
   readonly #references: Uint8Array[] = [];
 
   constructor(sqlite: Sqlite, database: Deno.PointerValue, handle: Deno.PointerValue) {
@@ -52,7 +52,7 @@ export class Statement implements Disposable {
     this.#columns = sqlite.sqlite3_column_count(handle);
   }
 
-  /** Runs a statement that gives no rows. */
+  /** Runs a statement that returns no rows. */
   run(...values: Value[]): void {
     try {
       this.#bind(values);

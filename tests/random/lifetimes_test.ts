@@ -476,7 +476,7 @@ for (const [name, transfer] of Object.entries(TRANSFERS)) {
     const receiving = transfer(view);
     assertEquals(view.length, 0);
     const error = assertThrows(() => scratch.alloc(8), DetachedError, name.split(" ")[0]);
-    const ways = ["view.slice()", "transferable: false", "reset()", "the end of the scope"];
+    const ways = ["view.slice()", "transferable: false", "reset()", "the end of the view's scope"];
     for (const way of ways) assert(error.message.includes(way), way);
     const received = new Uint8Array(await receiving, byteOffset, 64);
     scratch.reset();

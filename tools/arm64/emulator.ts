@@ -1,5 +1,6 @@
 /**
- * Gets an arm64 Deno, an arm64 Debian to run it in, and an emulator for both, into .cache/arm64. Nothing is installed.
+ * Downloads an arm64 Deno, the arm64 Debian packages that it needs, and an emulator into .cache/arm64. Nothing is
+ * installed.
  *
  * @module
  */
@@ -9,17 +10,17 @@ import { denoFor, run as runCommand, unpackFromNpm } from "../../tests/support/n
 
 const DENO = denoFor("linux-arm64-glibc");
 
-/** The emulator is from Debian 12's backports: its own takes three times as long. */
+/** Debian 12. The emulator comes from its backports, because the one in the release is three times slower. */
 const RELEASE = "bookworm";
 
-/** The C library with its headers, and what the tests of the hooks load. */
+/** The C library with its headers, and the libraries that the tests of the hooks load. */
 const PACKAGES = [
   ...["libc6-dev", "libgcc-12-dev", "libstdc++6"],
   ...["zlib1g", "libzstd1", "liblua5.4-0", "libpcre2-8-0", "libexpat1", "libsqlite3-0", "libcjson1", "libxml2"],
   ...["libfreetype6", "libcurl4"],
 ];
 
-/** Sizes of a page that arm64 kernels are built with, in KiB. */
+/** The page sizes of arm64 kernels, in KiB. */
 export const PAGE_SIZES = [4, 16, 64] as const;
 
 const CACHE = fileURLToPath(new URL("../../.cache/arm64", import.meta.url));
@@ -27,10 +28,10 @@ const CACHE = fileURLToPath(new URL("../../.cache/arm64", import.meta.url));
 /** Compiles C for arm64. */
 export const CC = `${CACHE}/cc`;
 
-/** Deno's cache: not the one of x64, as it holds compiled code. */
+/** Deno's cache. It contains compiled code, so it is separate from the cache of x64. */
 export const DENO_DIR = `${CACHE}/deno_dir`;
 
-/** A script that runs an arm64 program with pages of so many KiB. */
+/** A script that runs an arm64 program with pages of `pageSize` KiB. */
 export function emulator(pageSize: number): string {
   return `${CACHE}/${pageSize}k/run`;
 }
@@ -40,7 +41,7 @@ export function deno(pageSize: number): string {
   return `${CACHE}/${pageSize}k/deno`;
 }
 
-/** Makes all of the above, unless it is there already. */
+/** Makes all of the above, unless they exist already. */
 export async function prepare(): Promise<void> {
   const sources = ["emulator.ts", "emulated.c", "page_size.c"].map((name) => here(name));
   const recipe = [CACHE, DENO, ...await Promise.all(sources.map((path) => Deno.readTextFile(path)))].join("\n");
@@ -79,7 +80,7 @@ async function getDeno(): Promise<void> {
   await Deno.chmod(await unpackFromNpm(DENO, "deno", CACHE), 0o755);
 }
 
-/** By apt, with lists and settings of its own, so that it finds all dependencies, and checks signatures. */
+/** Downloads the packages with apt, which finds dependencies and checks signatures; with its own lists and settings. */
 async function getPackages(): Promise<void> {
   const format = ["indextargets", "--format", "$(LABEL) $(REPO_URI)", "Identifier: Packages"];
   const lines = (await run("apt-get", ...format)).split("\n");
@@ -110,8 +111,8 @@ async function getPackages(): Promise<void> {
 }
 
 /**
- * The emulator takes the machine's size of a page for the emulated processor too, in one place: it passes the number of
- * the size's bits to a function. This makes it a number of our choice.
+ * Patches the emulator's page size. In one place the emulator passes the bits of the host's page size to a function;
+ * the patch passes a constant.
  */
 function withPageSize(original: Uint8Array<ArrayBuffer>, pageSize: number): Uint8Array<ArrayBuffer> {
   const patched = original.slice();
@@ -123,7 +124,7 @@ function withPageSize(original: Uint8Array<ArrayBuffer>, pageSize: number): Uint
   }
   if (places.length !== 1) {
     throw new Error(
-      `Cannot emulate pages of ${pageSize} KiB: the place is found ${places.length} times in this emulator`,
+      `Cannot emulate pages of ${pageSize} KiB: this emulator contains ${places.length} places to patch, not one`,
     );
   }
   // push bits; pop rdi; nop

@@ -1,10 +1,9 @@
 /**
- * `deno task test:arm64`: the C library's tests and the test suite on Linux arm64, with pages of 4, 16 and 64 KiB, under
- * an emulator. It is some twenty times as slow as the machine, so that tests which repeat something many times do so
- * less often (tests/support/times.ts).
+ * `deno task test:arm64`: the C library's tests and the test suite on Linux arm64, with pages of 4, 16 and 64 KiB,
+ * under an emulator. It is some twenty times slower than the host, so tests repeat less (tests/support/times.ts).
  *
- * `--pages=16` chooses sizes of a page, in KiB; `--quick` is what every run of the checks does. Further arguments go to
- * `deno task test`: `deno task test:arm64 --pages=16,64 tests/pool_test.ts`.
+ * `--pages=16` selects page sizes in KiB; `--quick` runs the part that CI runs. Further arguments go to `deno task
+ * test`: `deno task test:arm64 --pages=16,64 tests/pool_test.ts`.
  *
  * Needs an x64 Debian's apt-get, dpkg-deb, npm and tar, and `apt-get install clang-19 lld-19`.
  *
@@ -19,7 +18,7 @@ const env = { CC, CXX: CC, DENO_DIR, NO_COLOR: "1", EMULATED: "1", TEST_REPETITI
 
 const quick = Deno.args.includes("--quick");
 
-/** What hangs under the emulator ends here. */
+/** The limit for commands that hang under the emulator. */
 const LIMIT_MINUTES = quick ? 10 : 60;
 
 /** A short part of the test suite. */

@@ -1,5 +1,6 @@
 /**
- * `deno task inspect [--out=FILE.svg] PROGRAM.ts [ARGUMENTS]`: runs a program and draws its allocators when most of their memory was used.
+ * `deno task inspect [--out=FILE.svg] PROGRAM.ts [ARGUMENTS]`: runs a program and draws its allocators as they were at
+ * their peak.
  *
  * @module
  */

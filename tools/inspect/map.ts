@@ -9,13 +9,16 @@ const ROWS = 16;
 const CELL = 7;
 const MARGIN = 32;
 const WIDTH = COLUMNS * CELL + 2 * MARGIN;
-/** Open scopes that get a line of their own; deeper ones are told in words. */
+/** Number of open scopes with a line of their own; deeper ones are listed in words. */
 const SCOPES = 4;
 const BAR = 18;
-/** Characters of a scope's name: with its place and size it then fits the width, also in a wide font. */
+/**
+ * Most characters of a scope's name, so that it fits the width together with its place and size, even in a wide font.
+ */
 const LONGEST_NAME = 64;
 
-// Colours that everyone can tell apart; padding is hatched besides. No CSS variables: some renderers ignore them.
+// Colours that colour-blind readers can tell apart; padding is hatched as well. No CSS variables, because some
+// renderers ignore them.
 const STYLE = `
   svg { font: 13px system-ui, sans-serif; } .title { font-size: 16px; font-weight: 600; }
   text { fill: #222; } .soft { fill: #555; } .back { fill: #fff; }
@@ -26,12 +29,12 @@ const STYLE = `
     .used { fill: #56b4e9; } .taken { fill: #546e7a; } .committed { fill: #2b363c; }
   }`;
 
-/** The state of an allocator now, as an SVG. Blocks and scopes show when the recorder watched them. */
+/** Draws the present state of an allocator as an SVG. Blocks and scopes are shown if the recorder watched them. */
 export function renderMap(allocator: ScratchArena): string {
   return renderSnapshots([snapshot(allocator)]);
 }
 
-/** One map below the other. */
+/** Draws one map below the other. */
 export function renderSnapshots(snapshots: readonly Snapshot[]): string {
   let y = MARGIN;
   const parts: string[] = [];
@@ -128,7 +131,7 @@ const LEGEND = [
   ["scope", "scopes, outermost above"],
 ] as const;
 
-/** Cells as bars whose height is the part of the cell that is taken; equal neighbours are one bar. */
+/** Draws cells as bars, whose height is the used part of the cell. Equal neighbours are one bar. */
 function bars(
   type: string,
   bytes: Float64Array,
@@ -140,7 +143,7 @@ function bars(
   height: number,
 ): string[] {
   const out: string[] = [];
-  // A few bytes are seen, too.
+  // Even a few bytes are visible.
   const heightOf = (value: number) => value === 0 ? 0 : Math.max(value / cellBytes * height, 2);
   for (let i = 0; i < count;) {
     const from = i;
@@ -159,7 +162,7 @@ function bars(
   return out;
 }
 
-/** How many bytes of each cell lie in the ranges. */
+/** The number of bytes of each cell that lie in the ranges. */
 function spread(ranges: readonly Range[], cells: number, cellBytes: number): Float64Array {
   const bytes = new Float64Array(cells);
   for (const { start, end } of ranges) {
@@ -185,7 +188,7 @@ function round(value: number): number {
   return Math.round(value * 100) / 100;
 }
 
-/** A scope's name that fits on its line: of a long one the end, where the file and the line are. */
+/** Shortens a scope's name to fit on its line. It keeps the end, which has the file and the line. */
 function shorten(name: string): string {
   return name.length <= LONGEST_NAME ? name : `…${name.slice(1 - LONGEST_NAME)}`;
 }

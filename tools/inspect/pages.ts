@@ -1,4 +1,4 @@
-/** Which pages are in RAM, as the system tells. */
+/** Which pages are in RAM, as reported by the system. */
 
 const LIBRARIES: Partial<Record<typeof Deno.build.os, string>> = { linux: "libc.so.6", darwin: "libSystem.B.dylib" };
 
@@ -20,7 +20,7 @@ const libc = open();
 /** Bytes of a page. */
 export const PAGE_SIZE: number = libc?.getpagesize() ?? 4096;
 
-/** For each page of a range 1 when it is in RAM; null where the system does not tell. */
+/** For each page of a range, 1 if it is in RAM. Null if the system does not report it. */
 export function residentPages(address: number, byteLength: number): Uint8Array | null {
   if (libc === null) return null;
   const pages = new Uint8Array(Math.ceil(byteLength / PAGE_SIZE));

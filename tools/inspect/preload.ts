@@ -3,7 +3,7 @@ import { formatBytes } from "../../src/format.ts";
 import { renderSnapshots } from "./map.ts";
 import { peaks, watch } from "./record.ts";
 
-/** Allocators that are drawn; of more, the largest. */
+/** Most allocators that are drawn: the largest ones. */
 const MOST = 8;
 
 function draw(): void {
@@ -21,5 +21,5 @@ function draw(): void {
 }
 
 watch();
-// An uncaught error ends a program without unloading it; one that the program handles is drawn twice.
+// An uncaught error ends a program without an unload event. If the program handles the error, the map is drawn twice.
 for (const end of ["unload", "error", "unhandledrejection"]) globalThis.addEventListener(end, draw);

@@ -1,7 +1,7 @@
 /**
- * Watches every allocator of a program: what is allocated where, in which scope, and the state at its peak.
+ * Records every allocator of a program: its blocks and scopes, and the state at its peak.
  *
- * It wraps the methods of the classes from outside, so that the allocator itself pays nothing for being observable.
+ * It wraps the methods of the classes from outside, so that recording costs the allocator nothing when it is off.
  *
  * @module
  */
@@ -19,7 +19,7 @@ export interface Range {
 
 /** An open scope. */
 export interface ScopeRange extends Range {
-  /** The function that opened it, and where. */
+  /** The function that opened it, with its file and line. */
   readonly name: string;
 }
 
@@ -28,13 +28,13 @@ export interface Snapshot {
   readonly capacity: number;
   readonly used: number;
   readonly committed: number;
-  /** Allocations in the order of their addresses; what lies between two of one chunk is padding. */
+  /** Allocations in the order of their addresses. Bytes between two in one chunk are padding. */
   readonly blocks: readonly Range[];
   readonly padding: readonly Range[];
   readonly chunks: readonly Range[];
   /** Outermost first. */
   readonly scopes: readonly ScopeRange[];
-  /** For each page from offset 0 whether it is in RAM; null where the system does not tell. */
+  /** For each page from offset 0, 1 if it is in RAM; null if the system does not report it. */
   readonly resident: Uint8Array | null;
   readonly pageSize: number;
 }
@@ -53,7 +53,7 @@ function entryOf(hold: Hold): Entry {
   return entry;
 }
 
-/** The state of an allocator now. */
+/** The present state of an allocator. */
 export function snapshot(allocator: ScratchArena): Snapshot {
   const { hold, used, innermost: { position } } = arenaOf(allocator);
   const { blocks, scopes } = entryOf(hold);
@@ -79,12 +79,12 @@ export function snapshot(allocator: ScratchArena): Snapshot {
   };
 }
 
-/** Allocators and scopes that may be open. One that the program dropped stays here, so that what it used is drawn, too. */
+/** Allocators and scopes that may be open. Dropped ones stay here, so that they are drawn too. */
 const known = new Set<ScratchArena>();
 
-/** The states of all allocators when most of their memory was used, until now, the largest first. */
+/** The states of all allocators at their peaks so far, the largest first. */
 export function peaks(): Snapshot[] {
-  // What was never taken back is seen now.
+  // Memory that was never taken back is recorded now.
   for (const arena of known) beforeRelease(arena);
   return [...entries.values()].flatMap(({ peak }) => peak ?? []).sort((a, b) => b.used - a.used);
 }
@@ -93,7 +93,7 @@ function note(arena: ScratchArena, start: number, byteLength: number): void {
   if (byteLength === 0) return;
   const { blocks } = entryOf(arenaOf(arena).hold);
   const last = blocks.at(-1);
-  // Further back lies only what a realloc left where it was.
+  // A block below the last one is one that realloc left in place.
   if (last !== undefined && start < last.start) return;
   if (last?.start === start) blocks.pop();
   blocks.push({ start, end: start + byteLength });
@@ -104,7 +104,7 @@ function noteView(arena: ScratchArena, view: ArrayBufferView | null): void {
   note(arena, Number(arena.addressOf(view)) - arenaOf(arena).hold.address, view.byteLength);
 }
 
-/** Memory is about to be taken back: used bytes only grow in between, so that no peak is missed. */
+/** Records the state before memory is taken back. In between, used bytes only grow, so no peak is missed. */
 function beforeRelease(arena: ScratchArena): void {
   const { closed, hold, used } = arenaOf(arena);
   if (closed) return;
@@ -143,7 +143,7 @@ function wrap(type: { prototype: object }, name: string | symbol, around: (origi
   prototype[name] = around(prototype[name]);
 }
 
-/** Starts to watch: before the program makes its first allocator. */
+/** Starts recording. Call it before the program makes its first allocator. */
 export function watch(): void {
   for (
     const name of ["alloc", "allocZeroed", "tryAlloc", "allocArray", "allocView", "copy", "realloc", "cstring"] as const

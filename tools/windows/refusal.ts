@@ -1,4 +1,4 @@
-// Run where the system refuses to commit gigabytes: an error, and the allocator goes on.
+// Runs where the system refuses to commit gigabytes. The request must throw, and the allocator must still work.
 import { BumpAlloc, CommitError } from "../../mod.ts";
 
 using scratch = BumpAlloc.withSize(2 ** 34);

@@ -1,10 +1,10 @@
 /**
- * `deno task test:windows`: the tests in the real deno.exe, under Debian 12's wine. Further arguments go to `deno test`;
- * `--quick` runs what differs most on Windows: loading, pools, Workers, native code.
+ * `deno task test:windows`: runs the tests in the real deno.exe, under Debian 12's wine. Further arguments go to `deno
+ * test`. `--quick` runs the tests that differ most on Windows: loading, pools, Workers, native code.
  *
- * Wine 8 is not Windows, and wants two things: it has no bcryptprimitives.dll, so a small one is built; and its
- * VirtualAlloc2 does not do what V8 needs, so V8 is given a deno.exe that does not find it and does without, as it
- * does on old Windows. Needs npm, tar, and `apt-get install wine wine64 clang-19 lld-19 llvm-19`.
+ * It works around two gaps of wine 8. Wine has no bcryptprimitives.dll, so a small one is built. Its VirtualAlloc2 is
+ * incomplete, so deno.exe is patched not to find it; V8 then does without, as on old Windows. Needs npm, tar, and
+ * `apt-get install wine wine64 clang-19 lld-19 llvm-19`.
  *
  * @module
  */
@@ -29,9 +29,9 @@ const QUICK = [
 const ENV = {
   WINEPREFIX: `${FOLDER}/prefix`,
   WINEDEBUG: "-all",
-  // Neither .NET, nor a browser, nor an entry in a menu is wanted; each would be asked about.
+  // Disables .NET, the browser and menu entries, for which wine would open dialogs.
   WINEDLLOVERRIDES: "mscoree,mshtml=;winemenubuilder.exe=d",
-  // zlib, which wine is built with.
+  // The folder of zlib, which comes with wine.
   WINEPATH: "/usr/x86_64-w64-mingw32/lib",
   DENO_NO_UPDATE_CHECK: "1",
 };
@@ -44,10 +44,10 @@ async function isThere(path: string): Promise<boolean> {
   return await Deno.stat(path).then(() => true, () => false);
 }
 
-/** deno.exe from npm, which does not find VirtualAlloc2. */
+/** Gets deno.exe from npm, and patches it not to find VirtualAlloc2. */
 async function getDeno(folder: string): Promise<void> {
   const bytes = await Deno.readFile(await unpackFromNpm(denoFor("win32-x64"), "deno.exe", folder));
-  // V8 looks it up by its name.
+  // V8 looks the function up by name.
   const name = new TextEncoder().encode("\0VirtualAlloc2\0");
   let count = 0;
   for (let at = bytes.indexOf(name[1]); at !== -1; at = bytes.indexOf(name[1], at + 1)) {
@@ -59,7 +59,7 @@ async function getDeno(folder: string): Promise<void> {
   await Deno.writeFile(`${folder}/deno.exe`, bytes);
 }
 
-/** The library that wine 8 has not. */
+/** Builds the library that wine 8 lacks. */
 async function buildShim(folder: string): Promise<void> {
   await Deno.writeTextFile(`${folder}/advapi32.def`, "LIBRARY advapi32.dll\nEXPORTS\nSystemFunction036\n");
   await run(`llvm-dlltool-${LLVM}`, ["-m", "i386:x86-64", "-d", "advapi32.def", "-l", "advapi32.lib"], folder);
@@ -92,7 +92,7 @@ async function prepare(): Promise<void> {
     try {
       await Promise.all([getDeno(folder), buildShim(folder)]);
       await Deno.mkdir(DENO.slice(0, DENO.lastIndexOf("/")), { recursive: true });
-      // Deno last: it tells that all is there.
+      // Deno goes last, because its file shows that the folder is complete.
       for (const name of ["bcryptprimitives.dll", "deno.exe"]) {
         await Deno.rename(`${folder}/${name}`, `${DENO.slice(0, DENO.lastIndexOf("/"))}/${name}`);
       }
@@ -102,7 +102,7 @@ async function prepare(): Promise<void> {
   }
 }
 
-/** The C tests, built for Windows; `test_dll.c` has the library as it is shipped. */
+/** Builds the C tests for Windows and runs them. `test_dll.c` tests the library as it is shipped. */
 async function testC(quick: boolean): Promise<void> {
   const compiler = "x86_64-w64-mingw32-gcc";
   if (!await new Deno.Command(compiler, { args: ["--version"] }).output().then(({ success }) => success, () => false)) {
@@ -110,7 +110,7 @@ async function testC(quick: boolean): Promise<void> {
     return;
   }
   const tests: Record<string, string[]> = {
-    ...(quick ? {} : { offset: ["test_offset.c"] }), // arithmetic, which is the same everywhere
+    ...(quick ? {} : { offset: ["test_offset.c"] }), // arithmetic is the same everywhere
     bump: ["test_bump.c", "../library.c"],
     life: ["test_life.c", "../library.c"],
     threads: ["test_threads.c", "../library.c"],
@@ -133,8 +133,8 @@ async function testC(quick: boolean): Promise<void> {
 }
 
 /**
- * A limit on the memory of wine's process is one on what Windows commits. What the program prints in its last line says that
- * all held; under such a limit wine itself does not always end well.
+ * Runs refusal.ts under a limit on the memory of wine's process, which limits committed memory. The last line printed
+ * shows success, because wine itself does not always exit cleanly under such a limit.
  */
 async function testRefusal(): Promise<void> {
   const limited =
@@ -171,5 +171,5 @@ const timer = setTimeout(() => {
 }, LIMIT_SECONDS * 1000);
 const { code } = await child.status;
 clearTimeout(timer);
-await run("wineserver", ["--kill"]).catch(() => {}); // what was started and did not end
+await run("wineserver", ["--kill"]).catch(() => {}); // processes that did not end
 Deno.exit(late ? 1 : code);
