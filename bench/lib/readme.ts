@@ -67,7 +67,7 @@ Other costs:
 - **A server** gains if it reserves more memory than it touches. Three kinds under load:
   - four buffers of 64 KiB for each request, all filled and read:
     ${rates("filled and read, four buffers of 64 KiB")};
-  - the same buffers, reserved for the worst case, with bodies of 4 KiB (most memory stays untouched):
+  - the same buffers reserved for the worst case, with bodies of 4 KiB (most memory is untouched):
     ${rates("worst case, four buffers of 64 KiB")};
   - a service where the work dominates, thumbnails of images of 1 MiB:
     ${rates("images of 1 MiB")}.
