@@ -1,10 +1,10 @@
-/* An atomic bump in a C loop: what `offset` is measured against. */
+/* An atomic bump in a C loop, the peer of `offset`. */
 #include <stdatomic.h>
 #include <stdint.h>
 
 static _Atomic uint64_t cursor;
 
-/* Takes `size` bytes `count` times, as a native caller of a bump allocator does: aligned, bounded, atomic. */
+/* Takes `size` bytes `count` times, like a native caller of a bump allocator: aligned, bounded, atomic. */
 uint64_t atomic_bump_loop(uint32_t count, uint32_t size, double region) {
   const uint64_t capacity = (uint64_t)region;
   uint64_t sum = 0;

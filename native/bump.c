@@ -3,7 +3,7 @@
 
 #define COMMIT_STEP ((uint64_t)256 * 1024)  /* one mprotect (about 1 us) for many small blocks */
 #define HIGH_STEP ((uint64_t)4096)
-#define POPULATE_BLOCK ((uint64_t)16 * 1024) /* larger blocks are often used in parts: zlib's for a short text */
+#define POPULATE_BLOCK ((uint64_t)16 * 1024) /* larger blocks are often used in part, as zlib's for a short text */
 #define POPULATE_LEAST ((uint64_t)64 * 1024)
 #define POPULATE_MOST ((uint64_t)2 * 1024 * 1024)
 #define HUGE_PAGE ((uint64_t)2 * 1024 * 1024)
@@ -21,8 +21,9 @@ void *bump_pointer(double address) {
 
 /* ---- addresses --------------------------------------------------------- */
 
-/* A region takes two or three mappings. The process's are counted, which takes 0.4 us for each, when so many regions were
- * reserved as a sixteenth of what was left, or 64: also at first, so that starting up counts none. */
+/* A region takes two or three mappings. Counting the mappings of the process takes 0.4 us for each, so it is done only
+ * after a number of reservations: 64 at first, so that start-up counts none, then a sixteenth of the mappings left,
+ * from 64 to 4096. */
 static bool mappings_left(void) {
   static _Atomic int64_t unchecked;
   if (atomic_fetch_add(&unchecked, 1) < 64) return true;
@@ -32,16 +33,16 @@ static bool mappings_left(void) {
   return left != 0;
 }
 
-/* What to say when the system refuses memory: near its limit of mappings that is the reason. */
+/* The code for memory that the system refuses. Near its limit of mappings, that limit is the reason. */
 static int32_t refusal(int error) {
   return error == OS_NO_MEMORY && os_mappings_left() == 0 ? BUMP_MAPPINGS : system_error(error);
 }
 
 static uint64_t grain_of(uint32_t flags) { return (flags & BUMP_HUGE_PAGES) != 0 ? HUGE_PAGE : os_page_size(); }
 
-static uint64_t reserved_size(uint64_t capacity) { return capacity + os_page_size(); } /* and the guard page */
+static uint64_t reserved_size(uint64_t capacity) { return capacity + os_page_size(); } /* with the guard page */
 
-/* With `slack` bytes to move up into, if the system has so many. */
+/* Reserves a region, with `slack` further bytes to move up into if the system has them. */
 static int reserve(uint64_t capacity, uint64_t slack, uint32_t flags, mapping_t *at) {
   void *base;
   const uint64_t size = reserved_size(capacity) + slack; /* at most 2^54 + two pages */
@@ -64,7 +65,7 @@ static bool range(const region_t *region, double from, double to, uint64_t *star
   return *start <= *end && *end <= region->at.capacity;
 }
 
-/* Nothing is taken or kept of these addresses. */
+/* Sets the region to these addresses, with nothing taken or kept. */
 static void start_at(region_t *region, mapping_t at, uint64_t committed, uint64_t high, uint64_t lost) {
   region->at = at;
   region->next = (mapping_t){0};
@@ -80,8 +81,8 @@ static void start_at(region_t *region, mapping_t at, uint64_t committed, uint64_
 
 /* ---- committing -------------------------------------------------------- */
 
-/* Makes [0, end) accessible. The range starts at a watermark below which all is committed and the
- * watermark rises only after success, so threads that race commit the same pages twice at worst. */
+/* Makes [0, end) accessible. It commits from a watermark below which all is committed, and raises the watermark only
+ * after success. Threads that race commit the same pages twice at worst. */
 static int commit_to(region_t *region, uint64_t end) {
   const uint64_t committed = get(&region->committed);
   if (end <= committed) return 0;
@@ -90,9 +91,9 @@ static int commit_to(region_t *region, uint64_t end) {
   return error;
 }
 
-/* In units of `unit`, or of pages if the system has not that much. */
+/* Commits in steps of `unit`, or of pages if the system does not have that much. */
 static int commit_units(region_t *region, uint64_t end, uint64_t unit) {
-  /* The capacity is at most 2^53 and whole pages, so rounding neither wraps nor leaves a part of a page. */
+  /* The capacity is at most 2^53 and a multiple of pages, so rounding neither wraps nor splits a page. */
   const int error = commit_to(region, offset_min(offset_round_up(end, unit), region->at.capacity));
   if (error == 0 || unit == os_page_size()) return error;
   return commit_to(region, offset_round_up(end, os_page_size()));
@@ -139,7 +140,7 @@ int32_t bump_keep(bump_t *bump, double from, double to) {
   return BUMP_OK;
 }
 
-/* How far the region moves up in its mapping to be above what is kept; 0 where that has no room. */
+/* Distance that the region must move up in its mapping to clear its kept bytes; 0 if there is no room. */
 static uint64_t step_up(region_t *region) {
   const uint64_t up = offset_round_up(kept_span(region).to, grain_of(region->at.flags));
   return up + reserved_size(region->at.capacity) <= region->at.room ? up : 0;
@@ -150,7 +151,7 @@ static int32_t prepare_move(region_t *region) {
   return map_fresh(region->at.capacity, region->at.capacity, region->at.flags, &region->next);
 }
 
-/* To addresses that nobody has seen: in the same mapping if it has so many, so that kept bytes lie side by side. */
+/* Moves the region to new addresses: within its mapping if there is room, so that kept bytes lie side by side. */
 static int32_t move(region_t *region) {
   const uint64_t up = step_up(region);
   const int32_t code = prepare_move(region);
@@ -180,7 +181,7 @@ int32_t bump_reset(bump_t *bump, double cursor, bump_region_t *to) {
   int32_t code = BUMP_OK;
   region_t *region = region_of(bump);
   if (region == NULL) code = BUMP_STALE;
-  /* Back only: what is above was never committed. */
+  /* Only back, because bytes above may not be committed. */
   else if (!offset_from_double(cursor, &target) || target > get(&region->cursor)) code = BUMP_INVALID;
   else if (!exclude(region)) code = BUMP_SHARED;
   if (code == BUMP_OK) {
@@ -223,7 +224,7 @@ int32_t bump_take(bump_t *bump, double minimum, double preferred, double align, 
     if (end == start) break; /* nothing to take, not even padding */
     const int error = commit(region, end, 1);
     if (error != 0 && end - start <= least) return refusal(error);
-    if (error != 0) most = least; /* the system may have that much */
+    if (error != 0) most = least; /* the system may have this much */
     else if (swap(&region->cursor, &cursor, end)) break;
   }
   /* After the exchange: whoever used these bytes before raised `high` before giving them back. */
@@ -234,7 +235,7 @@ int32_t bump_take(bump_t *bump, double minimum, double preferred, double align, 
   return BUMP_OK;
 }
 
-/* Aligned and not NULL, also when the region is full; it is never read or written. */
+/* The address of an empty block: aligned and not NULL, even when the region is full. It is never read or written. */
 static void *empty_block(region_t *region, uint64_t align) {
   uint64_t start, end;
   const uint64_t cursor = get(&region->cursor);
@@ -244,8 +245,8 @@ static void *empty_block(region_t *region, uint64_t align) {
   return region->at.base + start;
 }
 
-/* Before native blocks go beyond the pages that are ready: commits up to `end`, and for small blocks makes the next pages
- * resident in one call, which costs a fraction of their faults. Steps grow with what is in use. */
+/* Runs when native blocks reach beyond the pages that are ready. Commits up to `end`. For small blocks it also makes
+ * the next pages resident in one call, which costs a fraction of their faults; steps grow with the bytes in use. */
 static int prepare(region_t *region, uint64_t start, uint64_t end) {
   const uint64_t step = offset_min(offset_max(end / 4, POPULATE_LEAST), POPULATE_MOST), page = os_page_size();
   const uint64_t to = offset_min(offset_round_up(end + step, grain_of(region->at.flags)), get(&region->populate_limit));
@@ -261,8 +262,8 @@ static int prepare(region_t *region, uint64_t start, uint64_t end) {
   return 0;
 }
 
-/* Takes a block of at least one byte, of which the first `before` lie in front of the aligned address. NULL when full;
- * else bytes of it from *fresh on were never used, and *padding bytes lie between the cursor and the block. */
+/* Takes a block of at least one byte, whose first `before` bytes lie in front of the aligned address. NULL when full.
+ * Bytes from *fresh upwards were never used, and *padding bytes lie between the cursor and the block. */
 static unsigned char *take(
   region_t *region, size_t size, size_t align, size_t before, unsigned char **fresh, uint64_t *padding
 ) {
@@ -273,8 +274,8 @@ static unsigned char *take(
     if (!offset_take((uintptr_t)base + before, cursor, region->at.capacity, size, size, align, &start, &end)) return NULL;
     if (end > get(&region->populated) && prepare(region, start, end) != 0) return NULL;
   } while (!swap(&region->cursor, &cursor, end));
-  /* After the exchange: whoever used these bytes before raised `high` before giving them back. It rises in steps, so
-   * that most blocks need no second exchange. */
+  /* After the exchange, because earlier users of these bytes raised `high` before giving them back. It rises in steps,
+   * so that most blocks need no second exchange. */
   uint64_t high = get(&region->high);
   if (high < end) high = raise_to(&region->high, offset_min(offset_round_up(end, HIGH_STEP), region->at.capacity));
   *fresh = base + offset_max(start, offset_min(high, end));

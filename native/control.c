@@ -1,4 +1,4 @@
-/* control.c - the blocks behind regions and holds, who holds what, and what goes when a thread or an instance ends. */
+/* control.c - the blocks behind regions and holds, the list of holds, and the end of threads and instances. */
 #include "control.h"
 
 #define ABI_VERSION 4u
@@ -9,10 +9,10 @@
 #define EXCLUDED UINT64_C(0x80000000)
 #define GENERATION UINT64_C(0x100000000)
 
-struct chunk { /* of blocks of one size, in the place of the first */
+struct chunk { /* a run of blocks of one size; this header takes the first place */
   spin_t lock;
-  bool shared;       /* an address in here was given away: never unmap */
-  bool orphan;       /* its instance is gone */
+  bool shared;       /* an address in it was given away: never unmap */
+  bool orphan;       /* its instance was unloaded */
   uint32_t used;     /* blocks ever handed out */
   uint32_t live;
   block_t *oldest_free, *newest_free;
@@ -21,13 +21,13 @@ struct chunk { /* of blocks of one size, in the place of the first */
 };
 _Static_assert(sizeof(struct chunk) <= sizeof(struct bump), "the header takes one place");
 
-/* This instance's own; other instances have theirs. Guarded by `lock`. */
+/* The state of this instance, guarded by `lock`. Other instances have their own. */
 static struct instance {
   spin_t lock;
-  chunk_t *of_regions, *of_holds; /* the first has room, or none is known to */
-  bump_t *holds;   /* all that are live: the one book of who holds what */
-  uint64_t thread; /* which took the first hold */
-  bool several;    /* another thread took one, too */
+  chunk_t *of_regions, *of_holds; /* if any has room, the first one has */
+  bump_t *holds;   /* all live holds of this instance */
+  uint64_t thread; /* the thread that took the first hold */
+  bool several;    /* another thread took one too */
 } instance;
 
 /* retired.c */
@@ -44,7 +44,8 @@ static bool alive(block_t *block) {
 
 static size_t blocks_in_chunk(size_t size) { return CHUNK_SIZE / size - 1; }
 
-/* First in, first out, and at most half of a chunk: what was given back stays stale for long. */
+/* Reuses blocks first in, first out, and only if half of a chunk is free, so that a freed block stays stale for long.
+ * */
 static block_t *chunk_take(chunk_t *chunk, size_t size) {
   const size_t most = blocks_in_chunk(size);
   block_t *block = NULL;
@@ -63,8 +64,8 @@ static block_t *chunk_take(chunk_t *chunk, size_t size) {
   return block;
 }
 
-/* Under the lock. The chunk that has room becomes the first, so that few calls look further. Behind the blocks a chunk has
- * `more` bytes for each of them, which cost addresses only until they are used. */
+/* Under the lock. A chunk with room becomes the first, so that few calls search. Behind its blocks a chunk has `more`
+ * bytes for each of them, which cost only addresses until they are used. */
 static void *block_take(chunk_t **chunks, size_t size, size_t more) {
   for (chunk_t **link = chunks, *chunk; (chunk = *link) != NULL; link = &chunk->next) {
     block_t *block = chunk_take(chunk, size);
@@ -95,7 +96,7 @@ static region_t *region_take(void) {
   return region;
 }
 
-/* The block may belong to an instance that is gone, so only its chunk is touched. */
+/* The block's instance may be unloaded, so only its chunk is touched. */
 static void block_free(block_t *block) {
   chunk_t *chunk = block->chunk;
   lock(&chunk->lock);
@@ -104,7 +105,7 @@ static void block_free(block_t *block) {
   else chunk->newest_free->next_free = block;
   chunk->newest_free = block;
   chunk->live--;
-  /* Nobody waits for a lock that is wiped here: only a live block leads to it. */
+  /* Wiping the chunk's lock is safe, because only live blocks lead to it. */
   if (chunk->orphan && chunk->live == 0 && os_discard(chunk, chunk->size) == 0) return;
   unlock(&chunk->lock);
 }
@@ -122,7 +123,7 @@ static void leave_chunks(chunk_t *chunk) {
   }
 }
 
-/* ---- how many hold a region -------------------------------------------- */
+/* ---- counting holds ---------------------------------------------------- */
 
 /* Adds a hold if the region lives and, unless `key` is 0, is shared under that key. */
 static bool retain(region_t *region, uint64_t key) {
@@ -135,12 +136,12 @@ static bool retain(region_t *region, uint64_t key) {
     }
     if ((state & HOLDS_MASK) == 0 || (state & HOLDS_MASK) == HOLDS_MASK) return false;
     if (!alive(&region->block) || (key != 0 && get(&region->key) != key)) return false;
-    /* Fails if the block was used again since `state` was read: the generation is part of it. */
+    /* Fails if the block was reused since `state` was read, because the generation is part of it. */
     if (swap(&region->state, &state, state + 1)) return true;
   }
 }
 
-/* True if the caller has the only hold; nobody attaches until `readmit`. */
+/* True if the caller has the only hold. Nothing can attach until `readmit`. */
 static bool exclude(region_t *region) {
   uint64_t state = get(&region->state);
   while ((state & (HOLDS_MASK | EXCLUDED)) == 1) {
@@ -153,7 +154,7 @@ static void readmit(region_t *region) {
   atomic_fetch_and_explicit(&region->state, ~EXCLUDED, memory_order_acq_rel);
 }
 
-/* Takes a hold away; the last one retires the region. */
+/* Drops a hold; the last one retires the region. */
 static void drop(region_t *region) {
   uint64_t state = get(&region->state);
   for (;;) {
@@ -173,11 +174,11 @@ static void drop(region_t *region) {
   block_free(&region->block);
 }
 
-/* ---- the book of holds ------------------------------------------------- */
+/* ---- the list of holds ------------------------------------------------- */
 
 static region_t *region_of(bump_t *bump) { return bump != NULL && alive(&bump->block) ? bump->region : NULL; }
 
-/* Under the lock: no longer in the book, and refused by every call from now on. */
+/* Under the lock. Removes the hold from the list; every call refuses it from now on. */
 static void hold_end(bump_t *bump) {
   set(&bump->block.magic, 0);
   if (bump->previous == NULL) instance.holds = bump->next;
@@ -187,7 +188,7 @@ static void hold_end(bump_t *bump) {
 
 static void at_thread_end(void *unused);
 
-/* Writes a hold that was counted into the book, or takes it away again when there is no memory for it. */
+/* Lists a counted hold, or drops it again if there is no memory for it. */
 static bump_t *enter(region_t *region, uint64_t thread) {
   lock(&instance.lock);
   bump_t *bump = block_take(&instance.of_holds, sizeof(struct bump), 0);
@@ -286,8 +287,8 @@ double bump_token(bump_t *bump) {
 
 _Static_assert(offsetof(region_t, block.magic) == 0 && offsetof(region_t, key) == 24, "what recognise() reads");
 
-/* Reads the block without trusting the address. What has the right magic and key is in a chunk that was
- * shared, hence one that stays mapped. */
+/* Reads the block without trusting the address. A block with the right magic and key is in a chunk that was shared, so
+ * it stays mapped. */
 static int32_t recognise(uint64_t address, uint64_t key) {
   uint64_t identity[4]; /* the first fields of region_t */
   if (address == 0 || address % 64 != 0) return BUMP_STALE;
@@ -307,8 +308,8 @@ bump_t *bump_attach(double token, double key, bump_region_t *to) {
 
 /* ---- a thread's end, and unloading ------------------------------------- */
 
-/* Drops what a thread holds (0: what any does). Windows that it transferred, or native calls that it started, may still
- * use what was committed: nobody can tell. So that stays accessible. */
+/* Drops the holds of a thread (0: of all threads). Committed bytes stay accessible, because windows that the thread
+ * transferred, or native calls that it started, may still use them. */
 static void drop_holds_of(uint64_t thread) {
   bump_t *ended = NULL;
   lock(&instance.lock);
@@ -336,7 +337,7 @@ static void leave_all(void) {
 
 #if defined(_WIN32)
 
-int _fltused = 0; /* objects that use double want it from the C runtime, which is not linked */
+int _fltused = 0; /* objects that use double expect it from the C runtime, which is not linked */
 
 enum { THREAD_DETACH = 3, PROCESS_DETACH = 0 };
 
@@ -357,9 +358,9 @@ int __stdcall DllMain(void *module, unsigned long reason, void *process_ends) {
 
 #else
 
-/* At exit nothing is given back: other threads may be working on a region until the very end, a library's own or
- * those of nonblocking calls. Handlers of __cxa_atexit run before any destructor of ELF; on macOS destructors are such
- * handlers, too, and the last one registered runs first: `unload` has the priority to be registered before. */
+/* At exit nothing is given back, because threads of libraries or of nonblocking calls may work on a region until the
+ * very end. Handlers of __cxa_atexit run before any ELF destructor. On macOS destructors are such handlers too, and the
+ * last one registered runs first, so `unload` has a priority that registers it earlier. */
 static _Atomic int exiting;
 
 static void note_exit(void *unused) {
@@ -374,13 +375,13 @@ static void at_thread_end(void *unused) {
   if (atomic_load(&exiting)) return;
   drop_holds_of(os_thread());
   lock(&instance.lock);
-  const bool over = instance.holds == NULL && !instance.several; /* nobody else comes */
+  const bool over = instance.holds == NULL && !instance.several; /* no other thread will come */
   if (over) os_unwatch_threads();
   unlock(&instance.lock);
   if (over) leave_retired();
 }
 
-/* Runs when a Worker ends, on its own thread. What other threads hold is left alone. */
+/* Runs when a Worker ends, on its own thread. Holds of other threads stay. */
 __attribute__((destructor(101))) static void unload(void) {
   if (atomic_load(&exiting)) return;
   os_forget_exit(&instance);

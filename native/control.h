@@ -1,11 +1,9 @@
 /* control.h - the structures behind a bump_t, and the words that several threads write.
  *
- * A region is reached by holds of several instances of this library (each Worker loads its own copy), by address.
- * Rules that keep this safe:
- *  - a chunk that ever held a shared region stays mapped while the process lives; when its instance is gone and its
- *    last region too, its pages are zeroed, and zeros are refused as stale;
- *  - generation and number of holds are one word, so a hold is only ever added to the very region whose key was
- *    compared;
+ * Several instances of this library (each Worker loads its own copy) reach a region by its address. Three rules keep
+ * this safe: - a chunk that ever held a shared region stays mapped while the process lives; once its instance and its
+ * last region are gone, its pages are zeroed, and zeros are refused as stale; - generation and number of holds are one
+ * word, so a hold is only added to the very region whose key was compared;
  *  - everything reached through a region lives in mapped memory, never in an instance's statics.
  */
 #ifndef BUMP_CONTROL_H
@@ -29,15 +27,15 @@ typedef struct { _Atomic uint32_t taken; } spin_t;
 /* Addresses for a region. */
 typedef struct {
   unsigned char *base;
-  uint64_t room;     /* bytes from `base` on that are ours: the capacity, a guard page, and what it may move up into */
-  uint64_t capacity; /* whole pages; 0 for a rest that is too small for a region */
+  uint64_t room;     /* bytes at `base` that are ours: the capacity, a guard page, and room to move up into */
+  uint64_t capacity; /* whole pages; 0 for a remainder too small for a region */
   uint32_t flags;
-  bool whole;        /* all that one os_reserve gave, else a part */
+  bool whole;        /* all of one os_reserve, else a part */
 } mapping_t;
 
-/* What regions and holds begin with. */
+/* The common beginning of regions and holds. */
 typedef struct block {
-  _Atomic uint64_t magic; /* of a live one: magic_of() */
+  _Atomic uint64_t magic; /* magic_of() while it is alive */
   chunk_t *chunk;
   struct block *next_free;
 } block_t;
@@ -46,25 +44,25 @@ struct region {
   _Alignas(64) block_t block;
   _Atomic uint64_t key;   /* 0 until shared */
   _Atomic uint64_t state; /* generation << 32 | excluded << 31 | number of holds */
-  mapping_t at;           /* fixed, but for bump_reset, which excludes everyone else */
-  recycle_t *recycle;     /* the block's for good */
-  mapping_t next;         /* where it will move to; `room` is 0 for nowhere yet */
+  mapping_t at;           /* fixed, except in bump_reset, which excludes all others */
+  recycle_t *recycle;     /* belongs to the block for good */
+  mapping_t next;         /* the place of the next move; `room` is 0 if there is none yet */
 
-  _Alignas(64) _Atomic uint64_t cursor; /* alone in its line: every thread writes it */
+  _Alignas(64) _Atomic uint64_t cursor; /* has a cache line of its own, because every thread writes it */
 
   _Alignas(64) _Atomic uint64_t committed;
   _Atomic uint64_t high;      /* the cursor's highest value ever */
-  _Atomic uint64_t kept_from; /* what bump_keep said; none while kept_to is 0 */
+  _Atomic uint64_t kept_from; /* the kept span; none while kept_to is 0 */
   _Atomic uint64_t kept_to;
-  _Atomic uint64_t populated;      /* native blocks have made the pages up to here resident */
-  _Atomic uint64_t populate_limit; /* pages above were once given back: none is made resident ahead of its use */
-  _Atomic uint64_t lost;      /* stays accessible, contents need not: a thread that held the region has ended */
+  _Atomic uint64_t populated;      /* pages below were made resident for native blocks */
+  _Atomic uint64_t populate_limit; /* pages above were given back once: not populated in advance */
+  _Atomic uint64_t lost;      /* bytes below stay accessible: a thread that held the region has ended */
 };
 
 struct bump { /* a hold */
   _Alignas(64) block_t block;
   region_t *region;
-  uint64_t thread;       /* 0: no thread's, for ever */
+  uint64_t thread;       /* 0: held for ever, by no thread */
   instance_t *instance;
   bump_t *previous, *next; /* the instance's other holds */
 };
@@ -85,7 +83,7 @@ static inline bool swap(_Atomic uint64_t *value, uint64_t *expected, uint64_t to
   return atomic_compare_exchange_weak_explicit(value, expected, to, memory_order_acq_rel, memory_order_acquire);
 }
 
-/* Returns what was there before. */
+/* Returns the value before. */
 static inline uint64_t raise_to(_Atomic uint64_t *value, uint64_t to) {
   uint64_t seen = get(value);
   while (seen < to && !swap(value, &seen, to)) {}
@@ -100,11 +98,11 @@ static inline void lower_to(_Atomic uint64_t *value, uint64_t to) {
 static inline int32_t system_error(int code) { return BUMP_SYSTEM - code; }
 
 /* control.c */
-static region_t *region_of(bump_t *bump); /* NULL for a stale one */
-static bump_t *hold_for_ever(bump_t *bump); /* no thread's: nothing drops it. NULL for a stale one, or without memory */
+static region_t *region_of(bump_t *bump); /* NULL if stale */
+static bump_t *hold_for_ever(bump_t *bump); /* a hold that nothing drops; NULL if stale or without memory */
 
 /* recycle.c */
-static void recycle_reset(region_t *region);     /* its bytes are taken back: what was freed among them is forgotten */
-static void recycle_give_back(region_t *region); /* freed large blocks keep no pages */
+static void recycle_reset(region_t *region);     /* its bytes were taken back, so the freed blocks are forgotten */
+static void recycle_give_back(region_t *region); /* gives the pages of freed large blocks back */
 
 #endif

@@ -1,4 +1,4 @@
-/* dladdr.h - which file an address was loaded from, and where: POSIX. */
+/* dladdr.h - the file that an address was loaded from (POSIX). */
 #ifndef BUMP_DLADDR_H
 #define BUMP_DLADDR_H
 

@@ -18,7 +18,7 @@ void bump_zstd_free(void *opaque, void *block) { headed_free(opaque, block); }
 
 /* ---- Lua --------------------------------------------------------------- */
 
-/* Lua tells a block's size when it frees it, so that its small blocks, which are most, need no header. */
+/* Lua passes a block's size when it frees it, so its small blocks, which are most of them, need no header. */
 static bool is_bare(size_t size) { return size - 1 < BARE_LIMIT; }
 
 static void *lua_take(bump_t *bump, size_t size) {
@@ -32,7 +32,7 @@ static void lua_free(bump_t *bump, void *block, size_t size) {
 
 COLD void *lua_other(bump_t *bump, void *block, size_t old_size, size_t new_size) {
   if (block == NULL) return new_size == 0 ? NULL : headed_alloc(bump, new_size); /* old_size is a type */
-  if (old_size == 0) return NULL;                                                /* there is no such block */
+  if (old_size == 0) return NULL;                                                /* no block has this size */
   if (new_size == 0) {
     headed_free(bump, block);
     return NULL;
@@ -40,7 +40,7 @@ COLD void *lua_other(bump_t *bump, void *block, size_t old_size, size_t new_size
   if (!is_bare(old_size) && !is_bare(new_size)) return headed_resize(bump, block, new_size);
   if (is_bare(old_size) && is_bare(new_size)) return bare_resize(bump, block, old_size, new_size);
   void *moved = lua_take(bump, new_size);
-  if (moved == NULL) return new_size < old_size ? block : NULL; /* Lua counts on it that shrinking cannot fail */
+  if (moved == NULL) return new_size < old_size ? block : NULL; /* Lua relies on shrinking never to fail */
   os_copy(moved, block, old_size < new_size ? old_size : new_size);
   lua_free(bump, block, old_size);
   return moved;
@@ -58,7 +58,7 @@ void *bump_lua_alloc(void *ud, void *block, size_t old_size, size_t new_size) {
 void *bump_yyjson_malloc(void *context, size_t size) { return headed_alloc(context, size); }
 
 void *bump_yyjson_realloc(void *context, void *block, size_t old_size, size_t size) {
-  (void)old_size; /* free is not told it, so the blocks have headers all the same */
+  (void)old_size; /* free gets no size, so the blocks have headers anyway */
   return headed_resize(context, block, size);
 }
 
@@ -110,7 +110,7 @@ static void *expat_resize(unsigned suite, void *block, size_t size) {
 ALL_SUITES(FUNCTIONS)
 
 static const bump_expat_suite_t expat_suites[] = {ALL_SUITES(SUITE)};
-_Static_assert(sizeof expat_suites / sizeof expat_suites[0] == BUMP_EXPAT_SUITES, "a suite for each place");
+_Static_assert(sizeof expat_suites / sizeof expat_suites[0] == BUMP_EXPAT_SUITES, "one suite for each region");
 
 const bump_expat_suite_t *bump_expat_suite(bump_t *bump) {
   if (bump_base(bump) == NULL) return NULL;
@@ -119,7 +119,7 @@ const bump_expat_suite_t *bump_expat_suite(bump_t *bump) {
   }
   for (unsigned i = 0; i < BUMP_EXPAT_SUITES; i++) {
     bump_t *before = expat_region(i);
-    /* A control block stays readable when its region is closed, and gives no base then. */
+    /* The control block of a closed region stays readable, and has no base. */
     if (before != NULL && bump_base(before) != NULL) continue;
     if (atomic_compare_exchange_strong(&expat_regions[i], &before, bump)) return &expat_suites[i];
   }
@@ -139,7 +139,7 @@ int32_t bump_process_bind(bump_t *bump) {
   if (error != 0) return BUMP_SYSTEM - error;
   bump_t *held = hold_for_ever(bump);
   if (held == NULL) return BUMP_STALE;
-  /* Who loses has held a region in vain: it stays, as an address range that nothing uses. */
+  /* The loser has held its region in vain: it stays reserved and unused. */
   if (atomic_compare_exchange_strong(&process_region, &before, held)) return BUMP_OK;
   return region_of(before) == region_of(bump) ? BUMP_OK : BUMP_SHARED;
 }
@@ -179,8 +179,8 @@ static void *sqlite_realloc(void *block, int size) {
 }
 
 static int sqlite_size(void *block) {
-  const size_t size = headed_usable_as_said(process(), block); /* SQLite asks at each call of malloc and free */
-  return size > INT32_MAX ? INT32_MAX : (int)size; /* SQLite asks for less than 2^31 bytes */
+  const size_t size = headed_usable_as_said(process(), block); /* SQLite calls this for each malloc and free */
+  return size > INT32_MAX ? INT32_MAX : (int)size; /* SQLite requests less than 2^31 bytes */
 }
 
 static int sqlite_round_up(int size) {

@@ -1,6 +1,5 @@
-/* library.c - the library for this system, as one unit. The prebuilt ones are compiled like this: that makes them smaller,
- * and takes half the time.
- */
+/* library.c - the library for this system, as one compilation unit, which makes the prebuilt libraries smaller and
+ * halves the time to compile them. */
 #include "control.c"
 #include "retired.c"
 #include "bump.c"

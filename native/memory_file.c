@@ -1,13 +1,13 @@
-/* memory_file.c - Linux: closes the memory file that the library was loaded from.
+/* memory_file.c - Linux: closes the memory file from which the library was loaded.
  *
- * JavaScript cannot be trusted to do it: a Worker that is terminated while it loads runs no
- * `finally`, and the descriptor would stay open for as long as the process lives.
+ * JavaScript cannot do this reliably: a Worker that is terminated while it loads runs no `finally`, and the descriptor
+ * would stay open as long as the process lives.
  */
 #include "dladdr.h"
 
 extern int close(int);
 
-/* Skips `prefix` in `text`: what follows it, or NULL. */
+/* The text behind `prefix`, or NULL if `text` does not begin with it. */
 static const char *after(const char *text, const char *prefix) {
   while (*prefix != '\0') {
     if (*text++ != *prefix++) return 0;
@@ -15,7 +15,7 @@ static const char *after(const char *text, const char *prefix) {
   return text;
 }
 
-/* Reads digits; `*value` is -1 when there are none or too many for a descriptor. */
+/* Reads digits. `*value` is -1 if there are none, or too many for a descriptor. */
 static const char *number(const char *text, int *value) {
   int digits = 0;
   *value = 0;
@@ -26,7 +26,7 @@ static const char *number(const char *text, int *value) {
   return text;
 }
 
-enum { FILLER = 32 }; /* at least so long in a path of ours */
+enum { FILLER = 32 }; /* least length in a path of ours */
 
 static const char here; /* an address inside this library */
 
@@ -37,7 +37,7 @@ __attribute__((constructor)) static void close_memory_file(void) {
   if (dladdr(&here, &info) == 0 || info.file == 0) return;
   const char *text = after(info.file, "/proc/self/fd");
   if (text == 0) return;
-  for (; *text == '/' || *text == '.'; text++) filler++; /* makes the path unlike every other */
+  for (; *text == '/' || *text == '.'; text++) filler++; /* makes the path unique */
   text = number(text, &descriptor);
   if (filler > FILLER && descriptor >= 0 && *text == '\0') (void)close(descriptor);
 }

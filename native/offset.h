@@ -1,5 +1,4 @@
-/* offset.h - arithmetic on offsets: integers in, integers out, no memory and no
- * system call, so that it is fuzzed alone. */
+/* offset.h - arithmetic on offsets. It touches no memory and makes no system call, so that it can be fuzzed alone. */
 #ifndef BUMP_OFFSET_H
 #define BUMP_OFFSET_H
 
@@ -10,7 +9,7 @@
 
 /* False for NaN, infinities, negatives, fractions and anything above 2^53. */
 static inline bool offset_from_double(double number, uint64_t *offset) {
-  /* The comparison is false for NaN; what passes fits int64_t, so the conversion is defined. */
+  /* The comparison is false for NaN. A number that passes fits int64_t, so the conversion is defined. */
   if (!(number >= 0 && number <= (double)OFFSET_MAX)) return false;
   const int64_t whole = (int64_t)number;
   if ((double)whole != number) return false;
@@ -34,15 +33,15 @@ static inline uint64_t offset_round_down(uint64_t value, uint64_t unit) {
 static inline uint64_t offset_min(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static inline uint64_t offset_max(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
-/* Bytes between `address` and the next multiple of `align`, a power of two. The negation is modulo
- * 2^64, of which every power of two is a divisor, so it is right even where address + align wraps. */
+/* Bytes between `address` and the next multiple of `align`, a power of two. The negation is modulo 2^64, which every
+ * power of two divides, so the result is right even if address + align wraps. */
 static inline uint64_t offset_padding(uint64_t address, uint64_t align) {
   return (0 - address) & (align - 1);
 }
 
-/* Where a block of at least `minimum` and at most `preferred` bytes starts and ends if it is taken at
- * `cursor`. It is the address base + start that is aligned. False when it does not fit.
- * Requires cursor <= capacity, minimum <= preferred, `align` a power of two. */
+/* Start and end of a block of `minimum` to `preferred` bytes taken at `cursor`. The address base + start is aligned,
+ * not the offset. False if the block does not fit. Requires cursor <= capacity, minimum <= preferred, `align` a power
+ * of two. */
 static inline bool offset_take(uint64_t base, uint64_t cursor, uint64_t capacity, uint64_t minimum,
                                uint64_t preferred, uint64_t align, uint64_t *start, uint64_t *end) {
   const uint64_t left = capacity - cursor; /* cursor <= capacity */
@@ -53,7 +52,7 @@ static inline bool offset_take(uint64_t base, uint64_t cursor, uint64_t capacity
   return true;
 }
 
-/* The end of a block that is last, [start, cursor), after it is given `size` bytes. */
+/* The end of the last block, [start, cursor), after resizing it to `size` bytes. */
 static inline bool offset_resize(uint64_t start, uint64_t capacity, uint64_t size, uint64_t *end) {
   if (start > capacity || size > capacity - start) return false;
   *end = start + size; /* <= capacity */

@@ -46,7 +46,7 @@ extern int open(const char *, int, ...);
 extern const char *gnu_get_libc_version(void) __attribute__((weak));
 static int last_error(void) { return *__errno_location(); }
 static int open_pipe(int ends[2]) { return pipe2(ends, OS_O_CLOEXEC); }
-static int never_unloads(void) { return gnu_get_libc_version == NULL; } /* musl's dlclose does nothing */
+static int never_unloads(void) { return gnu_get_libc_version == NULL; } /* dlclose of musl does nothing */
 #elif defined(__APPLE__)
 enum { MAP_PRIVATE = 0x02, MAP_FIXED = 0x10, MAP_ANON = 0x1000, MAP_NORESERVE = 0x40 };
 enum { OS_CLOCK = 5 }; /* CLOCK_MONOTONIC_RAW_APPROX */
@@ -65,7 +65,7 @@ extern int pthread_key_create(thread_key_t *, void (*)(void *));
 extern int pthread_key_delete(thread_key_t);
 extern int pthread_setspecific(thread_key_t, const void *);
 
-#define OS_MAP_FAILED ((void *)-1) /* not NULL: a refusal must never be taken for an address */
+#define OS_MAP_FAILED ((void *)-1) /* not NULL; a refusal must never be taken for an address */
 
 static int result(int returned) { return returned == 0 ? 0 : last_error(); }
 
@@ -102,7 +102,7 @@ static int os_commit(void *start, size_t size) { return result(mprotect(start, s
 
 #if defined(__linux__)
 
-/* Bytes of the file that were read, 0 when there is none. `lines`: where to count its lines, or NULL. */
+/* Reads a file. Returns the number of bytes, 0 if there is no file. Counts its lines in `lines`, unless NULL. */
 static size_t read_file(const char *path, char *bytes, size_t size, size_t *lines) {
   const int file = open(path, OS_O_CLOEXEC);
   long count;
@@ -122,7 +122,7 @@ static size_t os_mappings_left(void) {
   const size_t length = read_file("/proc/sys/vm/max_map_count", bytes, sizeof bytes, NULL);
   for (size_t i = 0; i < length && bytes[i] >= '0' && bytes[i] <= '9'; i++) limit = 10 * limit + (size_t)(bytes[i] - '0');
   if (limit == 0 || read_file("/proc/self/maps", bytes, sizeof bytes, &used) == 0) return SIZE_MAX;
-  limit -= limit / 10; /* for V8, which ends the process when it is refused one */
+  limit -= limit / 10; /* for V8, which aborts when a mapping is refused */
   return used < limit ? limit - used : 0;
 }
 
@@ -145,12 +145,12 @@ static int os_charges_committed(void) { return 0; }
 
 /* ---- pages ------------------------------------------------------------- */
 
-/* On Linux nothing is mapped over committed pages: before 6.12 that unmaps them first, and may then be refused. */
+/* On Linux committed pages are never mapped over: before 6.12 that unmaps them first and may then fail. */
 static int os_discard(void *start, size_t size) {
 #if defined(__linux__)
   if (madvise(start, size, MADV_DONTNEED) == 0) return 0;        /* refused for locked pages */
   if (madvise(start, size, MADV_DONTNEED_LOCKED) == 0) return 0; /* Linux 5.18 */
-  memset(start, 0, size);                                        /* what is locked stays in RAM */
+  memset(start, 0, size);                                        /* locked pages stay in RAM */
   return 0;
 #else
   void *mapped = NULL; /* macOS's MADV_DONTNEED keeps the contents */
@@ -161,8 +161,8 @@ static int os_discard(void *start, size_t size) {
 static int os_forget(void *start, size_t size) { return os_discard(start, size) == 0; }
 
 static void touch(unsigned char *page) {
-  /* Not a plain write, which would lose one that another thread makes; not fetch_or(0), which
-   * compilers turn into a load. Where the exchange fails the byte is not zero, so the page is there. */
+  /* Not a plain write, which could undo one by another thread; not fetch_or(0), which compilers turn into a load. If
+   * the exchange fails, the byte is not zero, so the page is resident. */
   unsigned char expected = 0;
   __atomic_compare_exchange_n(page, &expected, 0, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
@@ -224,7 +224,7 @@ static int through_pipe(const int ends[2], uintptr_t address, void *copy, size_t
   do moved = write(ends[1], (const void *)address, size);
   while (moved < 0 && last_error() == OS_EINTR);
   if (moved < 0) return last_error();
-  if ((size_t)moved != size) return OS_UNREADABLE; /* the readable part ends inside */
+  if ((size_t)moved != size) return OS_UNREADABLE; /* only part of it is readable */
   do moved = read(ends[0], copy, size);
   while (moved < 0 && last_error() == OS_EINTR);
   return moved < 0 ? last_error() : (size_t)moved == size ? 0 : OS_EIO;
@@ -233,7 +233,7 @@ static int through_pipe(const int ends[2], uintptr_t address, void *copy, size_t
 static int os_peek(uintptr_t address, void *copy, size_t size) {
   int ends[2];
   if (open_pipe(ends) != 0) return last_error();
-  /* The kernel answers EFAULT where a load would be a signal; 512 bytes never block a pipe. */
+  /* The kernel returns EFAULT where a load would raise a signal. 512 bytes never block a pipe. */
   const int error = through_pipe(ends, address, copy, size);
   close(ends[0]);
   close(ends[1]);
@@ -247,7 +247,7 @@ static void os_clear(void *start, size_t size) { memset(start, 0, size); }
 static int os_pin(const void *address) {
   dl_info_t info;
   if (never_unloads()) return 0;
-  /* By the very path that it was loaded from, which need not exist any more: no other library has it. */
+  /* By the path from which it was loaded. The path need not exist any more, and no other library has it. */
   if (dladdr(address, &info) == 0 || dlopen(info.file, OS_RTLD_PIN) == NULL) return OS_ENOENT;
   return 0; /* the handle is never closed */
 }
@@ -265,7 +265,7 @@ static uint64_t os_now(void) {
 static uint64_t os_thread(void) {
   uint64_t thread;
 #if defined(__linux__) && defined(__x86_64__)
-  __asm__("mov %%fs:0, %0" : "=r"(thread)); /* what pthread_self gives, without its call: each callback asks */
+  __asm__("mov %%fs:0, %0" : "=r"(thread)); /* the result of pthread_self without a call, because each callback needs it */
 #elif defined(__linux__) && defined(__aarch64__)
   __asm__("mrs %0, tpidr_el0" : "=r"(thread));
 #else

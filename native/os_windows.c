@@ -63,13 +63,13 @@ static int result(int succeeded) { return succeeded ? 0 : (int)GetLastError(); }
 /* ---- address space ----------------------------------------------------- */
 
 static int os_reserve(size_t size, size_t align, void **base) {
-  (void)align; /* for huge pages, which need a privilege here and are not used; 64 KiB is given anyway */
+  (void)align; /* only for huge pages, which need a privilege on Windows and are not used; 64 KiB is guaranteed */
   *base = VirtualAlloc(NULL, size, MEM_RESERVE, PAGE_NOACCESS);
   return result(*base != NULL);
 }
 
 static int os_release(void *start, size_t size, int whole) {
-  if (whole) return result(VirtualFree(start, 0, MEM_RELEASE)); /* the size must be 0: all goes */
+  if (whole) return result(VirtualFree(start, 0, MEM_RELEASE)); /* the size must be 0, for all of it */
   return size == 0 ? 0 : result(VirtualFree(start, size, MEM_DECOMMIT));
 }
 
@@ -83,26 +83,26 @@ static size_t os_mappings_left(void) { return SIZE_MAX; }
 
 /* ---- pages ------------------------------------------------------------- */
 
-/* Reset pages read as they were or as zero; unlocking what is not locked takes them out of the working set. */
+/* Reset pages read as before or as zero. Unlocking pages that are not locked removes them from the working set. */
 static int os_forget(void *start, size_t size) {
   VirtualAlloc(start, size, MEM_RESET, PAGE_READWRITE);
   VirtualUnlock(start, size);
   return 0;
 }
 
-/* Not by decommitting and committing again: other processes may take the commit charge in between, and then pages that
- * views show would fault. */
+/* Not by decommitting and committing again: other processes may take the commit charge in between, and accesses through
+ * views would then fault. */
 static int os_discard(void *start, size_t size) {
-  volatile uint64_t *word = start; /* volatile, so that it is not made a call to memset */
+  volatile uint64_t *word = start; /* volatile, so that the loop is not compiled to memset */
   for (size_t i = 0; i < size / sizeof *word; i++) word[i] = 0;
-  os_forget(start, size); /* as they were is zero now */
+  os_forget(start, size); /* "as before" is zero now */
   return 0;
 }
 
 static int os_prefault(void *start, size_t size) {
   const size_t page = os_page_size();
   for (size_t at = 0; at < size; at += page) {
-    /* Not a plain write, which would lose one that another thread makes. */
+    /* Not a plain write, which could undo one by another thread. */
     unsigned char expected = 0;
     __atomic_compare_exchange_n((unsigned char *)start + at, &expected, 0, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
   }
@@ -129,7 +129,7 @@ static int os_resident(const void *start, size_t size, size_t *bytes) {
 static void os_huge_pages(void *start, size_t size) { (void)start, (void)size; }
 
 static size_t os_page_size(void) {
-  static _Atomic uint32_t known; /* asked on every lease; GetSystemInfo costs more than a load */
+  static _Atomic uint32_t known; /* needed for every lease, and GetSystemInfo costs more than a load */
   if (known == 0) {
     system_info_t info;
     GetSystemInfo(&info);
@@ -150,7 +150,7 @@ static void os_unmap(void *start, size_t size) {
 /* ---- the rest ---------------------------------------------------------- */
 
 static int os_random(void *bytes, size_t size) {
-  /* kernel32 has no random numbers; RtlGenRandom goes by this name, and only sharing needs it. */
+  /* kernel32 has no random numbers. This is the exported name of RtlGenRandom; only sharing needs it. */
   void *library = LoadLibraryExA("advapi32.dll", NULL, LOAD_LIBRARY_SEARCH_SYSTEM32);
   if (library == NULL) return (int)GetLastError();
   const random_t random = (random_t)(uintptr_t)GetProcAddress(library, "SystemFunction036");
@@ -162,13 +162,14 @@ static int os_peek(uintptr_t address, void *copy, size_t size) {
   memory_t memory;
   size_t copied = 0;
   if (VirtualQuery((const void *)address, &memory, sizeof memory) == 0) return OS_UNREADABLE;
-  /* Control blocks are nowhere else. Reading a guard page would disarm it, and a thread's stack then not grow. */
+  /* Control blocks are only in such pages. Reading a guard page would disarm it, and a thread's stack could then not
+   * grow. */
   if (memory.state != MEM_COMMIT || memory.protection != PAGE_READWRITE) return OS_UNREADABLE;
   if (!ReadProcessMemory(GetCurrentProcess(), (const void *)address, copy, size, &copied)) return OS_UNREADABLE;
   return copied == size ? 0 : OS_UNREADABLE;
 }
 
-/* volatile, so that the loops are not made calls of memcpy and memset, which kernel32 has not. */
+/* volatile, so that the loops are not compiled to memcpy and memset, which kernel32 lacks. */
 static void os_copy(void *to, const void *from, size_t size) {
   const size_t words = size / sizeof(uint64_t);
   for (size_t i = 0; i < words; i++) ((volatile uint64_t *)to)[i] = ((const volatile uint64_t *)from)[i];

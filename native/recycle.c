@@ -1,38 +1,38 @@
-/* recycle.c - blocks for native callers: taken from the lists of freed ones, or else at the cursor.
+/* recycle.c - blocks for native callers, taken from the lists of freed blocks or else at the cursor.
  *
- * Freed blocks are linked to chains of up to CHAIN_MOST: the first 8 bytes of a block hold the address of the next one. Each class of sizes has a list of chains, a stack that all threads
- * share: bytes 8 to 16 of a chain's first block hold the number of the next chain (a number is the offset in units, and 1; 0 is
- * none), and above it the chain's length. The list's word holds the number of the newest chain, and above it a tag, which
- * each push raises. The thread that comes
- * first has, besides, one chain of each small class for itself: it works on that without atomic exchanges, which take
- * half of the time of a call, and trades whole chains with the list.
+ * Freed blocks are linked to chains of up to CHAIN_MOST blocks: the first 8 bytes of a block hold the address of the
+ * next one. Each size class has a list, a stack of chains that all threads share. Bytes 8 to 16 of a chain's first
+ * block hold the number of the next chain and, above it, the chain's length. A chain's number is its offset in units
+ * plus 1; 0 is none. The list's word holds the number of the newest chain and, above it, a tag that each push raises.
+ * The first thread also has one chain of each small class to itself. It works on that without atomic exchanges, which
+ * take half of the time of a call, and trades whole chains with the list.
  *
- * There is no lock, so that a thread which is terminated leaves nothing behind but the blocks of its own chains.
- *  - A pop reads the link of a chain that another thread may have taken since. These bytes are inside the region
- *    and committed, so they can be read; what was read is used only if the word is as before, tag and all.
- *  - Listed blocks are below the cursor, which only moves back over the block that is last.
- *  - A reset raises the epoch. Headers and own chains from before it are not valid; a push that it overtakes lists nothing,
- *    because it compares the epoch after it has read the word, which the reset changes later.
+ * There is no lock, so a terminated thread leaves nothing behind but the blocks of its own chains. - A pop reads the
+ * link of a chain that another thread may have taken since. These bytes are inside the region and committed, so they
+ * can be read. The result is used only if the word is unchanged, tag included. - Listed blocks are below the cursor,
+ * which moves back only over the last block. - A reset changes the epoch. Headers and own chains from before it are
+ * invalid. A push that it overtakes lists nothing: the push compares the epoch after it has read the word, and the
+ * reset changes the word after the epoch.
  */
 #include "control.h"
 
 #define LARGE_UNITS (RECYCLE_LARGE / RECYCLE_UNIT)
-#define IDLE_LIMIT (UINT64_C(64) << 20)          /* as much as glibc keeps at the top of its heap */
+#define IDLE_LIMIT (UINT64_C(64) << 20)          /* as much as glibc may keep at the top of its heap */
 #define CHAIN_MOST 32
 
 #define HOT static inline __attribute__((always_inline))
 #define COLD static __attribute__((noinline))
 
-/* ---- lists: everyone's -------------------------------------------------- */
+/* ---- shared lists ------------------------------------------------------- */
 
-/* In a block: the next one of its chain. */
+/* The link in a block, to the next one of its chain. */
 HOT unsigned char **next_in(unsigned char *block) { return (unsigned char **)(void *)block; }
 
-/* In a chain's first block: the number of the next chain, and how many blocks this one has. */
+/* The word in a chain's first block: the number of the next chain, and the length of this one. */
 #define LENGTH_SHIFT 56
 HOT uint64_t *link_in(unsigned char *block) { return (uint64_t *)(void *)block + 1; }
 
-/* Races by design with the plain writes of a thread that has taken the chain meanwhile. */
+/* Races by design with plain writes of a thread that has taken the chain in the meantime. */
 #if defined(__SANITIZE_THREAD__)
 #define UNDER_TSAN 1
 #elif defined(__has_feature)
@@ -50,7 +50,7 @@ static uint64_t peek(const uint64_t *link) { return __atomic_load_n(link, __ATOM
 
 static uint32_t epoch_of(region_t *region) { return atomic_load_explicit(&region->recycle->epoch, memory_order_acquire); }
 
-/* How many bits of a word are a number. */
+/* Number of bits in a word that hold a chain's number. */
 static unsigned number_bits(const region_t *region) { return recycle_log2(region->at.capacity / RECYCLE_UNIT) + 1; }
 
 static uint64_t number_in(uint64_t word, unsigned bits) { return word & ((UINT64_C(1) << bits) - 1); }
@@ -59,7 +59,8 @@ static uint64_t number_of(const region_t *region, const unsigned char *block) {
   return (uint64_t)(block - region->at.base) / RECYCLE_UNIT + 1;
 }
 
-/* NULL for 0, and for what a program that wrote to freed blocks has made of a number: nothing outside is followed. */
+/* The chain of a number. NULL for 0, and for numbers that a program corrupted by writing to freed blocks: no link out
+ * of the region is followed. */
 static unsigned char *numbered(region_t *region, uint64_t number) {
   const bool valid = number != 0 && number <= get(&region->cursor) / RECYCLE_UNIT;
   return valid ? region->at.base + (number - 1) * RECYCLE_UNIT : NULL;
@@ -71,10 +72,10 @@ static void note_use(region_t *region) {
   if (!is_used(region)) atomic_store(&region->recycle->used, 1);
 }
 
-/* Lists a chain of blocks that were freed in this epoch. */
+/* Lists a chain of blocks freed in this epoch. */
 COLD void push(region_t *region, _Atomic uint64_t *list, unsigned char *first, uint64_t length, uint32_t epoch) {
   const unsigned bits = number_bits(region);
-  note_use(region); /* and then it reads the epoch: a reset does it the other way round, so that one of the two sees the other */
+  note_use(region); /* before it reads the epoch; a reset does it the other way round, so one of the two sees the other */
   uint64_t word = get(list);
   do {
     if (atomic_load(&region->recycle->epoch) != epoch) return;
@@ -82,7 +83,7 @@ COLD void push(region_t *region, _Atomic uint64_t *list, unsigned char *first, u
   } while (!swap(list, &word, ((word >> bits) + 1) << bits | number_of(region, first)));
 }
 
-/* NULL when there is none. */
+/* Takes a chain; NULL if there is none. */
 COLD unsigned char *pop(region_t *region, _Atomic uint64_t *list, uint64_t *length) {
   const unsigned bits = number_bits(region);
   uint64_t word = get(list), link;
@@ -96,7 +97,7 @@ COLD unsigned char *pop(region_t *region, _Atomic uint64_t *list, uint64_t *leng
   return first;
 }
 
-/* ---- chains: one thread's ----------------------------------------------- */
+/* ---- one thread's chains ------------------------------------------------ */
 
 HOT bool owns_chains(recycle_t *recycle) {
   return atomic_load_explicit(&recycle->owner, memory_order_relaxed) == os_thread();
@@ -115,8 +116,8 @@ HOT void own_set(recycle_own_t *own, unsigned char *first, uint32_t length) {
   atomic_store_explicit(&own->length, length, memory_order_relaxed);
 }
 
-/* The caller's chain beside a list, for what is no matter of a few instructions: begun if the region has no owner yet, and
- * emptied if it is from another epoch. NULL when the caller has none. */
+/* The caller's chain of a list, off the hot path. Makes the caller the owner if there is none yet, and empties a chain
+ * of another epoch. NULL if another thread is the owner. */
 static recycle_own_t *own_chain(recycle_t *recycle, unsigned list, uint32_t epoch) {
   if (list >= RECYCLE_OWN) return NULL;
   uint64_t nobody = 0;
@@ -145,7 +146,7 @@ COLD void give_other(region_t *region, unsigned list, unsigned char *block, uint
   if (length != 0) push(region, &recycle->lists[list], full, length, epoch);
 }
 
-/* What most calls come to. False: it takes more. */
+/* The hot path of most calls. False if it does not suffice. */
 HOT bool own_push(recycle_t *recycle, unsigned list, unsigned char *block, uint32_t epoch) {
   if (!owns_chains(recycle)) return false;
   recycle_own_t *own = &recycle->own[list];
@@ -156,7 +157,7 @@ HOT bool own_push(recycle_t *recycle, unsigned list, unsigned char *block, uint3
   return true;
 }
 
-/* NULL: it takes more. */
+/* NULL if the hot path does not suffice. */
 HOT unsigned char *own_pop(recycle_t *recycle, unsigned list, uint32_t epoch) {
   if (!owns_chains(recycle)) return NULL;
   recycle_own_t *own = &recycle->own[list];
@@ -194,7 +195,7 @@ static unsigned char *serve(region_t *region, unsigned list) {
 
 /* ---- large blocks ------------------------------------------------------- */
 
-/* A freed large block says behind its links how many bytes of it may have pages. The page of the links stays. */
+/* Behind its links, a freed large block stores how many of its bytes may have pages. The page of the links stays. */
 static uint64_t *idle_in(unsigned char *block) { return (uint64_t *)(void *)block + 2; }
 
 static void give_pages_back(unsigned char *block, uint64_t size) {
@@ -202,7 +203,7 @@ static void give_pages_back(unsigned char *block, uint64_t size) {
   const uint64_t from = offset_round_up(address + 3 * sizeof(uint64_t), page);
   const uint64_t to = offset_round_down(address + size, page);
   *idle_in(block) = 0;
-  if (from < to) (void)os_discard(block + (from - address), to - from); /* a refusal costs RAM only */
+  if (from < to) (void)os_discard(block + (from - address), to - from); /* a refusal costs only RAM */
 }
 
 static void no_longer_idle(region_t *region, uint64_t size) {
@@ -219,7 +220,7 @@ static void give_large(region_t *region, unsigned list, unsigned char *block, ui
   give(region, list, block, epoch);
 }
 
-/* Large blocks that are listed keep no pages. */
+/* Gives the pages of listed large blocks back. */
 static void recycle_give_back(region_t *region) {
   if (atomic_load_explicit(&region->recycle->idle, memory_order_relaxed) == 0) return;
   const uint32_t epoch = epoch_of(region);
@@ -242,9 +243,8 @@ static void recycle_give_back(region_t *region) {
 
 /* ---- blocks with a header ----------------------------------------------- */
 
-/* The 8 bytes in front of a live block: its size in units, the bytes that were left out in front of it when it was taken at
- * the cursor, and a check, so that memory which is no live block of this epoch is told from one that is. Those of a freed
- * block are zero. */
+/* The 8 bytes in front of a live block: its size in units, the padding in front of it when it was taken at the cursor,
+ * and a check that identifies live blocks of this epoch. The header of a freed block is zero. */
 #define HEADER ((uint64_t)sizeof(uint64_t))
 #define CHECK_BITS 20
 #define PADDING_BITS 4
@@ -262,14 +262,14 @@ HOT void *finish(unsigned char *block, uint64_t units, uint64_t padding, uint32_
   return block;
 }
 
-/* A live block, as its header says. */
+/* A live block, by its header. */
 typedef struct {
-  uint64_t units; /* 0: it is none of this region's */
+  uint64_t units; /* 0: not a live block of this region */
   uint64_t padding, end; /* offset of the byte behind it */
   uint32_t epoch;
 } headed_t;
 
-/* Nothing is read before it is known to be taken bytes. */
+/* Reads nothing before it has checked that the bytes are taken. */
 HOT headed_t headed_at(region_t *region, unsigned char *block, uint64_t *cursor) {
   const headed_t none = {0, 0, 0, 0};
   if (region == NULL) return none;
@@ -283,12 +283,12 @@ HOT headed_t headed_at(region_t *region, unsigned char *block, uint64_t *cursor)
   return (headed_t){units, padding, end, epoch};
 }
 
-#define SIZE_LIMIT (UINT64_C(1) << 43) /* 8 TiB: what a header has room for */
+#define SIZE_LIMIT (UINT64_C(1) << 43) /* 8 TiB, the largest size that fits in a header */
 
-/* For a block of `size` bytes: room for the header, and for both links when it is freed. */
+/* Units for a block of `size` bytes, with room for the header, and for both links once it is freed. */
 HOT uint64_t least_units(size_t size) { return (offset_max(size, 2 * HEADER) + HEADER + RECYCLE_UNIT - 1) / RECYCLE_UNIT; }
 
-/* Its class; *units becomes that one's size. */
+/* The class for a size; *units becomes the size of the class. */
 HOT unsigned class_for(uint64_t *units) {
   if (*units <= RECYCLE_SMALL_UNITS) {
     const unsigned class = recycle_small_class[*units];
@@ -302,7 +302,7 @@ HOT unsigned class_for(uint64_t *units) {
 COLD void *headed_bump(region_t *region, size_t size, uint64_t units, unsigned char **fresh) {
   uint64_t padding;
   unsigned char *start = take(region, units * RECYCLE_UNIT, RECYCLE_UNIT, HEADER, fresh, &padding);
-  if (start == NULL) { /* there may be room for what was asked for */
+  if (start == NULL) { /* there may be room for the size without rounding */
     units = least_units(size);
     start = take(region, units * RECYCLE_UNIT, RECYCLE_UNIT, HEADER, fresh, &padding);
   }
@@ -318,7 +318,7 @@ static void *headed_again(region_t *region, uint64_t units, unsigned class) {
   return finish(block, units, 0, epoch_of(region));
 }
 
-/* *fresh: bytes from there on are zero. NULL when the region is full. */
+/* Takes a block; bytes from *fresh upwards are zero. NULL when the region is full. */
 static void *headed_take(region_t *region, size_t size, unsigned char **fresh) {
   if (region == NULL || size >= SIZE_LIMIT) return NULL;
   uint64_t units = least_units(size);
@@ -379,8 +379,8 @@ static void headed_free(bump_t *bump, void *block) {
   headed_free_other(region, block);
 }
 
-/* A freed block comes first, and only then the bytes behind the last one: blocks that grow into these again and again
- * would leave ever more large ones, and take ever more small ones. */
+/* Prefers a freed block to the bytes behind the last one: blocks that always grew into these would leave ever more
+ * large blocks behind, and take ever more small ones. */
 static void *headed_resize(bump_t *bump, void *block, size_t size) {
   uint64_t cursor;
   unsigned char *fresh;
@@ -390,7 +390,7 @@ static void *headed_resize(bump_t *bump, void *block, size_t size) {
   if (old.units == 0 || size >= SIZE_LIMIT) return NULL;
   uint64_t units = least_units(size);
   const unsigned class = class_for(&units);
-  if (units <= old.units && units > old.units / 2) return block; /* the rest stays its own: it may grow into it again */
+  if (units <= old.units && units > old.units / 2) return block; /* it keeps the rest, and may grow into it again */
   void *moved = headed_again(region, units, class);
   if (moved == NULL) {
     const uint64_t least = least_units(size);
@@ -414,7 +414,8 @@ static size_t headed_usable(bump_t *bump, void *block) {
   return units == 0 ? 0 : (size_t)(units * RECYCLE_UNIT - HEADER);
 }
 
-/* The same without the check, for callers that only ask about what they have: 0 for what is outside of the region. */
+/* The usable size without the check, for callers that only ask about their own blocks. 0 for addresses outside of the
+ * region. */
 static size_t headed_usable_as_said(bump_t *bump, void *block) {
   region_t *region = region_of(bump);
   if (region == NULL) return 0;
@@ -423,11 +424,11 @@ static size_t headed_usable_as_said(bump_t *bump, void *block) {
   return (size_t)((*header_of(block) >> (CHECK_BITS + PADDING_BITS)) * RECYCLE_UNIT - HEADER);
 }
 
-/* ---- blocks without one ------------------------------------------------- */
+/* ---- blocks without a header --------------------------------------------- */
 
 #define BARE_LIMIT (RECYCLE_SMALL_UNITS * RECYCLE_UNIT)
 
-/* Of a size from 1 to BARE_LIMIT. */
+/* The class of a size from 1 to BARE_LIMIT. */
 HOT unsigned bare_class(size_t size) { return recycle_small_class[(size + RECYCLE_UNIT - 1) / RECYCLE_UNIT]; }
 
 HOT uint64_t bare_bytes(unsigned class) { return recycle_small_units[class] * RECYCLE_UNIT; }
@@ -462,7 +463,7 @@ HOT void bare_free(bump_t *bump, void *block, size_t size) {
   if (end == cursor || !own_push(region->recycle, class, block, epoch)) bare_free_other(region, block, class, epoch);
 }
 
-/* As headed_resize. */
+/* Like headed_resize. */
 static void *bare_resize(bump_t *bump, void *block, size_t old_size, size_t size) {
   region_t *region = region_of(bump);
   const unsigned old = bare_class(old_size), class = bare_class(size);
@@ -481,11 +482,11 @@ static void *bare_resize(bump_t *bump, void *block, size_t old_size, size_t size
 
 /* ---- reset -------------------------------------------------------------- */
 
-/* Forgets all blocks. The tags go on, so that an exchange which this overtakes fails. */
+/* Forgets all blocks. Tags keep rising, so that an exchange which this overtakes fails. */
 static void recycle_reset(region_t *region) {
   const unsigned bits = number_bits(region);
   recycle_t *recycle = region->recycle;
-  atomic_fetch_add(&recycle->epoch, UINT32_C(0x9e3779b1)); /* odd: 2^32 different ones, of which neighbours differ in many bits */
+  atomic_fetch_add(&recycle->epoch, UINT32_C(0x9e3779b1)); /* odd: all 2^32 values occur; neighbours differ much */
   set(&recycle->owner, 0);
   if (atomic_load(&recycle->used) == 0) return;
   atomic_store(&recycle->used, 0);

@@ -1,8 +1,8 @@
-/* recycle.h - sizes and lists of freed blocks that serve again. recycle.c works on them.
+/* recycle.h - size classes and lists of freed blocks, which recycle.c reuses.
  *
- * Blocks are counted in units of 16 bytes. Their sizes are those of the classes: 1 to 16 units, then eight sizes for each
- * doubling up to 64 KiB, and then two: larger blocks are not touched as a whole, so that they waste addresses and no
- * memory. The arithmetic is integers in, integers out, as in offset.h.
+ * Sizes are in units of 16 bytes. There is a class for each of 1 to 16 units, then eight classes for each doubling up
+ * to 64 KiB, then two for each doubling: larger blocks are rarely touched as a whole, so they waste addresses, not
+ * memory. The arithmetic touches no memory, as in offset.h.
  */
 #ifndef BUMP_RECYCLE_H
 #define BUMP_RECYCLE_H
@@ -16,33 +16,33 @@ enum {
   RECYCLE_SMALL = 32,        /* classes of up to 1 KiB */
   RECYCLE_SMALL_UNITS = 64,
   RECYCLE_FINE_UNITS = 4096, /* 64 KiB */
-  RECYCLE_CLASSES = 112,     /* classes of up to 4 GiB; what is larger serves again only as the last block */
+  RECYCLE_CLASSES = 112,     /* classes of up to 4 GiB; larger blocks are reused only as the last block */
   RECYCLE_OWN = 2 * RECYCLE_SMALL,
   RECYCLE_LISTS = RECYCLE_SMALL + RECYCLE_CLASSES,
 };
 
-#define RECYCLE_LARGE (UINT64_C(128) * 1024) /* bytes; from here on a freed block's pages are worth a system call */
+#define RECYCLE_LARGE (UINT64_C(128) * 1024) /* bytes; the pages of larger freed blocks are worth a system call */
 
-/* A chain that one thread has for itself. */
+/* A chain of one thread. */
 typedef struct {
   void *_Atomic first;
   _Atomic uint32_t length;
-  _Atomic uint32_t epoch; /* of another one: the chain is empty */
+  _Atomic uint32_t epoch; /* the chain is empty unless this is the region's epoch */
 } recycle_own_t;
 
-/* What a region knows of its freed blocks; recycle.c explains the words. Zero: nothing was ever freed. */
+/* A region's freed blocks; recycle.c explains the words. All zero if nothing was ever freed. */
 typedef struct {
-  _Atomic uint64_t owner;                /* the thread that has chains of its own, 0: none yet */
-  _Atomic uint32_t epoch;                /* another one after each reset */
-  _Atomic uint32_t used;                 /* 0: nothing was freed in this epoch but last blocks */
-  _Atomic uint64_t idle;                 /* bytes of the listed large blocks that still have their pages */
+  _Atomic uint64_t owner;                /* the thread with chains of its own; 0: none yet */
+  _Atomic uint32_t epoch;                /* changes at each reset */
+  _Atomic uint32_t used;                 /* 0: only last blocks were freed in this epoch */
+  _Atomic uint64_t idle;                 /* bytes of listed large blocks that still have their pages */
   recycle_own_t own[RECYCLE_OWN];        /* small blocks without a header first, then those with one */
-  _Atomic uint64_t lists[RECYCLE_LISTS]; /* everyone's: small blocks without a header, then all classes with one */
+  _Atomic uint64_t lists[RECYCLE_LISTS]; /* shared: small blocks without a header, then all classes with one */
 } recycle_t;
 
 static inline unsigned recycle_log2(uint64_t value) { return 63 - (unsigned)__builtin_clzll(value); }
 
-/* Of the largest class that is not larger than `units`, which is at least 1: 0, 1, ... */
+/* Number, from 0, of the largest class of at most `units`, which is at least 1. */
 static inline unsigned recycle_class(uint64_t units) {
   if (units < 8) return (unsigned)units - 1;
   const unsigned log = recycle_log2(units);
@@ -50,7 +50,7 @@ static inline unsigned recycle_class(uint64_t units) {
   return 2 * log + (unsigned)(units >> (log - 1)) + 53;
 }
 
-/* The same for small blocks, whose classes are asked for most. */
+/* The class of each small size, in a table because it is looked up most often. */
 static const uint8_t recycle_small_class[RECYCLE_SMALL_UNITS + 1] = {
   0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 16, 17, 17, 18, 18, 19, 19, 20, 20, 21, 21, 22, 22,
   23, 23, 24, 24, 24, 24, 25, 25, 25, 25, 26, 26, 26, 26, 27, 27, 27, 27, 28, 28, 28, 28, 29, 29, 29, 29, 30, 30, 30,
@@ -61,7 +61,7 @@ static const uint8_t recycle_small_units[RECYCLE_SMALL] = {
   64,
 };
 
-/* The size of the smallest class that is not smaller than `units`, which is at least 1 and at most 2^60. */
+/* Size of the smallest class of at least `units`, which is from 1 to 2^60. */
 static inline uint64_t recycle_round_up(uint64_t units) {
   if (units <= 16) return units;
   const uint64_t step = UINT64_C(1) << (recycle_log2(units - 1) - (units <= RECYCLE_FINE_UNITS ? 3 : 1));

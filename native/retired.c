@@ -1,27 +1,27 @@
-/* retired.c - addresses whose region has ended wait here, readable and writable, since native code may still work there:
- * for the next region of their size, or until they are unmapped. */
+/* retired.c - the addresses of ended regions wait here, readable and writable, because native code may still use them.
+ * They are reused for the next region of their size, or unmapped. */
 #include "control.h"
 
 enum {
   MOST_WAITING = 1024,
-  FEW_WAITING = 16,       /* so many may wait longer than they must */
+  FEW_WAITING = 16,       /* this many may wait for longer than a second */
   SECOND = 1000,          /* ms: how long each waits, unless too many do */
-  UNMAPPED_AT_ONCE = 4,   /* the most that one call unmaps for their age */
+  UNMAPPED_AT_ONCE = 4,   /* most that one call unmaps because of their age */
   MAPPINGS_TO_SPARE = 20000,
 };
-#define MOST_CHARGED ((uint64_t)64 * 1024 * 1024) /* committed bytes that wait where they count against a limit */
-#define SPARE ((uint64_t)1024 * 1024)             /* rather left mapped than made a mapping of its own */
+#define MOST_CHARGED ((uint64_t)64 * 1024 * 1024) /* most committed bytes that wait, if they count against a limit */
+#define SPARE ((uint64_t)1024 * 1024)             /* a smaller remainder stays mapped, to save a mapping */
 
 typedef struct {
   mapping_t at;
   uint64_t committed, high, since;
 } retired_t;
 
-/* Of this instance, first in, first out. Guarded by instance.lock. */
+/* The waiting regions of this instance, first in, first out. Guarded by instance.lock. */
 static struct {
   retired_t ring[MOST_WAITING];
   size_t oldest, count;
-  size_t fewer; /* than MOST_WAITING may wait, where mappings are short */
+  size_t fewer; /* how many fewer than MOST_WAITING may wait, if mappings are short */
   uint64_t committed;
 } waiting;
 
@@ -52,7 +52,7 @@ static bool too_many(void) {
   return waiting.count >= MOST_WAITING - waiting.fewer || (waiting.committed > MOST_CHARGED && os_charges_committed());
 }
 
-/* Each takes two mappings: those of one Worker at most a twenty-fifth of what is left. */
+/* Each takes two mappings. Those of one Worker may take at most a twenty-fifth of the mappings left. */
 static void limit_waiting(size_t mappings_left) {
   const size_t most = offset_min(offset_max(mappings_left / 50, FEW_WAITING), MOST_WAITING);
   lock(&instance.lock);
@@ -62,7 +62,7 @@ static void limit_waiting(size_t mappings_left) {
 
 static void unmap(const retired_t *one) { (void)os_release(one->at.base, one->at.room, one->at.whole); }
 
-/* Unmaps the oldest if it may go: whatever its age, because there are too many, or too many that have waited enough. */
+/* Unmaps the oldest if it may go: because too many wait, or because more than a few have waited long enough. */
 static bool unmap_oldest(bool any_age, uint64_t now) {
   retired_t one;
   lock(&instance.lock);
@@ -74,7 +74,7 @@ static bool unmap_oldest(bool any_age, uint64_t now) {
   return found;
 }
 
-/* The system is short: nothing waits any longer. False if nothing did. */
+/* Unmaps everything that waits, because the system is short of memory. False if nothing waited. */
 static bool unmap_retired(void) {
   bool any = false;
   while (unmap_oldest(true, 0)) any = true;
@@ -84,11 +84,11 @@ static bool unmap_retired(void) {
 static void wait_for_use(mapping_t at, uint64_t committed, uint64_t high) {
   const retired_t one = {at, committed, high, os_now()};
   for (int i = 0; i < UNMAPPED_AT_ONCE && unmap_oldest(false, one.since); i++) {}
-  if (at.capacity == 0 && committed == 0) unmap(&one); /* neither of use, nor accessible */
+  if (at.capacity == 0 && committed == 0) unmap(&one); /* neither reusable nor accessible */
   else while (!waiting_add(&one)) (void)unmap_oldest(false, one.since);
 }
 
-/* A region of this size that has waited long enough, the oldest. */
+/* Takes the oldest region of this size that has waited long enough. */
 static bool take_retired(uint64_t capacity, uint32_t flags, retired_t *found) {
   bool taken = false;
   lock(&instance.lock);
@@ -98,13 +98,13 @@ static bool take_retired(uint64_t capacity, uint32_t flags, retired_t *found) {
     if (taken) *found = waiting_remove(i);
   }
   unlock(&instance.lock);
-  /* Late native code may have written since, so nothing is fresh, unless it is worth a system call (1 us). */
+  /* Late native code may have written to it, so nothing is fresh, unless making it so is worth a system call (1 us). */
   if (taken && found->high > SPARE && os_forget(found->at.base, found->committed)) found->high = 0;
   return taken;
 }
 
-/* This instance's code goes, so nothing can wait. The last few that native code may still use stay for good, as far as they
- * are committed; not where so many have stayed that the process would come near its limit of mappings. */
+/* This instance is unloaded, so nothing can wait any longer. The committed bytes of the newest few, which native code
+ * may still use, stay for good, unless so many have stayed that the process is near its limit of mappings. */
 static void leave_retired(void) {
   const uint64_t now = os_now();
   const size_t few = waiting.count != 0 && os_mappings_left() > MAPPINGS_TO_SPARE ? FEW_WAITING : 0;
@@ -119,7 +119,7 @@ static void leave_retired(void) {
   }
 }
 
-/* ---- what must stay ---------------------------------------------------- */
+/* ---- bytes that stay for good ------------------------------------------ */
 
 static uint64_t less(uint64_t value, uint64_t by) { return value > by ? value - by : 0; }
 
@@ -139,7 +139,7 @@ static span_t staying(region_t *region) {
   return span;
 }
 
-/* Gives all pages back but those that are kept. True if what was given back reads as zero. */
+/* Gives back all pages but the kept ones. True if the pages given back read as zero. */
 static bool forget_pages(region_t *region) {
   const span_t kept = kept_span(region);
   const bool below = kept.from == 0 || os_forget(region->at.base, kept.from);
@@ -147,14 +147,14 @@ static bool forget_pages(region_t *region) {
   return (above == 0 || os_forget(region->at.base + kept.to, above)) && below;
 }
 
-/* The bytes below what stays go, unless they cost less than one more mapping. */
+/* Unmaps the bytes below those that stay, unless they cost less than one more mapping. */
 static void leave_below(region_t *region) {
   const span_t span = staying(region);
   if (span.from <= offset_max(span.to - span.from, SPARE)) return;
   wait_for_use((mapping_t){region->at.base, span.from, 0, region->at.flags, false}, span.from, span.from);
 }
 
-/* The region's addresses are left: they wait, but for those that stay. */
+/* Lets the region's addresses wait, except for those that stay. */
 static void retire(region_t *region) {
   (void)forget_pages(region);
   const span_t span = staying(region);

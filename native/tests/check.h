@@ -1,4 +1,4 @@
-/* check.h - counts what was checked, so that a test that ran nothing is seen. */
+/* check.h - counts checks, so that a test that ran nothing is noticed. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -6,7 +6,7 @@
 #include <string.h>
 
 #ifndef EMULATED
-#define EMULATED 0 /* 1 where another processor is emulated: /proc/self/status then counts the emulator's own memory too */
+#define EMULATED 0 /* 1 under an emulator, whose own memory /proc/self/status then counts too */
 #endif
 
 static _Atomic unsigned long checks, failures;
@@ -27,7 +27,7 @@ static int conclude(const char *name) {
 #include "on_windows.h"
 #else
 
-/* All addresses that are mapped, in KiB: of the emulated process, not of the emulator. */
+/* Mapped addresses in KiB; of the emulated process, not of the emulator. */
 static inline long mapped_kib(void) {
   char line[4352];
   unsigned long start, end, bytes = 0;

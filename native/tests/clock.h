@@ -1,4 +1,4 @@
-/* clock.h - the library's clock, which the test sets: it takes the place of the system's. */
+/* clock.h - a clock for the library that the test sets, in place of the system's. */
 #ifndef CLOCK_H
 #define CLOCK_H
 
@@ -6,7 +6,7 @@ static _Atomic long clock_ms = 1000000;
 
 #if defined(_WIN32)
 static unsigned long long told(void) { return (unsigned long long)clock_ms; }
-/* What an import is called through. */
+/* The pointer through which the import is called. */
 unsigned long long (*__imp_GetTickCount64)(void) = told;
 #else
 int clock_gettime(int clock, long time[2]) {

@@ -1,4 +1,4 @@
-/* instance.h - copies of the library, each loaded from a memfd of its own, as Workers have them. */
+/* instance.h - copies of the library, each loaded from its own memfd, as in Workers. */
 #ifndef INSTANCE_H
 #define INSTANCE_H
 

@@ -1,4 +1,4 @@
-/* memory.h - what the tests ask about addresses. */
+/* memory.h - questions of the tests about addresses. */
 #ifndef MEMORY_H
 #define MEMORY_H
 
@@ -29,15 +29,15 @@ enum { ASAN = 0 };
 
 #if defined(_WIN32)
 static void *fault[5];
-static volatile DWORD faulting_thread; /* 0: a fault is a fault */
+static volatile DWORD faulting_thread; /* 0: faults are real */
 
 static inline LONG CALLBACK on_fault(EXCEPTION_POINTERS *exception) {
   const DWORD code = exception->ExceptionRecord->ExceptionCode;
   if (code != STATUS_ACCESS_VIOLATION || faulting_thread != GetCurrentThreadId()) return EXCEPTION_CONTINUE_SEARCH;
-  __builtin_longjmp(fault, 1); /* longjmp would unwind frames that have no tables */
+  __builtin_longjmp(fault, 1); /* longjmp would unwind frames without tables */
 }
 
-/* Whether a byte can be read: by reading it. */
+/* Whether a byte can be read, by reading it. */
 static inline int readable(const void *address) {
   static void *handler;
   volatile int ok = 0;
@@ -54,7 +54,7 @@ static inline int readable(const void *address) {
 static sigjmp_buf fault;
 static void on_fault(int signal) { siglongjmp(fault, signal); }
 
-/* Whether a byte can be read: the only question these tests have for the MMU. */
+/* Whether a byte can be read, by a system call. */
 static inline int readable(const void *address) {
   struct sigaction action = {0}, segv, bus;
   action.sa_handler = on_fault;
@@ -69,13 +69,13 @@ static inline int readable(const void *address) {
 
 #endif
 
-/* Whether all of it can be written: by writing it. */
+/* Whether all of it can be written, by writing it. */
 static inline int writable(void *start, size_t size) {
   for (size_t i = 0; i < size; i += 4096) {
     if (!readable((char *)start + i)) return 0;
   }
   if (size == 0 || !readable((char *)start + size - 1)) return 0;
-  memset(start, 0x5c, size); /* what a region has is readable and writable, or neither */
+  memset(start, 0x5c, size); /* memory of a region is readable and writable, or neither */
   return 1;
 }
 

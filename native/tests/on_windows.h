@@ -1,4 +1,4 @@
-/* on_windows.h - what the tests need of the system, as POSIX names it, for Windows. */
+/* on_windows.h - the POSIX functions that the tests need, for Windows. */
 #ifndef ON_WINDOWS_H
 #define ON_WINDOWS_H
 
@@ -15,7 +15,7 @@ static inline void *mmap(void *at, size_t size, int protection, int flags, int f
   return VirtualAlloc(NULL, size, protection == PROT_NONE ? MEM_RESERVE : MEM_RESERVE | MEM_COMMIT, pages);
 }
 
-/* The whole of what one call reserved: there are no parts. */
+/* Releases the whole of one reservation; there are no parts. */
 static inline int munmap(void *start, size_t size) { return (void)size, VirtualFree(start, 0, MEM_RELEASE) ? 0 : -1; }
 
 static inline MEMORY_BASIC_INFORMATION memory_at(const void *address) {
@@ -24,10 +24,10 @@ static inline MEMORY_BASIC_INFORMATION memory_at(const void *address) {
   return memory;
 }
 
-/* Whether the address is taken, by a reservation that nothing is in, too. */
+/* Whether the address is taken, even by an empty reservation. */
 static inline int reserved(const void *address) { return memory_at(address).State != MEM_FREE; }
 
-/* All addresses that are taken, in KiB. */
+/* Taken addresses in KiB. */
 static inline long mapped_kib(void) {
   unsigned long long bytes = 0;
   MEMORY_BASIC_INFORMATION memory;
@@ -37,7 +37,7 @@ static inline long mapped_kib(void) {
   return (long)(bytes / 1024);
 }
 
-/* "VmSize:" and "VmRSS:" as /proc/self/status has them, in KiB. */
+/* "VmSize:" and "VmRSS:" as in /proc/self/status, in KiB. */
 static inline long status_kib(const char *field) {
   PROCESS_MEMORY_COUNTERS counters = {0};
   if (strcmp(field, "VmSize:") == 0) return mapped_kib();
@@ -45,7 +45,7 @@ static inline long status_kib(const char *field) {
   return (long)(counters.WorkingSetSize / 1024);
 }
 
-/* A number from 0 on, of 15 bits. */
+/* A random number of 15 bits. */
 static inline int rand_r(unsigned *seed) {
   *seed = *seed * 1103515245 + 12345;
   return (int)(*seed >> 16 & 0x7fff);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the library with this machine's compiler and tests it: plain, under ASan and UBSan, under TSan.
-# CC chooses the compiler. Needs no network and leaves nothing behind. RUN names an emulator for what a cross compiler
-# made: then the plain tests run, and no sanitizer.
+# CC selects the compiler. Needs no network and leaves nothing behind. RUN names an emulator for the programs of a cross
+# compiler; then only the plain tests run, without sanitizers.
 set -eu
 cd "$(dirname "$0")"
 cc=${CC:-cc}
@@ -13,10 +13,10 @@ tests="-D_GNU_SOURCE -std=gnu11 -O1 -g -pthread -Wall -Wextra"
 if [ -n "$run" ]; then tests="$tests -DEMULATED=1"; fi
 library=../library.c
 
-# One command to a line: `set -e` overlooks a failure on the left of &&, and a test that was not built would pass.
+# One command per line: `set -e` ignores a failure on the left of &&, and a test that was not built would pass.
 build() { name=$1; shift; $cc $tests "$@" -lm -ldl -o "$out/$name"; }
 
-# Beside the library, not with it inside: a program itself cannot be kept loaded, as the process's own callbacks ask.
+# Linked to the shared library: a program itself cannot be kept loaded, as the process's own callbacks require.
 build_hooks() { # flags …
   $cc $tests "$@" -fPIC -shared $library -o "$out/hooks.so"
   build hooks "$@" test_hooks.c "$out/hooks.so"
@@ -59,7 +59,7 @@ build_hooks $asan
 "$out/hooks"
 
 echo "TSan"
-# bump_attach reads an address that may hold anything; the reference is taken atomically after that.
+# bump_attach reads from any address, racing with writers; it takes its hold atomically after that.
 echo "race:through_pipe" > "$out/tsan"
 build threads -fsanitize=thread test_threads.c $library
 # The longest history: without it the stack that the suppression names may be lost on a busy machine.
@@ -69,7 +69,7 @@ TSAN_OPTIONS="history_size=7 halt_on_error=1 suppressions=$out/tsan" "$out/stres
 build_hooks -fsanitize=thread
 TSAN_OPTIONS="history_size=7 halt_on_error=1" "$out/hooks"
 
-# gcc has no libFuzzer, so it is clang's turn, whichever compiler the rest is for.
+# gcc has no libFuzzer, so this uses clang, whatever CC is.
 fuzzer=
 for clang in "$cc" clang-19 clang; do
   echo 'int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return d == 0 && n != 0; }' > "$out/probe.c"

@@ -1,5 +1,5 @@
-/* stress.c - threads that allocate from a region beside Workers: loaded by tests/workers/stress_test.ts, and run under
- * TSan by run.sh with threads that take chunks as Workers do. */
+/* stress.c - threads that allocate from a region at the same time as Workers. Loaded by tests/workers/stress_test.ts,
+ * and run under TSan by run.sh beside threads that take chunks like Workers. */
 #include "stress.h"
 
 #include <pthread.h>

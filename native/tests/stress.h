@@ -1,4 +1,4 @@
-/* stress.h - what stress.c offers. Nothing of the library is linked: it is told where bump_alloc is. */
+/* stress.h - the functions of stress.c. The library is not linked: the address of bump_alloc is passed in. */
 #ifndef STRESS_H
 #define STRESS_H
 
@@ -7,11 +7,12 @@
 
 typedef void *stress_alloc_t(void *bump, size_t size, size_t align);
 
-/* Threads that take `blocks` blocks each, of alignments below 1 << align_bits. -1 when the system refuses. */
+/* Starts threads that take `blocks` blocks each, with alignments below 1 << align_bits. -1 if the system refuses. */
 int stress_start(stress_alloc_t *alloc, void *bump, uint32_t threads, uint32_t blocks, uint32_t align_bits);
 void stress_join(void);
-double stress_count(void); /* blocks that all threads took */
-/* Writes offset and size of each, checks its bytes, and forgets them; returns how many were wrong. */
+double stress_count(void); /* blocks of all threads */
+/* Writes the offset and size of each block, checks its bytes, and forgets the blocks. Returns the number of wrong ones.
+ * */
 double stress_list(double base, double *list);
 
 #endif

@@ -12,7 +12,7 @@
 #include "check.h"
 #include "memory.h"
 
-/* Of a size that no test before had: else a retired region may be used again, which has committed bytes. */
+/* Makes a region of a new size: else a retired region, with committed bytes, might be reused. */
 static bump_t *made(double capacity) {
   bump_region_t region = {0, 0, 1};
   bump_t *bump = bump_create(capacity, 0, &region);
@@ -38,7 +38,7 @@ static void creates(void) {
   CHECK(bump_close(bump) == BUMP_OK);
   bump = bump_create(8 * MIB, BUMP_HUGE_PAGES, &region);
   CHECK(bump != NULL);
-#if !defined(_WIN32) /* has no huge pages without a privilege */
+#if !defined(_WIN32) /* Windows has no huge pages without a privilege */
   CHECK((uintptr_t)bump_base(bump) % (2 << 20) == 0);
 #endif
   bump_chunk_t chunk;
@@ -58,7 +58,7 @@ static void takes(void) {
   CHECK(bump_give(bump, 0, 100) == 0 && bump_cursor(bump) == 4096);
   CHECK(bump_take(bump, 4096, 4096, 8, &chunk) == BUMP_OK && chunk.start == 4096 && chunk.fresh_from == 4104);
   CHECK(all_are(base + 4104, 8192 - 4104, 0));
-  /* refused, nothing moved, then a smaller one and exactly the rest */
+  /* a refused request moves nothing; then a smaller one fits, and exactly the rest */
   const double cursor = bump_cursor(bump), left = MIB - cursor;
   CHECK(bump_take(bump, left + 1, left + 1, 1, &chunk) == BUMP_FULL && bump_cursor(bump) == cursor);
   CHECK(bump_take(bump, 0x1p53, 0x1p53, 1, &chunk) == BUMP_FULL && bump_cursor(bump) == cursor);
@@ -122,7 +122,7 @@ static void allocates(void) {
   CHECK(bump_owns(bump, base, (size_t)capacity) == 1 && bump_owns(bump, base - 1, 1) == 0);
   CHECK(bump_owns(bump, base, (size_t)capacity + 1) == 0 && bump_owns(bump, NULL, SIZE_MAX) == 0);
   CHECK(bump_close(bump) == BUMP_OK);
-  /* the address is aligned, not the offset: systems align a region to its pages only */
+  /* the address is aligned, not the offset: systems align a region only to pages */
   bump = made(8 * MIB + 2 * PAGE);
   unsigned char *block = bump_alloc(bump, 8, 1 << 20);
   CHECK(block != NULL && (uintptr_t)block % (1 << 20) == 0);
@@ -146,7 +146,7 @@ static void gives_pages_back(void) {
   CHECK(all_are(base + (size_t)(2 * MIB), (size_t)(2 * MIB), 0));
   CHECK(bump_discard(bump, 0, 17 * MIB) == BUMP_INVALID && bump_discard(bump, 2, 1) == BUMP_INVALID);
 #if defined(__linux__)
-  if (!EMULATED && mlock(base, 64 << 10) == 0) { /* locked pages stay in RAM, and are zero all the same */
+  if (!EMULATED && mlock(base, 64 << 10) == 0) { /* locked pages stay in RAM, but are zero */
     memset(base, 0x66, 64 << 10);
     CHECK(bump_discard(bump, 0, 4 * MIB) == BUMP_OK && all_are(base, 64 << 10, 0));
     munlock(base, 64 << 10);
@@ -172,14 +172,14 @@ static void shares(void) {
   CHECK(bump_reset(bump, 0, &region) == BUMP_SHARED && region.error == BUMP_SHARED && bump_reset(again, 0, NULL) == BUMP_SHARED);
   unsigned char *block = bump_alloc(bump, 5000, 8);
   memset(block, 0x31, 5000);
-  /* all holds are equal: the region goes on without its creator's */
+  /* all holds are equal: the region survives its creator's hold */
   CHECK(bump_close(bump) == BUMP_OK && bump_holders(again) == 1 && block[4999] == 0x31);
   CHECK(bump_close(bump) == BUMP_STALE && bump_holders(again) == 1);
   CHECK(bump_cursor(again) == 5000 && bump_reset(again, 0, &region) == BUMP_OK);
   bump = bump_attach(token, key, &region);
   CHECK(bump != NULL && bump_close(again) == BUMP_OK && bump_close(bump) == BUMP_OK);
   CHECK(bump_attach(token, key, &region) == NULL && region.error == BUMP_STALE);
-  /* the block used again: the old key opens nothing */
+  /* the block is reused: the old key attaches to nothing */
   for (int i = 0; i < 600; i++) {
     bump_t *other = made(1);
     CHECK(bump_share(other) != key && bump_attach(token, key, &region) == NULL);
@@ -187,7 +187,7 @@ static void shares(void) {
   }
 }
 
-/* Every call refuses a hold that was closed, while the region lives and when it does not, and a NULL. */
+/* Every call refuses NULL and a closed hold, whether or not the region lives. */
 static void refuses(bump_t *bump) {
   bump_chunk_t chunk;
   bump_region_t region = {0, 0, 0};
@@ -225,7 +225,7 @@ static void refuses_forgeries(void) {
   bump_t *bump = made(7 * MIB);
   const double key = bump_share(bump);
   char *token = bump_pointer(bump_token(bump));
-  memcpy(zeros, token, 256); /* a perfect copy, but at another address */
+  memcpy(zeros, token, 256); /* an exact copy, but at another address */
   void *forged[] = {hole, zeros, gone, (char *)zeros + 1, token + 64, token + 1, bump, bump_base(bump)};
   for (size_t i = 0; i < sizeof forged / sizeof forged[0]; i++) {
     region.error = 0;
@@ -237,7 +237,7 @@ static void refuses_forgeries(void) {
     CHECK(bump_attach((double)at, key, &region) == NULL && region.error == BUMP_STALE);
   }
 #if defined(_WIN32)
-  /* a guard page stays one: reading it would disarm it, though not in wine 8, which reads past all protection */
+  /* a guard page stays armed: reading would disarm it, except in wine 8, which reads past all protection */
   void *guard = VirtualAlloc(NULL, 1 << 16, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE | PAGE_GUARD);
   CHECK(bump_attach((double)(uintptr_t)guard, key, &region) == NULL && region.error == BUMP_STALE);
   CHECK(memory_at(guard).Protect == (PAGE_READWRITE | PAGE_GUARD));
@@ -251,7 +251,7 @@ static void refuses_forgeries(void) {
   munmap(zeros, 1 << 16);
 }
 
-#if !defined(_WIN32) /* wine keeps to no limit of a job's memory */
+#if !defined(_WIN32) /* wine has no limit of a job's memory */
 static void limit(int resource, rlim_t bytes, struct rlimit *before) {
   getrlimit(resource, before);
   const struct rlimit low = {bytes, before->rlim_max};
@@ -261,9 +261,9 @@ static void limit(int resource, rlim_t bytes, struct rlimit *before) {
 static void survives_refusals(void) {
   struct rlimit before;
   bump_region_t region = {0, 0, 0};
-  if (ASAN) return; /* its shadow is beyond any such limit */
+  if (ASAN) return; /* its shadow memory exceeds any such limit */
   if (EMULATED) {
-    puts("bump       refusals skipped: an emulator keeps to no limit that setrlimit sets");
+    puts("bump       refusals skipped: the limits of setrlimit have no effect in an emulator");
     return;
   }
   bump_t *bump = made(64 * MIB);

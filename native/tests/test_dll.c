@@ -1,4 +1,4 @@
-/* test_dll.c - the Windows library as it is shipped, argv[1]: threads that end, as Workers do, and its unloading. */
+/* test_dll.c - the Windows library as it is shipped, argv[1]: threads that end like Workers, and unloading. */
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -66,7 +66,8 @@ static void *make_and_end(void *unused) {
   return take(in.create(64 * MIB, 0, NULL), MIB, 1);
 }
 
-/* What a thread held goes with it, but what a window of it may show stays accessible: nobody knows which were transferred. */
+/* A thread's holds end with it, but bytes under its windows stay accessible, because any window may have been
+ * transferred. */
 static void ends_with_its_thread(void) {
   bump_t *own = in.create(MIB, 0, NULL);
   unsigned char *mine = take(own, 4096, 5);
@@ -101,12 +102,12 @@ static void drops_what_it_attached(void) {
   shared_t handle = {in.token(bump), in.share(bump)};
   for (int i = 0; i < 100; i++) CHECK(elsewhere(attach_and_end, &handle) != NULL && in.holders(bump) == 1);
   CHECK(in.close(bump) == BUMP_OK && elsewhere(attach_and_end, &handle) == NULL);
-  /* both of its holds went with the thread */
+  /* both of its holds ended with the thread */
   CHECK(elsewhere(share_and_end, &handle) != NULL);
   CHECK(in.attach(handle.token, handle.key, &region) == NULL && region.error == BUMP_STALE);
 }
 
-/* A region that moves in its mapping, and is closed: a part of what was reserved cannot be released here. */
+/* A region moves within its mapping and is closed: on Windows a part of a reservation cannot be released. */
 static void keeps_what_is_kept(void) {
   enum { TIMES = 100 };
   static unsigned char *kept[TIMES];
@@ -133,7 +134,7 @@ static void leaves_nothing(void) {
     unsigned char *blocks[3];
     for (int k = 0; k < 3; k++) {
       bump_t *bump = in.create(64 * MIB, 0, NULL);
-      blocks[k] = in.base(bump); /* nothing of it was committed, so nobody sees it */
+      blocks[k] = in.base(bump); /* none of it was committed, so no window shows it */
       if (k > 0) CHECK(in.close(bump) == BUMP_OK);
     }
     CHECK(FreeLibrary(in.library) && GetModuleHandleA(path) == NULL);
@@ -155,7 +156,8 @@ static void keeps_what_windows_may_see(void) {
   munmap(late, MIB);
 }
 
-/* The process's own callbacks stay, and with them the library, also when the thread that named the region has ended. */
+/* The process's own callbacks stay, and the library with them, even after the thread that named the region has ended.
+ * */
 static void *name_and_end(void *unused) {
   (void)unused;
   bump_t *bump = in.create(64 * MIB, 0, NULL);
@@ -190,7 +192,7 @@ int main(int count, char **arguments) {
   leaves_nothing();
   keeps_what_windows_may_see();
   stays_for_the_process();
-  /* The process ends while other threads hold the library's locks: its status says whether that went well. */
+  /* The process ends while other threads hold the library's locks; its exit status shows whether that worked. */
   pthread_t threads[3];
   for (int i = 0; i < 3; i++) pthread_create(&threads[i], NULL, work_for_ever, NULL);
   Sleep(50);

@@ -1,4 +1,4 @@
-/* test_hooks.c - the allocator callbacks. argv[1], if given, is the shared object: to see that the process's own
+/* test_hooks.c - the allocator callbacks. argv[1], if given, is the shared object, for a test that the process's own
  * callbacks survive its unloading. */
 #include <limits.h>
 #include <pthread.h>
@@ -37,7 +37,7 @@ static int inside(bump_t *bump, const void *block) {
   return (const char *)block >= base && (const char *)block < base + (size_t)bump_capacity(bump);
 }
 
-/* ---- the families as one ------------------------------------------------ */
+/* ---- one interface for all families ------------------------------------- */
 
 typedef struct {
   const char *name;
@@ -98,9 +98,9 @@ static void *process_resize(bump_t *bump, void *block, size_t old, size_t size) 
 static void process_free(bump_t *bump, void *block, size_t size) { (void)bump, (void)size, bump_process_free(block); }
 static const family_t the_process = {"process", process_alloc, process_resize, process_free};
 
-/* ---- what holds for each family ----------------------------------------- */
+/* ---- tests of every family ---------------------------------------------- */
 
-/* A block with a header begins half a unit further than one without, and Lua has both. What pads it stays behind. */
+/* A block with a header begins half a unit later than one without, and Lua has both. The padding is not given back. */
 #define PADDING (f->resize == lua_resize ? 8 : 0)
 
 static void one_block(const family_t *f, bump_t *bump) {
@@ -115,7 +115,7 @@ static void one_block(const family_t *f, bump_t *bump) {
   }
 }
 
-/* The most that a block takes. */
+/* The most bytes that a block takes. */
 static double room_of(size_t size) { return (double)size * 9 / 8 + 64; }
 
 static void in_reverse(const family_t *f, bump_t *bump) {
@@ -132,7 +132,7 @@ static void in_reverse(const family_t *f, bump_t *bump) {
   for (size_t i = 0; i < COUNT; i++) {
     for (size_t j = 0; j < sizes[i]; j++) CHECK(blocks[i][j] == (unsigned char)i);
   }
-  f->free(bump, blocks[0], sizes[0]); /* not the last: it waits to serve again */
+  f->free(bump, blocks[0], sizes[0]); /* not the last block: it waits for reuse */
   CHECK(bump_cursor(bump) == full);
   for (size_t i = COUNT; i-- > 1;) f->free(bump, blocks[i], sizes[i]);
   CHECK(bump_cursor(bump) <= start + room_of(sizes[0]));
@@ -195,7 +195,7 @@ static void fills_up(const family_t *f) {
   CHECK(f == &families[6] || f->alloc(bump, 1) == NULL); /* closed: nothing, and no crash */
 }
 
-/* What is no live block is left alone. */
+/* Addresses that are not live blocks are ignored. */
 static void strangers(const family_t *f, bump_t *bump) {
   bump_t *other = region(MIB);
   _Alignas(16) unsigned char stack[64] = {0};
@@ -206,7 +206,7 @@ static void strangers(const family_t *f, bump_t *bump) {
                  (char *)bump_base(bump) + (size_t)bump_cursor(bump), (char *)bump_base(bump) + (size_t)bump_capacity(bump)};
   const double cursor = bump_cursor(bump);
   for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
-    /* What Lua names as a block is taken for one, if it may be: there is no header that says something else. */
+    /* A plausible address from Lua is taken for a block, because there is no header to check. */
     if (f->resize == lua_resize && inside(bump, odd[i]) && (char *)odd[i] + 64 <= (char *)block + 64) continue;
     f->free(bump, odd[i], 64);
     CHECK(bump_cursor(bump) == cursor);
@@ -224,7 +224,7 @@ static void strangers(const family_t *f, bump_t *bump) {
   CHECK(bump_close(other) == BUMP_OK);
 }
 
-/* Random programs against a shadow: no two live blocks overlap, and contents stay. */
+/* Random programs against a shadow: no two live blocks overlap, and contents are kept. */
 typedef struct {
   unsigned char *at;
   size_t size;
@@ -245,7 +245,7 @@ static void random_program(const family_t *f, bump_t *bump, uint64_t *state, siz
   enum { LIVE = 24 };
   shadow_t live[LIVE] = {{0}};
   for (size_t step = 0; step < steps; step++) {
-    /* Often the newest again: so that blocks are last. */
+    /* Often the newest one, so that blocks are last. */
     shadow_t *s = &live[next(state) % 3 == 0 ? step % LIVE : next(state) % LIVE];
     const size_t size = next(state) % 64 == 0 ? next(state) % 20000 + 1 : next(state) % 200 + 1;
     if (s->at == NULL) {
@@ -293,7 +293,7 @@ static void each_family(void) {
   }
 }
 
-/* ---- blocks that serve again -------------------------------------------- */
+/* ---- reuse -------------------------------------------------------------- */
 
 static void size_classes(void) {
   uint64_t last = 0;
@@ -312,7 +312,7 @@ static void size_classes(void) {
   }
 }
 
-/* The newest first, whatever lies behind it; and none of them after a reset. */
+/* The newest block is reused first, whatever lies behind it; none after a reset. */
 static void newest_first(const family_t *f, bump_t *bump) {
   enum { COUNT = 300 };
   static void *blocks[COUNT];
@@ -340,7 +340,7 @@ static void newest_first(const family_t *f, bump_t *bump) {
   CHECK(f->alloc(bump, 100) > freed);
 }
 
-/* What lies where a block was before the reset is none, though its header is still there. */
+/* A block from before a reset is dead, although its header is still in memory. */
 static void stale_headers(const family_t *f, bump_t *bump) {
   unsigned char *block = f->alloc(bump, 100), *behind = f->alloc(bump, 100);
   CHECK(bump_reset(bump, 0, NULL) == BUMP_OK);
@@ -352,7 +352,7 @@ static void stale_headers(const family_t *f, bump_t *bump) {
   CHECK(fresh >= other + 1000);
 }
 
-/* A library that works for long: what it holds is bounded, and so is what it takes. */
+/* A long-running library whose live blocks are bounded takes bounded memory. */
 static void levels_off(const family_t *f, bump_t *bump) {
   enum { LIVE = 500 };
   static struct { unsigned char *at; size_t size; } live[LIVE];
@@ -376,7 +376,7 @@ static void levels_off(const family_t *f, bump_t *bump) {
   CHECK(bump_cursor(bump) <= half * 1.1);
 }
 
-/* Growing in place must not leave ever more large blocks behind, nor shrinking ever more small ones. */
+/* Growing in place must not leave ever more large blocks behind, and shrinking not ever more small ones. */
 static void growing_levels_off(const family_t *f, bump_t *bump) {
   double early = 0;
   if (f->resize == NULL) return;
@@ -414,7 +414,7 @@ static void serving_again(void) {
 
 /* Freed large blocks keep at most 64 MiB of pages, and none when the region takes new ones. */
 static void pages_of_large_blocks(void) {
-  if (EMULATED) return; /* its memory is not ours alone */
+  if (EMULATED) return; /* the emulator's own memory counts too */
   bump_t *bump = region((size_t)1 << 30);
   const double before = bump_resident(bump);
   void *blocks[40];
@@ -436,7 +436,7 @@ static void pages_of_large_blocks(void) {
   CHECK(bump_close(bump) == BUMP_OK);
 }
 
-/* Pages that were given back once are not taken ahead of their use. */
+/* Pages that were given back once are not populated in advance. */
 static void pages_given_back(void) {
   if (EMULATED) return;
   bump_t *bump = region(64 * MIB);
@@ -447,7 +447,7 @@ static void pages_given_back(void) {
   CHECK(bump_close(bump) == BUMP_OK);
 }
 
-/* ---- what single libraries have ----------------------------------------- */
+/* ---- single libraries --------------------------------------------------- */
 
 static void sizes_of_zero(void) {
   bump_t *bump = region(MIB);
@@ -462,7 +462,7 @@ static void sizes_of_zero(void) {
   const bump_expat_suite_t *suite = bump_expat_suite(bump);
   const double before = bump_cursor(bump);
   CHECK(suite->realloc(suite->malloc(100), 0) == NULL && bump_cursor(bump) == before); /* frees */
-  /* The product of two large factors is not cut to 32 bits. */
+  /* The product of two large factors is not truncated to 32 bits. */
   CHECK(bump_zlib_alloc(bump, 0x10000, 0x10000) == NULL);
   CHECK(bump_zlib_alloc(bump, 0xffffffff, 0xffffffff) == NULL);
   CHECK(bump_cursor(bump) == before);
@@ -552,7 +552,7 @@ static void many_threads(void) {
   CHECK(bump_close(common) == BUMP_OK);
 }
 
-/* One thread allocates, others free, through a ring. What is on its way is bounded, and so is what is taken. */
+/* One thread allocates, others free, through a ring. The blocks in the ring are bounded, and so is the memory. */
 enum { RING = 256 };
 static void *_Atomic ring[RING];
 static _Atomic int over;
@@ -589,7 +589,7 @@ static void across_threads(void) {
   CHECK(bump_close(common) == BUMP_OK);
 }
 
-/* All want a suite at once: no two regions get the same one. */
+/* All threads claim a suite at once: no two regions get the same one. */
 static void *claim(void *bump) { return (void *)(uintptr_t)bump_expat_suite(bump); }
 
 static void suites_from_threads(void) {
@@ -674,7 +674,7 @@ static void *dying_thread(void *unused) {
 }
 
 #if !defined(_WIN32)
-/* A Worker names a region of its own, gives the callbacks to a native library, and ends. */
+/* A Worker names its own region, passes the callbacks to a native library, and ends. */
 static void survives_unloading(const char *object) {
   char path[64];
   const int from = open(object, O_RDONLY), to = memfd_create("bump", 0);
@@ -736,7 +736,7 @@ int main(int count, char **arguments) {
   pthread_create(&thread, NULL, dying_thread, NULL);
   pthread_join(thread, NULL);
 #if defined(_WIN32)
-  (void)count, (void)arguments; /* test_dll.c has that */
+  (void)count, (void)arguments; /* tested by test_dll.c */
 #else
   if (count > 1) survives_unloading(arguments[1]);
 #endif

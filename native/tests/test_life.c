@@ -1,4 +1,4 @@
-/* test_life.c - how regions end, wait and come again, and what stays for those who may see kept bytes. */
+/* test_life.c - how regions end, wait and are reused, and which kept bytes stay. */
 #include "clock.h"
 #include "memory.h"
 
@@ -13,14 +13,14 @@ int usleep(unsigned);
 #include "../bump.h"
 
 #if defined(_WIN32)
-enum { TAKEN_BY_KEPT = 1 }; /* where something is kept, all addresses of the reservation stay taken */
+enum { TAKEN_BY_KEPT = 1 }; /* if bytes are kept, all addresses of the reservation stay taken */
 #else
 enum { TAKEN_BY_KEPT = 0 };
 #endif
 
 enum { MOST_WAITING = 1024, FEW_WAITING = 16, AT_ONCE = 4 }; /* as in retired.c */
 
-/* Each test has sizes of its own, of whole pages, so that none meets what another one retired. */
+/* Each test uses its own sizes, of whole pages, so that none gets a region that another one retired. */
 static double next_size = 1 << 24;
 static double own_size(void) { return next_size += 64 * PAGE; }
 
@@ -43,7 +43,7 @@ static unsigned char *taken(bump_t *bump, double size, unsigned char fill) {
 
 #define SECOND_LATER() (clock_ms += 1000)
 
-/* Lets all that waits go, but for regions of one page. */
+/* Unmaps all waiting regions but those of one page. */
 static void settle(void) {
   SECOND_LATER();
   for (int i = 0; i < MOST_WAITING / AT_ONCE + 2 * FEW_WAITING; i++) CHECK(bump_close(made(PAGE)) == BUMP_OK);
@@ -71,7 +71,7 @@ static void lives_as_long_as_it_is_held(void) {
     CHECK(bump_holders(holds[0]) == left - 1 && bump_cursor(holds[0]) == 8);
   }
   CHECK(bump_reset(holds[0], 0, NULL) == BUMP_OK);
-  /* what is closed stays stale for long, however many live */
+  /* closed holds stay stale for long, however many live */
   for (int live = 1; live < 1000; live += 100) {
     for (int i = live; i < live + 100; i++) holds[i] = bump_hold(holds[0], NULL);
     bump_t *closed = bump_hold(holds[0], NULL);
@@ -84,7 +84,7 @@ static void lives_as_long_as_it_is_held(void) {
   for (int i = 0; i <= 1000; i++) CHECK(bump_close(holds[i]) == BUMP_OK);
 }
 
-/* ---- what is retired ---------------------------------------------------- */
+/* ---- retired regions ---------------------------------------------------- */
 
 static void stays_accessible(void) {
   const double size = own_size();
@@ -120,13 +120,13 @@ static void waits_in_a_row(void) {
   settle();
   for (int i = 0; i < MOST_WAITING + FEW_WAITING; i++) bumps[i] = made(size), blocks[i] = taken(bumps[i], 1, 1);
   for (int i = 0; i < MOST_WAITING + FEW_WAITING; i++) CHECK(bump_close(bumps[i]) == BUMP_OK);
-  /* too many: the oldest went at once; of the others each is there */
+  /* too many: the oldest were unmapped at once; the others are there */
   for (int i = 0; i < MOST_WAITING + FEW_WAITING; i++) CHECK(readable(blocks[i]) == (i >= FEW_WAITING));
-  bump_t *bump = made(size); /* and is used whatever its age */
+  bump_t *bump = made(size); /* and is reused whatever its age */
   CHECK(bump_base(bump) == blocks[FEW_WAITING]);
   bump_t *other = made(size);
   CHECK(bump_base(other) != blocks[FEW_WAITING + 1]);
-  /* a second later they go, a few with each that comes, but the last ones */
+  /* a second later they are unmapped, a few at each call, except for the last ones */
   SECOND_LATER();
   int gone = FEW_WAITING + 1;
   for (int round = 0; round < MOST_WAITING / AT_ONCE + FEW_WAITING; round++) {
@@ -142,7 +142,7 @@ static void waits_in_a_row(void) {
   CHECK(bump_close(bump) == BUMP_OK && bump_close(other) == BUMP_OK);
 }
 
-/* In a loop the same addresses come again and again: the system is asked for nothing. */
+/* A loop gets the same addresses again and again, without a system call. */
 static void comes_round(int rounds) {
   const double size = own_size();
   settle();
@@ -176,7 +176,7 @@ static int charged(void) {
 #endif
 }
 
-/* Where committed bytes count against a limit, as on Windows, 64 MiB of them wait. */
+/* If committed bytes count against a limit, as on Windows, at most 64 MiB of them wait. */
 static void waits_by_bytes(void) {
   enum { ROUNDS = 80 };
   const double size = own_size();
@@ -201,10 +201,10 @@ static void limit(int resource, rlim_t bytes, struct rlimit *before) {
   CHECK(setrlimit(resource, &low) == 0);
 }
 
-/* What waits goes at once when the system has no more, and what was asked for is had. */
+/* When the system has no more memory, waiting regions are unmapped at once and the request succeeds. */
 static void waits_no_longer_than_it_can(void) {
   struct rlimit before;
-  if (ASAN || EMULATED) return; /* no limit that setrlimit sets is kept there */
+  if (ASAN || EMULATED) return; /* the limits of setrlimit have no effect there */
   const double size = own_size(), larger = size * 20;
   bump_t *bump = made(size);
   unsigned char *block = taken(bump, 8 * MIB, 1);
@@ -226,7 +226,7 @@ static void waits_no_longer_than_it_can(void) {
 
 #endif
 
-/* ---- what is kept ------------------------------------------------------- */
+/* ---- kept bytes --------------------------------------------------------- */
 
 static void moves_above_what_is_kept(void) {
   const double size = own_size();
@@ -248,11 +248,11 @@ static void moves_above_what_is_kept(void) {
   CHECK(all_are(first, (size_t)MIB + 10, 2) && writable(first + (size_t)MIB + (size_t)PAGE, 1 << 20)); /* waits */
   memset(first, 4, (size_t)MIB + 10);
   CHECK(all_are(base, (size_t)size, 3));
-  /* closed: what is kept stays, the rest goes when it has waited */
+  /* closed: kept bytes stay, the rest is unmapped after it has waited */
   CHECK(bump_keep(bump, 3 * MIB, 3 * MIB + 1) == BUMP_OK && bump_close(bump) == BUMP_OK);
   CHECK(base[(size_t)(3 * MIB)] == 3 && writable(base, 1 << 20));
   SECOND_LATER();
-  for (int i = 0; i < 3; i++) { /* no part of it is used again */
+  for (int i = 0; i < 3; i++) { /* no part of it is reused */
     bump_t *next = made(size);
     const unsigned char *at = bump_base(next);
     CHECK(at + (size_t)size < base || at > base + (size_t)size);
@@ -268,7 +268,7 @@ static void moves_above_what_is_kept(void) {
 #endif
 }
 
-/* What a reset needs is there before anything has changed, and is not lost when there is no reset. */
+/* A reset gets what it needs before anything changes, and nothing is lost if there is no reset. */
 static void prepares(void) {
   const double size = own_size();
   bump_t *bump = made(size);
@@ -287,7 +287,7 @@ static void prepares(void) {
     limit(RLIMIT_AS, 0, &limits);
     CHECK(bump_reset(bump, 0, NULL) == BUMP_MOVED && all_are(first, (size_t)MIB, 1));
     CHECK(bump_base(bump) != first);
-    for (int i = 0; i < 8; i++) { /* inside the mapping, which needs nothing */
+    for (int i = 0; i < 8; i++) { /* inside the mapping, without a system call */
       first = bump_alloc(bump, 100, 8);
       CHECK(first != NULL && bump_keep(bump, 0, 100) == BUMP_OK && bump_prepare_reset(bump) == BUMP_OK);
       CHECK(bump_reset(bump, 0, NULL) == BUMP_MOVED && bump_base(bump) != first);
@@ -319,7 +319,7 @@ static int mappings(void) {
   return count;
 }
 
-/* Lost windows of 64 KiB, at the start of the region or behind 64 KiB of others: they lie side by side. */
+/* Lost windows of 64 KiB, at the start of the region or behind 64 KiB of other bytes, lie side by side. */
 static void loses_many(double offset, int rounds) {
   const double window = 64 * 1024, size = 1 << 24;
   static unsigned char *kept[4096];
@@ -333,7 +333,7 @@ static void loses_many(double offset, int rounds) {
     CHECK(taken(bump, offset + window, (unsigned char)i) == base && bump_keep(bump, offset, offset + window) == BUMP_OK);
     kept[i] = base + (size_t)offset;
     CHECK(bump_reset(bump, 0, &region) == BUMP_MOVED && bump_capacity(bump) == size);
-    if (i % 250 == 1) CHECK(bump_resident(bump) == 0); /* all of it was written in the round before */
+    if (i % 250 == 1) CHECK(bump_resident(bump) == 0); /* all of it was written in the previous round */
     base = bump_base(bump);
     if (i % 250 != 0) continue;
     CHECK(taken(bump, size, 0xff) == base && !readable(base + (size_t)size));
@@ -347,7 +347,7 @@ static void loses_many(double offset, int rounds) {
   CHECK(EMULATED || mappings() - before <= rounds / 64); /* an emulator has a list of its own */
 }
 
-/* A window that was lost behind much else does not keep that. */
+/* A window that is lost behind many other bytes does not keep those. */
 static void loses_the_last(void) {
   const double size = own_size();
   bump_t *bump = made(size);
@@ -383,14 +383,14 @@ static void keeps_huge_pages_aligned(void) {
 
 static void refuses_before_the_mappings_end(void) {
 #if defined(__linux__)
-  if (ASAN || EMULATED) return; /* the sanitizer, the emulator have mappings of their own */
+  if (ASAN || EMULATED) return; /* the sanitizer and the emulator have their own mappings */
   enum { MOST = 60000 };
   static bump_t *bumps[MOST];
   int most = 0, count = 0;
   bump_region_t region = {0, 0, 0};
   FILE *file = fopen("/proc/sys/vm/max_map_count", "r");
   if (file == NULL || fscanf(file, "%d", &most) != 1 || most > 2 * MOST) {
-    puts("life       mappings skipped: the system has no limit that is soon reached");
+    puts("life       mappings skipped: the system has no limit that can be reached quickly");
     return;
   }
   fclose(file);
@@ -401,7 +401,7 @@ static void refuses_before_the_mappings_end(void) {
   CHECK(bump_create(size, 0, &region) == NULL && region.error == BUMP_MAPPINGS);
   CHECK(bump_keep(bumps[0], 0, 1) == BUMP_OK && bump_reset(bumps[0], 0, &region) == BUMP_MAPPINGS);
   CHECK(region.error == BUMP_MAPPINGS && *(char *)bump_base(bumps[0]) == 1 && bump_cursor(bumps[0]) == 1);
-  /* of what is closed then only a few wait */
+  /* only a few closed regions then wait */
   for (int i = count - MOST_WAITING; i < count; i++) {
     blocks[i - (count - MOST_WAITING)] = bump_base(bumps[i]);
     CHECK(bump_close(bumps[i]) == BUMP_OK);
@@ -412,14 +412,14 @@ static void refuses_before_the_mappings_end(void) {
   for (int i = count / 2; i < count - MOST_WAITING; i++) CHECK(bump_close(bumps[i]) == BUMP_OK);
   CHECK(bump_reset(bumps[0], 0, &region) == BUMP_MOVED && (bumps[count / 2] = bump_create(size + PAGE, 0, &region)) != NULL);
   for (int i = 1; i <= count / 2; i++) CHECK(bump_close(bumps[i]) == BUMP_OK);
-  /* others have used all of them up: that is what a refusal says, and it goes by */
+  /* others have used up all mappings: a refusal names that, and passes */
   bump_t *spare[] = {made(size + 2 * PAGE), made(size + 2 * PAGE)};
   bump_chunk_t chunk;
   static void *others[2 * MOST];
   int others_count = 0;
   int32_t refused = BUMP_OK;
-  for (int i = 0; i < 2; i++) { /* the first refusal lets what waits go */
-    for (void *at; others_count < 2 * MOST; others[others_count++] = at) { /* neighbours that differ do not become one */
+  for (int i = 0; i < 2; i++) { /* the first refusal unmaps the waiting regions */
+    for (void *at; others_count < 2 * MOST; others[others_count++] = at) { /* different neighbours are not merged */
       at = mmap(NULL, (size_t)PAGE, others_count % 2 ? PROT_READ : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
       if (at == MAP_FAILED) break;
     }
@@ -449,7 +449,7 @@ static void come_and_go(int rounds) {
 }
 
 static void leaks_nothing(int rounds) {
-  come_and_go(rounds / 4); /* wine has a record of pages, which grows at first */
+  come_and_go(rounds / 4); /* wine's record of pages grows at first */
   const long size = status_kib("VmSize:"), resident = status_kib("VmRSS:");
   come_and_go(rounds);
   CHECK(ASAN || status_kib("VmSize:") - size <= 8192);

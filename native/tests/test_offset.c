@@ -1,5 +1,5 @@
-/* test_offset.c - the pure arithmetic against a model in 128 bits. With -DFUZZ a libFuzzer target,
- * otherwise a deterministic loop. */
+/* test_offset.c - the arithmetic, against a model in 128 bits. With -DFUZZ it is a libFuzzer target, otherwise a
+ * deterministic loop. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,7 @@ static void against_model(input_t in) {
   const uint64_t align = UINT64_C(1) << (in.align_shift % 64);
   if (in.cursor > in.capacity) in.cursor = in.capacity == UINT64_MAX ? in.cursor : in.cursor % (in.capacity + 1);
   if (in.minimum > in.preferred) in.minimum = in.preferred == UINT64_MAX ? in.minimum : in.minimum % (in.preferred + 1);
-  if ((wide_t)in.base + in.capacity > UINT64_MAX) in.base = UINT64_MAX - in.capacity; /* no mapping wraps */
+  if ((wide_t)in.base + in.capacity > UINT64_MAX) in.base = UINT64_MAX - in.capacity; /* mappings do not wrap */
   const wide_t address = (wide_t)in.base + in.cursor;
   const wide_t aligned = (address + align - 1) / align * align;
   const wide_t top = (wide_t)in.base + in.capacity;
@@ -62,7 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 #else
 static uint64_t random_state = 0x9e3779b97f4a7c15;
 
-/* Of every magnitude, and often at an edge: uniform numbers are nearly all huge. */
+/* A number of any magnitude, often at an edge; uniform numbers would nearly all be huge. */
 static uint64_t draw(void) {
   random_state ^= random_state << 13, random_state ^= random_state >> 7, random_state ^= random_state << 17;
   const uint64_t drawn = random_state >> (random_state & 63);

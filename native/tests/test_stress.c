@@ -1,4 +1,4 @@
-/* test_stress.c - native threads on bump_alloc beside threads that attach and take, as Workers do. */
+/* test_stress.c - native threads that call bump_alloc, beside threads that attach and take chunks like Workers. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>

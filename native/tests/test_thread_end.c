@@ -1,5 +1,5 @@
-/* test_thread_end.c - threads that end without closing what they hold, and no library that is unloaded: as Workers do where
- * the library stays loaded (musl), or all of them load one file. argv[1] is the shared object. */
+/* test_thread_end.c - threads that end without closing their holds while the library stays loaded: like Workers under
+ * musl, or Workers that all load one file. argv[1] is the shared object. */
 #include <pthread.h>
 
 #include "instance.h"
@@ -42,7 +42,7 @@ static void drops_what_it_held(void) {
   CHECK(in.holders(bump) == 1 && in.close(bump) == BUMP_OK);
 }
 
-/* The library's code is there when a thread ends after the last one has unloaded it. */
+/* The library's code is still there when a thread ends after the last unload. */
 static void *close_and_end(void *barrier) {
   bump_t *bump = in.create(MIB, 0, NULL);
   CHECK(bump != NULL);
@@ -65,7 +65,7 @@ static void stays_loaded_for_several(void) {
   CHECK(pthread_join(thread, NULL) == 0);
 }
 
-/* A Worker with a copy of its own. */
+/* A Worker with its own copy. */
 static void *live_and_end(void *unused) {
   instance_t own = load();
   for (int i = 0; i < 4; i++) {
@@ -79,18 +79,18 @@ static void *live_and_end(void *unused) {
 }
 
 static void leaves_little(void) {
-  enum { LIVES = 300 }; /* more than musl has keys for ends of threads */
+  enum { LIVES = 300 }; /* more than musl has keys for thread destructors */
   for (int i = 0; i < 20; i++) elsewhere(live_and_end, NULL);
   const long size = status_kib("VmSize:"), resident = status_kib("VmRSS:");
   for (int i = 0; i < LIVES; i++) elsewhere(live_and_end, NULL);
-  /* the library itself stays, and what it has written of its data; a region would be 64 MiB */
+  /* the library and its written data stay; a region would be 64 MiB */
   CHECK((status_kib("VmSize:") - size) / LIVES <= 1024);
   CHECK(EMULATED || (status_kib("VmRSS:") - resident) / LIVES <= 200);
   pthread_key_t some;
   CHECK(pthread_key_create(&some, NULL) == 0);
 }
 
-/* What the whole process was given outlives the thread that gave it. */
+/* The process's own allocator outlives the thread that named it. */
 static __typeof__(bump_process_bind) *process_bind;
 static __typeof__(bump_process_malloc) *process_malloc;
 

@@ -1,4 +1,4 @@
-/* test_threads.c - many threads on one region, and regions that come and go under those who attach. */
+/* test_threads.c - many threads on one region, and regions that end while others attach. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -28,7 +28,7 @@ static unsigned char *take(worker_t *me, size_t size, size_t align) {
   return at;
 }
 
-/* Gives the block back again at times, when it is still the last. */
+/* Sometimes gives the block back, if it is still the last. */
 static int give_back(worker_t *me, unsigned char *block, size_t size) {
   if (rand_r(&me->seed) % 4 != 0) return 0;
   const double from = (double)(block - (unsigned char *)bump_base(me->bump));
@@ -75,7 +75,8 @@ static void fill_together(void) {
   CHECK(bump_close(bump) == BUMP_OK);
 }
 
-/* What a share() sends to other Workers. Token and key of different lives may be mixed: that too is stale. */
+/* The handle that share() sends to other Workers. Token and key of different regions may be mixed, which is stale too.
+ * */
 static _Atomic double shared_token, shared_key;
 static atomic_int over;
 static atomic_ulong attached;
@@ -90,13 +91,13 @@ static void *attach_and_close(void *unused) {
       continue;
     }
     attached++;
-    for (int i = 0; i < 3; i++) { /* nobody moves it while it is held */
-      if (bump_base(bump) != bump_pointer(region.address)) CHECK(!"what is attached stays where it is");
+    for (int i = 0; i < 3; i++) { /* it does not move while it is held */
+      if (bump_base(bump) != bump_pointer(region.address)) CHECK(!"an attached region stays in place");
       sched_yield();
     }
     bump_t *more = bump_hold(bump, NULL);
     unsigned char *block = bump_alloc(bump, 64, 8);
-    if (block == NULL || more == NULL || bump_holders(bump) < 2) CHECK(!"what is attached lives");
+    if (block == NULL || more == NULL || bump_holders(bump) < 2) CHECK(!"an attached region lives");
     else memset(block, 1, 64);
     if (bump_close(bump) != BUMP_OK || bump_close(more) != BUMP_OK) CHECK(!"a hold closes once");
   }
@@ -115,7 +116,7 @@ static void attach_while_closing(void) {
     unsigned char *kept = bump_alloc(bump, 64, 8);
     CHECK(kept != NULL);
     memset(kept, 7, 64);
-    /* Nobody attaches while it moves, so nobody writes at the old addresses afterwards. */
+    /* Nothing can attach while it moves, so nothing writes to the old addresses afterwards. */
     const double from = (double)(kept - (unsigned char *)bump_base(bump));
     CHECK(bump_keep(bump, from, from + 64) == BUMP_OK);
     const int32_t code = bump_reset(bump, 0, NULL);
@@ -133,7 +134,7 @@ static void attach_while_closing(void) {
   CHECK(moved > 0);
 }
 
-/* One instance, as all Workers on Windows have it: regions that several threads make, retire and use again. */
+/* One instance for all threads, as on Windows: they make, retire and reuse regions. */
 static void *make_and_close(void *seed) {
   unsigned state = (unsigned)(size_t)seed;
   bump_t *bumps[8] = {NULL};
@@ -141,7 +142,7 @@ static void *make_and_close(void *seed) {
     bump_t **bump = &bumps[rand_r(&state) % 8];
     if (*bump != NULL) {
       const unsigned char *base = bump_base(*bump);
-      if (base[0] != (unsigned char)(size_t)seed || base[999] != base[0]) CHECK(!"a region is one thread's");
+      if (base[0] != (unsigned char)(size_t)seed || base[999] != base[0]) CHECK(!"a region belongs to one thread");
       if (bump_close(*bump) != BUMP_OK) CHECK(!"closes");
     }
     *bump = bump_create(4096 << rand_r(&state) % 3, 0, NULL);

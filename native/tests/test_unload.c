@@ -1,11 +1,11 @@
-/* test_unload.c - many instances of the library in one process, as Workers have them: each a memfd
- * of its own. argv[1] is the shared object. */
+/* test_unload.c - many instances of the library in one process, as in Workers, each from its own memfd. argv[1] is the
+ * shared object. */
 #include <pthread.h>
 #include <sys/wait.h>
 
 #include "instance.h"
 
-/* What one life leaves: the committed bytes of what it did not close, or closed just now. */
+/* Bytes that one life leaves: the committed bytes of regions that it did not close, or closed just now. */
 static size_t one_life(int how) {
   instance_t in = load();
   bump_t *bump = in.create(64 * MIB, 0, NULL), *other = in.create(64 * MIB, 0, NULL);
@@ -28,12 +28,12 @@ static void leaves_what_may_be_seen_and_nothing_else(void) {
     size_t left = 0;
     for (int i = 0; i < 300; i++) left += one_life(how);
     CHECK(status_kib("VmSize:") - size <= (long)(left / 1024) + 256);
-    /* of that only what was kept has RAM */
+    /* only kept bytes of that use RAM */
     CHECK(EMULATED || status_kib("VmRSS:") - resident <= 2048 + (how == 3 ? 300 * 2 * 1024 : 0));
   }
 }
 
-/* Windows may have been transferred, native calls may go on: of that nobody can tell. */
+/* Windows may have been transferred and native calls may still run, and nothing tells. */
 static void keeps_what_may_be_seen(void) {
   instance_t in = load();
   bump_t *bump = in.create(64 * MIB, 0, NULL), *closed = in.create(32 * MIB, 0, NULL);
@@ -50,7 +50,7 @@ static void keeps_what_may_be_seen(void) {
   munmap(late, MIB);
 }
 
-/* However many a Worker closed in its last second, a few stay; of those that it did not close all. */
+/* Of the regions that a Worker closed in its last second a few stay; of those that it did not close, all. */
 static void leaves_few_of_many(void) {
   enum { CLOSED = 500, OPEN = 50, FEW = 16 };
   static unsigned char *blocks[CLOSED], *open[OPEN];
@@ -81,14 +81,14 @@ static void hands_over(void) {
   CHECK(a.close(other) == BUMP_STALE && b.holders(other) == 2); /* it is b's */
   CHECK(b.close(other) == BUMP_OK && b.close(other) == BUMP_STALE && a.holders(bump) == 1);
   other = b.attach(token, key, &region);
-  bump_t *more = b.hold(bump, &region); /* of a hold of the other instance */
+  bump_t *more = b.hold(bump, &region); /* another hold of the other instance */
   CHECK(more != NULL && b.holders(more) == 3);
   take(&a, bump, MIB, 7);
   unload(&a);
   CHECK(b.holders(other) == 2 && all_are(base, MIB, 7)); /* b goes on, contents and all */
   CHECK(b.alloc(other, 100, 8) == base + MIB);
   CHECK(b.close(other) == BUMP_OK && b.reset(more, 0, NULL) == BUMP_OK && b.base(more) == base);
-  take(&b, more, 2 * MIB, 8); /* committed after a was gone, so b knows who sees it */
+  take(&b, more, 2 * MIB, 8); /* committed after a was unloaded, so b knows who sees it */
   CHECK(b.close(more) == BUMP_OK && b.close(more) == BUMP_STALE);
   CHECK(mapped((void *)(uintptr_t)token) && all_are((unsigned char *)(uintptr_t)token, 256, 0)); /* reads as nothing */
   CHECK(b.attach(token, key, &region) == NULL && region.error == BUMP_STALE);
@@ -97,7 +97,7 @@ static void hands_over(void) {
   munmap(base, 4 * MIB);
 }
 
-/* The other way about: who attached goes first, and its holds with it. */
+/* The other way round: the attached instance is unloaded first, with its holds. */
 static void drops_what_it_attached(void) {
   bump_region_t region;
   instance_t a = load(), b = load();
@@ -123,7 +123,7 @@ static void *create_elsewhere(void *unused) {
   return unused;
 }
 
-/* Unloaded by another thread than the one that made the region, and lives. */
+/* Unloaded by a thread other than the one that made the region, which still runs. */
 static void leaves_other_threads_alone(void) {
   pthread_t thread;
   other = load();
@@ -134,7 +134,7 @@ static void leaves_other_threads_alone(void) {
   unload(&other);
   CHECK(mapped(base) && all_are(base, 4096, 5));
   pthread_barrier_wait(&barrier);
-  pthread_join(thread, NULL); /* its end calls nothing that is gone */
+  pthread_join(thread, NULL); /* its end calls no unloaded code */
   CHECK(mapped(base) && all_are(base, 4096, 5));
 }
 
@@ -154,9 +154,10 @@ static ssize_t linger(void *cookie, const char *bytes, size_t size) {
   return (ssize_t)size;
 }
 
-/* A library's thread, or a nonblocking call, works on a region of the main thread; a Worker goes on; exit() is called. */
+/* A thread of a library or of a nonblocking call works on a region of the main thread, a Worker runs, and exit() is
+ * called. */
 static void exits_while_others_work(void) {
-  if (EMULATED) usleep(200000); /* until the emulator is done with the last thread: a fork would copy a lock that it holds */
+  if (EMULATED) usleep(200000); /* until the emulator has finished with the last thread: a fork would copy a lock that it holds */
   for (int i = 0; i < 20; i++) {
     const pid_t child = fork();
     if (child == 0) {
@@ -166,7 +167,7 @@ static void exits_while_others_work(void) {
       unsigned char *block = take(&main_thread, main_thread.create(64 * MIB, 0, NULL), 16 * MIB, 1);
       pthread_create(&threads[0], NULL, write_for_ever, block);
       pthread_create(&threads[1], NULL, make_for_ever, &worker);
-      /* Flushed when all destructors have run: the threads then go on for a while. */
+      /* Flushed after all destructors have run, so that the threads run on for a while. */
       fputc('x', fopencookie(NULL, "w", (cookie_io_functions_t){.write = linger}));
       usleep(2000);
       exit(0);
@@ -185,7 +186,7 @@ int main(int count, char **arguments) {
   drops_what_it_attached();
   leaves_other_threads_alone();
   exits_while_others_work();
-  pthread_key_t key; /* of all those instances none has kept one */
+  pthread_key_t key; /* none of those instances has kept a key */
   CHECK(pthread_key_create(&key, NULL) == 0);
   return conclude("unload");
 }

@@ -1,4 +1,4 @@
-/* Preloaded, it refuses chosen calls that the allocator's library makes to the system, and nobody else's. */
+/* Refuses chosen system calls of the allocator's library, and of no other code. Loaded with LD_PRELOAD. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -20,7 +20,7 @@ void refuse(int kinds, int from, int to) {
   refused = kinds;
 }
 
-/* Back to normal; how many calls of these kinds there were. */
+/* Stops refusing. Returns the number of calls of these kinds. */
 int allow(void) {
   refused = 0;
   return seen;

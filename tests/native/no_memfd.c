@@ -1,7 +1,6 @@
-/* no_memfd.c - starts a command whose memfd_create fails: always, as on old kernels and in some sandboxes (`never`);
- * with a flag that only newer kernels know (`unflagged`: they give MFD_CLOEXEC alone); or without one that says whether the file
- * will be executed, as newer ones may be set to do (`flagged`: MFD_EXEC).
- */
+/* no_memfd.c - starts a command whose memfd_create fails in one of three ways. `never`: it always fails, as on old
+ * kernels and in some sandboxes. `unflagged`: it accepts only MFD_CLOEXEC, as kernels that do not know newer flags.
+ * `flagged`: it also needs MFD_EXEC, as newer kernels may be configured. */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -16,7 +15,7 @@ enum { CLOEXEC = 0x1, EXEC = 0x10 };
 int main(int count, char **words) {
   if (count < 3) return 100;
   const char *allowed = words[1];
-  /* Flags that the call must have, exactly; no call has all bits. */
+  /* The exact flags that the call must have; no call has all bits. */
   unsigned flags = strcmp(allowed, "unflagged") == 0 ? CLOEXEC : strcmp(allowed, "flagged") == 0 ? (CLOEXEC | EXEC) : ~0u;
   struct sock_filter code[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),

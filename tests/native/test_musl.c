@@ -1,4 +1,4 @@
-/* Loads the library that is its argument and allocates, shares, resets and closes. */
+/* Loads the library in its argument, then allocates, shares, resets and closes. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
@@ -63,7 +63,7 @@ int main(int count, char **arguments) {
   CHECK(p_bump_keep(bump, 0, 100000) == BUMP_OK && p_bump_reset(bump, 0, &region) == BUMP_MOVED);
   CHECK(p_bump_base(bump) != zeroed && zeroed[99999] == 8 && p_bump_close(bump) == BUMP_OK);
   zeroed[0] = 9;
-  for (int i = 0; i < 100000; i++) { /* address space would run out */
+  for (int i = 0; i < 100000; i++) { /* a leak would exhaust address space */
     bump = p_bump_create(1024.0 * 1024 * 1024, 0, &region);
     CHECK(bump != NULL && p_bump_alloc(bump, 64, 8) != NULL);
     CHECK(p_bump_close(bump) == BUMP_OK);

@@ -1,4 +1,4 @@
-/* emulated.c - what the emulator does not do as an arm64 kernel would. Given by LD_PRELOAD. */
+/* emulated.c - corrects calls that the emulator does not handle like an arm64 kernel. Loaded with LD_PRELOAD. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -9,13 +9,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { HOST_PAGE = 4096 }; /* an x64 machine's */
+enum { HOST_PAGE = 4096 }; /* of an x64 host */
 
-/* The machine's own programs, started from here, could not load this library, and would say so. */
+/* Host programs started from here cannot load this library, and would print an error. */
 __attribute__((constructor)) static void forget(void) { unsetenv("LD_PRELOAD"); }
 
-/* Makes Deno.execPath() the script that starts the emulator, which gives its own path as the program's name: the arm64
- * program itself is nothing that the machine can execute, and tests start further Denos. */
+/* Makes Deno.execPath() the script that starts the emulator, because tests start further Denos and the host cannot
+ * execute the arm64 program. The script passes its own path as the program's name. */
 ssize_t readlink(const char *path, char *target, size_t size) {
   if (strcmp(path, "/proc/self/exe") == 0) {
     const size_t length = strlen(program_invocation_name);
@@ -26,8 +26,8 @@ ssize_t readlink(const char *path, char *target, size_t size) {
   return ((ssize_t (*)(const char *, char *, size_t))dlsym(RTLD_NEXT, "readlink"))(path, target, size);
 }
 
-/* The emulator gives a byte for each of the machine's pages, up to sixteen times as many as there is room for. A page is
- * resident if any of those that it consists of is. */
+/* The emulator writes a byte for each host page, up to sixteen times more than there is room for. A page is resident if
+ * any host page in it is. */
 int mincore(void *start, size_t size, unsigned char *pages) {
   const size_t page = (size_t)getpagesize();
   if ((uintptr_t)start % page != 0) return errno = EINVAL, -1;
@@ -40,14 +40,14 @@ int mincore(void *start, size_t size, unsigned char *pages) {
   return 0;
 }
 
-/* The same for who asks the C library itself for its address. */
+/* The same for callers that look the function up. */
 void *dlsym(void *library, const char *name) {
   static void *(*original)(void *, const char *);
   if (original == NULL) *(void **)&original = dlvsym(RTLD_NEXT, "dlsym", "GLIBC_2.34");
   return strcmp(name, "mincore") == 0 ? (void *)mincore : original(library, name);
 }
 
-/* The emulator answers that pages are populated, and does nothing: Linux before 5.14 does not know the advice. */
+/* The emulator accepts this advice and does nothing. Refuse it, as Linux before 5.14 does. */
 int madvise(void *start, size_t size, int advice) {
   if (advice == MADV_POPULATE_WRITE) return errno = EINVAL, -1;
   return (int)syscall(SYS_madvise, start, size, advice);

@@ -1,4 +1,4 @@
-/* page_size.c - prints the size of a page, in bytes, once the emulator has kept to it as a kernel would. */
+/* page_size.c - prints the page size in bytes, after checking that the emulator keeps to it like a kernel. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@ int main(void) {
   for (size_t size = 4096; size < 16 * page; size += 4096) {
     char *const start = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(start != MAP_FAILED && (uintptr_t)start % page == 0);
-    /* What is not on a page's border is refused … */
+    /* Ranges that do not start at a page are refused … */
     for (size_t at = 4096; at < page; at += 4096) {
       CHECK(mprotect(start + at, 4096, PROT_READ | PROT_WRITE) != 0 && errno == EINVAL);
       CHECK(munmap(start + at, 4096) != 0 && errno == EINVAL);

@@ -1,4 +1,4 @@
-/* process_prng.c - bcryptprimitives.dll, which wine 8 has not: the one function of it that Deno imports. */
+/* process_prng.c - bcryptprimitives.dll, which wine 8 lacks, with the one function that Deno imports. */
 __declspec(dllimport) unsigned char SystemFunction036(void *, unsigned long); /* RtlGenRandom, of advapi32 */
 
 enum { PART = 1 << 20 };
