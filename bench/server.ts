@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { formatBytes } from "../src/format.ts";
 import { CONNECTIONS, imageOf, type Load, logOf, Server } from "./lib/load.ts";
 import { Bench, format, UNTOUCHED } from "./lib/measure.ts";
 
@@ -34,7 +35,7 @@ interface Service {
 function scrub(name: string, limit: number, body: number): Service {
   const note = body < limit ? `${UNTOUCHED}: ${format(100 * (1 - body / limit))} % of each buffer` : undefined;
   return {
-    name: `${name}, four buffers of ${limit / KIB} KiB`,
+    name: `${name}, four buffers of ${formatBytes(limit)}`,
     start: ["server.ts", "--limit", String(limit)],
     body: logOf(body),
     note,

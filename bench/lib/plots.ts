@@ -53,7 +53,7 @@ async function render(spec: Record<string, unknown>, theme: "light" | "dark"): P
 }
 
 /** Panels whose frames line up; the spacing leaves room for axis labels. */
-const PANELS = { bounds: "flush", spacing: 70 };
+const PANELS = { bounds: "flush", spacing: 90 };
 
 function panelTitle(text: string): Record<string, unknown> {
   return { text, fontSize: 14, frame: "group" };
@@ -153,9 +153,9 @@ function server(all: readonly Results[]): Record<string, unknown> | null {
   };
 }
 
-/** "worst case, 64 KiB" for "worst case, four buffers of 64 KiB". */
+/** "filled, 64 KiB" for "filled and read, four buffers of 64 KiB", because labels are narrow. */
 function shortName(service: string): string {
-  return service.replace("four buffers of ", "").replace(" of ", ", ");
+  return service.replace(" and read", "").replace("four buffers of ", "").replace(" of ", ", ");
 }
 
 /** Memory of each service over time. */
