@@ -261,7 +261,7 @@ export class Arena {
     return this.buffer !== NO_WINDOW.buffer && isDetached(this.buffer);
   }
 
-  // ---- what was used ---------------------------------------------------------------------------
+  // ---- used bytes ------------------------------------------------------------------------------
 
   /** Records in the chunk how much of this window was used. */
   note(): void {

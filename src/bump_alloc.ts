@@ -42,9 +42,9 @@ export interface BumpAllocOptions {
   /** Fill memory with 0xDD when it is taken back, so that stale bytes are recognised; default false. */
   poison?: boolean;
   /**
-   * Debug mode: finds writes to memory that was taken back ({@linkcode StaleWriteError}), names in errors where what is open was
-   * opened, and reports what is never closed; slow. Default: false, or true where the environment variable `BUMP_ALLOC_DEBUG`
-   * is 1 and `--allow-env` permits to see it.
+   * Debug mode, which is slow. It finds writes to memory that was taken back ({@linkcode StaleWriteError}), adds stacks
+   * to errors, and reports allocators, scopes and leases that are never ended. Default: false, or true if the
+   * environment variable `BUMP_ALLOC_DEBUG` is 1 and `--allow-env` permits reading it.
    */
   debug?: boolean;
   /**
@@ -414,7 +414,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
    * Figures for monitoring. Reading `resident` asks the system about each page, which takes microseconds to
    * milliseconds.
    *
-   * @example What is used, and what is in RAM
+   * @example Used bytes, and bytes in RAM
    * ```ts
    * import { BumpAlloc } from "@bump/alloc";
    * import { assert, assertEquals } from "@std/assert";

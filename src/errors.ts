@@ -11,7 +11,7 @@ import { BumpCode } from "./native/symbols.ts";
 /**
  * The request behind an {@linkcode OutOfMemoryError}, and the state of the region; all in bytes.
  *
- * @example What the error tells
+ * @example The details of the error
  * ```ts
  * import { BumpAlloc, type OutOfMemoryDetails, OutOfMemoryError } from "@bump/alloc";
  * import { assertEquals, assertThrows } from "@std/assert";
@@ -282,9 +282,9 @@ export class PoolFullError extends Error {
 }
 
 /**
- * What a {@linkcode StaleWriteError} knows: bytes, and stacks as text.
+ * The details of a {@linkcode StaleWriteError}: places in bytes, and stacks as text.
  *
- * @example What the error tells
+ * @example The details of the error
  * ```ts
  * import { type StaleWriteDetails, StaleWriteError } from "@bump/alloc";
  * import { assertEquals } from "@std/assert";
@@ -304,7 +304,7 @@ export interface StaleWriteDetails {
   readonly offset: number;
   /** Bytes up to the last wrong one. */
   readonly byteLength: number;
-  /** What the memory was of: an allocator, a lease or a scope. */
+  /** The former owner of the memory: an allocator, a lease or a scope. */
   readonly kind: string;
   /** The stack of where that was opened. */
   readonly openedAt: string;

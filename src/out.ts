@@ -88,7 +88,7 @@ export interface Out<T extends OutType> {
 /**
  * The one-element array behind an out-parameter of each type.
  *
- * @example What a call is given
+ * @example The argument of a call
  * ```ts
  * import { BumpAlloc, type OutViews } from "@bump/alloc";
  * import { assertEquals } from "@std/assert";
@@ -132,7 +132,7 @@ export interface OutViews {
 type Cell<T extends OutType> = OutViews[T] & { 0: number | bigint | undefined };
 
 function gone(what: string): ClosedError {
-  return new ClosedError(`${what} the out-parameter`, "its memory", "was taken back or transferred away");
+  return new ClosedError(`${what} the out-parameter`, "memory", "was taken back or transferred away");
 }
 
 function wrongValue(needed: string, value: unknown): TypeError {

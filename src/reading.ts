@@ -30,7 +30,7 @@ export type ReadSource =
 /**
  * An object with Deno's `read`, such as `Deno.FsFile`, `Deno.Conn` or `Deno.stdin`.
  *
- * @example A source of one's own
+ * @example Your own source
  * ```ts
  * import { BumpAlloc, type ByteReader } from "@bump/alloc";
  * import { assertEquals } from "@std/assert";

@@ -87,7 +87,7 @@ export type ElementOf<T> = T extends { [index: number]: infer E } ? E : number |
  * The type of a copy of `T` in scratch memory: the same kind of view over an `ArrayBuffer`. A copy of a buffer is a
  * `Uint8Array`.
  *
- * @example A function that keeps what it is given
+ * @example A function that keeps a copy of its argument
  * ```ts
  * import { BumpAlloc, type Copied } from "@bump/alloc";
  * import { assertEquals } from "@std/assert";

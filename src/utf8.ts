@@ -1,4 +1,4 @@
-/** Writes strings as UTF-8 into existing memory. Lone surrogates become U+FFFD, as everywhere on the web. */
+/** Writes strings as UTF-8 into existing memory. Lone surrogates become U+FFFD, as in `TextEncoder`. */
 
 /** Number of code units up to which the loop below beats the fixed cost of `encodeInto`. */
 export const SHORT_TEXT = 40;

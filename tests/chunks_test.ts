@@ -112,7 +112,7 @@ Deno.test("another thread takes memory in between: the block is in one chunk, an
   assertEquals(region.cursor, 3 * STEP);
 });
 
-// ---- what was used -------------------------------------------------------------------------------
+// ---- used bytes ----------------------------------------------------------------------------------
 
 Deno.test("bytes up to the highest note in a chunk count as used; bytes behind it are zero", () => {
   const region = new Region();

@@ -706,7 +706,7 @@ static void survives_unloading(const char *object) {
   dlclose(own);
   CHECK(dlopen(object, RTLD_NOLOAD | RTLD_NOW) == NULL); /* so it is really gone, with its other region */
   unsigned char page;
-  CHECK(mincore(lost, 4096, &page) == 0 && mincore(lost + 32 * MIB, 4096, &page) != 0); /* but for what was committed */
+  CHECK(mincore(lost, 4096, &page) == 0 && mincore(lost + 32 * MIB, 4096, &page) != 0); /* except for committed bytes */
   for (int i = 0; i < 1000; i++) CHECK(first[i] == 42);
   for (int i = 0; i < 1000; i++) {
     void *block = sqlite->malloc(5000);

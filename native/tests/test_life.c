@@ -102,7 +102,7 @@ static void stays_accessible(void) {
   CHECK(bump_base(huge) != block && bump_base(larger) != block && bump_base(smaller) != block);
   bump_t *again = made(size);
   CHECK(bump_base(again) == block && bump_committed(again) == 8 * MIB && bump_holders(again) == 1);
-  CHECK(taken(again, size, 2) == block); /* what is called fresh is zero, in spite of the late writer */
+  CHECK(taken(again, size, 2) == block); /* fresh bytes are zero, in spite of the late writer */
   CHECK(bump_share(again) != 0 && bump_close(again) == BUMP_OK && bump_close(other) == BUMP_OK);
   CHECK(bump_close(huge) == BUMP_OK && bump_close(larger) == BUMP_OK && bump_close(smaller) == BUMP_OK);
   /* the oldest first */

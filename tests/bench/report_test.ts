@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Results } from "../../bench/lib/measure.ts";
-import { isReached, spreadOf } from "../../bench/lib/measure.ts";
+import { isReached, spreadOf, UNTOUCHED } from "../../bench/lib/measure.ts";
 import { withFigures } from "../../bench/lib/readme.ts";
 import { renderReport } from "../../bench/lib/table.ts";
 
@@ -14,20 +14,26 @@ const results: Results = {
     unit: "ns",
     rounds: 3,
     name: "alloc",
+    about: "Blocks that are not filled.",
+    note: UNTOUCHED,
     spread: spread(16),
     peers: [
       { name: "new Uint8Array", spread: spread(160), ratio: spread(10), atLeast: 20 },
       { name: "view of a buffer", spread: spread(12), ratio: spread(1.33), atMost: 1.05 },
     ],
-  }, { what: "reset", unit: "ns", rounds: 3, spread: spread(900), atMost: 1000 }],
+  }, { what: "reset", unit: "ns", rounds: 3, spread: spread(900), atMost: 1000, about: "The end of memory." }],
 };
 
-Deno.test("The report says what was asked, what was missed, and where a peer wins", () => {
-  const lines = renderReport([results]).split("\n").filter((line) => line.startsWith("| "));
-  assertEquals(lines.length, 4);
-  assert(lines[1].includes(">= 20 | 10 × (9 to 11), missed | 16 / 160 ns |  |"), lines[1]);
-  assert(lines[2].includes("missed") && lines[2].includes("the other wins"), lines[2]);
-  assert(lines[3].includes("<= 1000 | 900 ns (810 to 990) |"), lines[3]);
+Deno.test("The report says which limits were missed, where a peer wins, and what each group is about", () => {
+  const page = renderReport([results]);
+  for (const about of ["Blocks that are not filled.", "The end of memory."]) {
+    assert(page.includes(`\n\n${about}\n\n| what |`), about);
+  }
+  const lines = page.split("\n").filter((line) => line.startsWith("| ") && !line.startsWith("| what"));
+  assertEquals(lines.length, 3);
+  assert(lines[0].includes(">= 20 | 10 × (9 to 11), missed | 16 / 160 ns | untouched memory |"), lines[0]);
+  assert(lines[1].includes("missed") && lines[1].includes("the other wins; untouched memory"), lines[1]);
+  assert(lines[2].includes("<= 1000 | 900 ns (810 to 990) |"), lines[2]);
 });
 
 Deno.test("Quartiles, and what counts as reached", () => {

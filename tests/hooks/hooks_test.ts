@@ -92,7 +92,7 @@ Deno.test("reset takes native memory back, and gives its pages above the retaine
   }
 });
 
-Deno.test("trim never touches native blocks in use, and gives back what is above them", () => {
+Deno.test("trim never touches native blocks in use, and gives back the pages above them", () => {
   using scratch = new BumpAlloc({ size: 256 * MIB });
   const native = nativeCaller(scratch);
   scratch.alloc(100_000).fill(1);

@@ -29,7 +29,7 @@ const pcre2 = load("libpcre2-8.so.0", {
 });
 const native = pcre2.symbols;
 
-/** Names, and what is called with which arguments, across lines: groups, alternatives, look-around, recursion. */
+/** Matches calls with their names and arguments, across lines: groups, alternatives, look-around, recursion. */
 const PATTERN = String
   .raw`(?<name>\b[A-Za-z_]\w{2,})\s*(?<arguments>\((?:[^()"]|"[^"\n]*"|(?&arguments))*\))(?=\s*[;{.])`;
 

@@ -115,7 +115,7 @@ testWith(zlib, "zlib: a full region is Z_MEM_ERROR, at the start and in the midd
   using scratch = BumpAlloc.withSize(128 * 1024);
   const packing = stream(scratch);
   assertEquals(initDeflate(packing), Z_MEM_ERROR);
-  assertEquals(scratch.used, 0); // zlib freed what it had got, in reverse order
+  assertEquals(scratch.used, 0); // zlib freed its blocks in reverse order
 
   const unpacking = stream(scratch);
   assertEquals(initInflate(unpacking), 0);

@@ -74,7 +74,7 @@ testUnless(
 );
 
 testUnless(
-  noHiding ?? (isEmulated ? "the emulator maps a program's files itself, and executes what it can read" : null),
+  noHiding ?? (isEmulated ? "the emulator maps a program's files itself, and executes any readable file" : null),
   "without /proc and a folder to execute from, the error says what is needed",
   () => withTemporary((TMPDIR) => assertFolderRefused("noexec", TMPDIR, `${TMPDIR}/bump_alloc_`)),
 );

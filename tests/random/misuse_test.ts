@@ -39,7 +39,7 @@ const ERRORS = [
 
 const RUNS = Number(Deno.env.get("FUZZ_RUNS") ?? 150);
 
-// deno-lint-ignore no-explicit-any -- what is called with what is the point
+// deno-lint-ignore no-explicit-any -- any method is called with any values
 type Any = any;
 
 /** Arguments of methods. Some are made from live views, so that some calls are nearly right. */

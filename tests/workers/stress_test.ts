@@ -115,7 +115,7 @@ Deno.test(`${who} allocate at once: no two blocks overlap, every byte is right`,
 Deno.test(`${who}, without padding: the sum of all blocks agrees with the region's count`, () =>
   stress(1, times(50_000), times(100_000)));
 
-Deno.test("Workers terminated at random leave no reference and disturb nobody", async () => {
+Deno.test("Workers terminated at random leave no hold and change no byte of others", async () => {
   const owner = BumpAlloc.withSize(2 ** 36);
   const handle = owner.share();
   const random = randomOf(7);

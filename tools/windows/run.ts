@@ -78,7 +78,7 @@ async function buildShim(folder: string): Promise<void> {
   await run(`lld-link-${LLVM}`, [...link, "process_prng.o", "advapi32.lib"], folder);
 }
 
-/** Makes what is missing in the folder. */
+/** Makes the missing parts of the folder. */
 async function prepare(): Promise<void> {
   await Deno.mkdir(FOLDER, { recursive: true });
   if (!await isThere(ENV.WINEPREFIX)) {
