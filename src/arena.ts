@@ -47,7 +47,9 @@ export class Arena {
   floor = NO_FLOOR;
   /** Highest cursor in this window before it moved back; bytes above were never used. */
   high = 0;
-  /** Bytes of the last block past `MAX_POSITION`. The cursor then stands at the start of that block. */
+  /**
+   * Length of a last block that ends beyond `MAX_POSITION`, else 0. The cursor then stands at the start of that block.
+   */
   beyond = 0;
   /** Offset of the latest valid mark; marks above it are void. Negative when there is none. */
   top = 0;
@@ -479,7 +481,10 @@ export class Arena {
     return this.top < 0 && this.position === this.start;
   }
 
-  /** Moves an empty frame back to where the first of the ended frames began, if all frames around it are empty too. */
+  /**
+   * Moves an empty arena back to its parent's position, over the bytes of ended frames; first the arenas around it, if
+   * they are empty too.
+   */
   #startOver(): void {
     const { parent } = this;
     if (parent === null || !this.#isEmpty) return;

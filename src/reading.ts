@@ -166,8 +166,8 @@ function workOn(source: ReadSource, block: Block, signal: AbortSignal | undefine
       const { done, value } = await reader.read();
       return done ? null : value;
     };
-    // Keep the lock: releasing it makes an error object, which costs more than a small body, and the stream is at its
-    // end.
+    // Keep the lock: releasing it makes an error object, which costs more than a small body, and nothing else reads the
+    // stream.
     return { reading: () => collect(block, next, (reason) => reader.cancel(reason), signal), writesItself: false };
   }
   if (typeof source === "object" && Symbol.asyncIterator in source) {

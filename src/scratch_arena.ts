@@ -772,8 +772,8 @@ export abstract class ScratchArena implements Scratch {
   }
 
   /**
-   * Keeps the memory in use until `promise` settles: for I/O or a nonblocking FFI call that works on the memory. `await
-   * using` waits for the promise; a synchronous end throws a `PinnedError` and changes nothing.
+   * Keeps the memory in use until `promise` settles: for I/O or a nonblocking FFI call that works on the memory. With
+   * `await using`, the end waits for the promise; a synchronous end throws a `PinnedError` and changes nothing.
    *
    * Without a pin nothing notices such work. When the memory ends, the work continues at the same address and writes
    * into the next allocation there. After `close` the addresses stay mapped for at least a second; work that takes

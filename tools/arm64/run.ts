@@ -2,8 +2,8 @@
  * `deno task test:arm64`: the C library's tests and the test suite on Linux arm64, with pages of 4, 16 and 64 KiB,
  * under an emulator. It is some twenty times slower than the host, so tests repeat less (tests/support/times.ts).
  *
- * `--pages=16` selects page sizes in KiB; `--quick` runs the part that CI runs. Further arguments go to `deno task
- * test`: `deno task test:arm64 --pages=16,64 tests/pool_test.ts`.
+ * `--pages=16` selects page sizes in KiB; `--quick` runs the part that CI runs. Further arguments go to the tests:
+ * `deno task test:arm64 --pages=16,64 tests/pool_test.ts`.
  *
  * Needs an x64 Debian's apt-get, dpkg-deb, npm and tar, and `apt-get install clang-19 lld-19`.
  *

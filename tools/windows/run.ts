@@ -1,6 +1,6 @@
 /**
- * `deno task test:windows`: runs the tests in the real deno.exe, under Debian 12's wine. Further arguments go to `deno
- * test`. `--quick` runs the tests that differ most on Windows: loading, pools, Workers, native code.
+ * `deno task test:windows`: runs the tests in the real deno.exe, under Debian 12's wine. Further arguments go to its
+ * tests. `--quick` runs the tests that differ most on Windows: loading, pools, Workers, native code.
  *
  * It works around two gaps of wine 8. Wine has no bcryptprimitives.dll, so a small one is built. Its VirtualAlloc2 is
  * incomplete, so deno.exe is patched not to find it; V8 then does without, as on old Windows. Needs npm, tar, and
