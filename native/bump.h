@@ -20,7 +20,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(_WIN32)
+#if defined(BUMP_API) /* preload.c exports none of it */
+#elif defined(_WIN32)
 #define BUMP_API __declspec(dllexport)
 #else
 #define BUMP_API __attribute__((visibility("default")))

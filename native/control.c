@@ -359,16 +359,8 @@ int __stdcall DllMain(void *module, unsigned long reason, void *process_ends) {
 #else
 
 /* At exit nothing is given back, because threads of libraries or of nonblocking calls may work on a region until the
- * very end. Handlers of __cxa_atexit run before any ELF destructor. On macOS destructors are such handlers too, and the
- * last one registered runs first, so `unload` has a priority that registers it earlier. */
+ * very end. */
 static _Atomic int exiting;
-
-static void note_exit(void *unused) {
-  (void)unused;
-  atomic_store(&exiting, 1);
-}
-
-__attribute__((constructor)) static void await_exit(void) { (void)os_at_exit(note_exit, &instance); }
 
 static void at_thread_end(void *unused) {
   (void)unused;
@@ -379,15 +371,6 @@ static void at_thread_end(void *unused) {
   if (over) os_unwatch_threads();
   unlock(&instance.lock);
   if (over) leave_retired();
-}
-
-/* Runs when a Worker ends, on its own thread. Holds of other threads stay. */
-__attribute__((destructor(101))) static void unload(void) {
-  if (atomic_load(&exiting)) return;
-  os_forget_exit(&instance);
-  os_unwatch_threads();
-  drop_holds_of(os_thread());
-  leave_all();
 }
 
 #endif
