@@ -61,6 +61,11 @@ static const uint8_t recycle_small_units[RECYCLE_SMALL] = {
   64,
 };
 
+/* The size of a class of at most RECYCLE_FINE_UNITS. */
+static inline uint64_t recycle_units(unsigned class) {
+  return class < 8 ? class + 1 : (uint64_t)(8 + (class + 17) % 8) << ((class + 17) / 8 - 3);
+}
+
 /* Size of the smallest class of at least `units`, which is from 1 to 2^60. */
 static inline uint64_t recycle_round_up(uint64_t units) {
   if (units <= 16) return units;

@@ -43,6 +43,20 @@ $run "$out/thread_end" "$out/libbump.so"
 build_hooks
 $run "$out/hooks" "$out/libbump.so"
 
+# On Linux, whose loader takes it: each option in a process of its own.
+test_preload() { # flags …
+  if [ "$(uname -s)" != Linux ]; then return; fi
+  build preload "$@" test_preload.c preload_inside.c
+  $run "$out/preload"
+  $run "$out/preload" BUMP_PRELOAD_RECYCLE=0
+  for grow in 1 0; do
+    for on in 1 0; do
+      $run "$out/preload" BUMP_PRELOAD_SIZE=16000000 BUMP_PRELOAD_GROW=$grow BUMP_PRELOAD_RECYCLE=$on BUMP_PRELOAD_HUGE_PAGES=$on
+    done
+  done
+}
+test_preload
+
 if [ -n "$run" ]; then echo "all passed"; exit; fi
 
 echo "ASan and UBSan"
@@ -57,6 +71,7 @@ build threads $asan test_threads.c $library
 "$out/threads"
 build_hooks $asan
 "$out/hooks"
+test_preload $asan
 
 echo "TSan"
 # bump_attach reads from any address, racing with writers; it takes its hold atomically after that.
@@ -68,6 +83,7 @@ build stress -fsanitize=thread test_stress.c stress.c $library
 TSAN_OPTIONS="history_size=7 halt_on_error=1 suppressions=$out/tsan" "$out/stress"
 build_hooks -fsanitize=thread
 TSAN_OPTIONS="history_size=7 halt_on_error=1" "$out/hooks"
+(export TSAN_OPTIONS="history_size=7 halt_on_error=1"; test_preload -fsanitize=thread -DFORKLESS=1)
 
 # gcc has no libFuzzer, so this uses clang, whatever CC is.
 fuzzer=

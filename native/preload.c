@@ -1,0 +1,395 @@
+/* preload.c - malloc and its family for a whole program, whose dynamic linker loads this before all other libraries.
+ *
+ * Linux, one unit, for glibc and musl: it needs no library, and takes what it calls from those that the program has.
+ * Small blocks are runs.c's, larger ones recycle.c's, which all threads share. Both take from regions: a first one, and
+ * when it is full another as large as all before.
+ *
+ * Calls may come before the program's constructors and after its destructors, so nothing here has either.
+ * Options: BUMP_PRELOAD_SIZE (bytes of the first region), BUMP_PRELOAD_GROW=0 (no further one: NULL and ENOMEM),
+ * BUMP_PRELOAD_RECYCLE=0 (free does nothing), BUMP_PRELOAD_HUGE_PAGES=0.
+ */
+#define BUMP_API /* what bump.h declares stays inside, and most of it is not used at all */
+#pragma GCC diagnostic ignored "-Wunused-function"
+
+/* Before glibc 2.34 they are in a library that a program without threads does not have. */
+extern int pthread_key_create(unsigned *, void (*)(void *)) __attribute__((weak));
+extern int pthread_setspecific(unsigned, const void *) __attribute__((weak));
+
+#include "control.c"
+#include "retired.c"
+#include "bump.c"
+#include "recycle.c"
+#include "os_posix.c"
+#include "runs.c"
+
+#if !defined(PRELOADED) /* tests give the functions other names */
+#define PRELOADED(name) __attribute__((visibility("default"))) name
+#endif
+
+enum { EINVAL_CODE = 22, AREAS = 32 };
+#define NOBODY 1                              /* no thread's number: the recycler's own lists stay unused */
+#define LEAST_SIZE HUGE_PAGE
+#define PLAIN_BYTES (UINT64_C(4) << 20)       /* in huge pages only behind these: a small program stays small */
+
+/* A region, its slots of 64 KiB, in each of which a run may lie, and the structures that recycle.c works on. */
+typedef struct {
+  region_t region;
+  struct bump hold;
+  recycle_t recycle;
+  run_t runs[];
+} area_t;
+
+static area_t *_Atomic areas[AREAS]; /* NULL behind the last */
+
+/* Of the first area, for the fast path of free; `size` is 0 when that has nothing to do. */
+static unsigned char *first_base;
+static run_t *first_runs;
+static _Atomic uint64_t first_size;
+
+static struct { bool known, grow, recycle, huge; uint64_t size; } options;
+
+static __thread heap_t *mine __attribute__((tls_model("initial-exec")));
+static heap_t main_heap;
+
+extern char **environ;
+
+/* ---- options ------------------------------------------------------------ */
+
+/* The variable's number, `other` when there is none. */
+static uint64_t option(const char *name, uint64_t other) {
+  for (char **each = environ; each != NULL && *each != NULL; each++) {
+    const char *at = *each, *wanted = name;
+    while (*wanted != '\0' && *wanted == *at) at++, wanted++;
+    if (*wanted != '\0' || *at++ != '=' || *at == '\0') continue;
+    uint64_t value = 0;
+    while (*at >= '0' && *at <= '9' && value < SIZE_LIMIT) value = 10 * value + (uint64_t)(*at++ - '0');
+    return *at == '\0' ? value : other;
+  }
+  return other;
+}
+
+static void read_options(void) {
+  options.size = option("BUMP_PRELOAD_SIZE", UINT64_C(1) << 30);
+  options.grow = option("BUMP_PRELOAD_GROW", 1) != 0;
+  options.recycle = option("BUMP_PRELOAD_RECYCLE", 1) != 0;
+  options.huge = option("BUMP_PRELOAD_HUGE_PAGES", 1) != 0;
+  options.known = true;
+}
+
+/* ---- regions ------------------------------------------------------------ */
+
+static unsigned areas_in_use(void) {
+  unsigned count = 0;
+  while (count < AREAS && atomic_load_explicit(&areas[count], memory_order_acquire) != NULL) count++;
+  return count;
+}
+
+static bool holds(const area_t *area, const void *block) {
+  return (uintptr_t)block - (uintptr_t)area->region.at.base < area->region.at.capacity;
+}
+
+/* NULL: another allocator's. */
+static area_t *area_of(const void *block) {
+  for (unsigned i = 0; i < AREAS; i++) {
+    area_t *area = atomic_load_explicit(&areas[i], memory_order_acquire);
+    if (area == NULL || holds(area, block)) return area;
+  }
+  return NULL;
+}
+
+static run_t *slot_of(area_t *area, const void *block) {
+  return &area->runs[((uintptr_t)block - (uintptr_t)area->region.at.base) / RUN_BYTES];
+}
+
+static size_t area_bytes(uint64_t size) { return sizeof(area_t) + size / RUN_BYTES * sizeof(run_t); }
+
+/* Number `index`, of about `size` bytes, or, when the system has not so many, of half as many and so on down to `least`. */
+static bool area_add(unsigned index, uint64_t size, uint64_t least) {
+  void *base;
+  while (os_reserve(size + RUN_BYTES, HUGE_PAGE, &base) != 0) {
+    if (size == least) return false;
+    size = offset_max(offset_round_up(size / 2, HUGE_PAGE), least);
+  }
+  area_t *area = os_map(area_bytes(size)), *none = NULL;
+  if (area != NULL) {
+    region_t *region = &area->region;
+    region->recycle = &area->recycle;
+    start_at(region, (mapping_t){base, size + RUN_BYTES, size, options.huge ? BUMP_HUGE_PAGES : 0, true}, 0, 0, 0);
+    set(&region->populate_limit, 0); /* large blocks are often used in parts */
+    recycle_reset(region);
+    set(&area->recycle.owner, NOBODY);
+    area->hold.region = region;
+    set(&area->hold.block.magic, magic_of(&area->hold));
+    const uint64_t plain = index == 0 ? PLAIN_BYTES : 0;
+    if (options.huge && plain < size) os_huge_pages((unsigned char *)base + plain, size - plain);
+    if (atomic_compare_exchange_strong(&areas[index], &none, area)) {
+      if (index != 0) return true;
+      first_base = base;
+      first_runs = area->runs;
+      if (options.recycle) atomic_store_explicit(&first_size, size, memory_order_release);
+      return true;
+    }
+    os_unmap(area, area_bytes(size)); /* another thread was first */
+  }
+  (void)os_release(base, size + RUN_BYTES, true);
+  return area != NULL;
+}
+
+/* After all of the `count` areas were found full. `size`: what has to fit. */
+static bool one_more(unsigned count, uint64_t size) {
+  uint64_t all = 0;
+  if (count == AREAS || (count != 0 && !options.grow)) return false;
+  for (unsigned i = 0; i < count; i++) all += areas[i]->region.at.capacity;
+  if (count == 0) {
+    read_options();
+    all = offset_round_up(offset_max(options.size, LEAST_SIZE), HUGE_PAGE);
+    if (!options.grow) return area_add(0, all, all);
+  }
+  const uint64_t least = offset_round_up(size + RUN_BYTES, HUGE_PAGE); /* a header, or what a run's alignment leaves */
+  return area_add(count, offset_max(all, least), least);
+}
+
+static run_t *run_with(uint32_t id) {
+  area_t *area = atomic_load_explicit(&areas[id % AREAS], memory_order_relaxed);
+  return &area->runs[id / AREAS - 1];
+}
+
+static run_t *run_at_cursor(void) {
+  for (;;) {
+    const unsigned count = areas_in_use();
+    for (unsigned i = count; i-- > 0;) {
+      uint64_t padding;
+      unsigned char *fresh, *start = take(&areas[i]->region, RUN_BYTES, RUN_BYTES, 0, &fresh, &padding);
+      if (start == NULL) continue;
+      run_t *run = slot_of(areas[i], start);
+      run->start = start;
+      run->id = (uint32_t)(run - areas[i]->runs + 1) * AREAS + i;
+      return run;
+    }
+    if (!one_more(count, RUN_BYTES)) return NULL;
+  }
+}
+
+/* ---- larger blocks ------------------------------------------------------ */
+
+static void *large_alloc(size_t size, bool zeroed) {
+  while (size <= SIZE_LIMIT / 2) {
+    const unsigned count = areas_in_use();
+    for (unsigned i = count; i-- > 0;) {
+      void *block = zeroed ? headed_alloc_zeroed(&areas[i]->hold, size) : headed_alloc(&areas[i]->hold, size);
+      if (block != NULL) return block;
+    }
+    if (!one_more(count, size)) break;
+  }
+  return NULL;
+}
+
+/* Its header says so of its front part, which goes, and of the rest. */
+static void *large_aligned(size_t size, size_t align) {
+  unsigned char *block = size <= SIZE_LIMIT / 4 && align <= SIZE_LIMIT / 4 ? large_alloc(size + align, false) : NULL;
+  if (block == NULL) return NULL;
+  unsigned char *aligned = block + offset_padding((uintptr_t)block, align);
+  if (aligned == block) return block;
+  bump_t *hold = &area_of(block)->hold;
+  uint64_t cursor;
+  const headed_t whole = headed_at(hold->region, block, &cursor);
+  const uint64_t front = (uint64_t)(aligned - block) / RECYCLE_UNIT;
+  (void)finish(aligned, whole.units - front, 0, whole.epoch);
+  if (front < least_units(0)) { /* no block: it has no room for the links */
+    *header_of(block) = 0;
+    return aligned;
+  }
+  (void)finish(block, front, whole.padding, whole.epoch);
+  if (options.recycle) headed_free(hold, block);
+  return aligned;
+}
+
+static void large_free(area_t *area, void *block) {
+  const int error = last_error(); /* free keeps it, also when the system refuses to take pages back */
+  headed_free(&area->hold, block);
+  *__errno_location() = error;
+}
+
+/* ---- threads ------------------------------------------------------------ */
+
+static void at_end(void *heap) {
+  mine = NULL;
+  heap_leave(heap);
+}
+
+/* Has at_end called with the heap when this thread ends. */
+static void watch(heap_t *heap) {
+  static _Atomic uint64_t key; /* and 1 */
+  thread_key_t fresh;
+  uint64_t known = 0;
+  if (pthread_key_create == NULL || pthread_setspecific == NULL) return;
+  if (get(&key) == 0 && pthread_key_create(&fresh, at_end) == 0) {
+    /* One that comes second keeps its key: it is used by nobody. */
+    atomic_compare_exchange_strong(&key, &known, (uint64_t)fresh + 1);
+  }
+  if (get(&key) != 0) pthread_setspecific((thread_key_t)(get(&key) - 1), heap);
+}
+
+/* The calling thread's. NULL: no memory. */
+COLD heap_t *enter_heap(void) {
+  if (areas_in_use() == 0 && !one_more(0, RUN_BYTES) && areas_in_use() == 0) return NULL;
+  heap_t *heap = heap_again();
+  if (heap != NULL) mine = heap;
+  else {
+    uint32_t nobody = 0;
+    heap = atomic_compare_exchange_strong(&main_heap.taken, &nobody, 1) ? &main_heap : large_alloc(sizeof(heap_t), true);
+    if (heap == NULL) return NULL;
+    mine = heap;
+    heap_add(heap);
+  }
+  if (heap != &main_heap) watch(heap); /* may allocate: `mine` is set */
+  return heap;
+}
+
+/* ---- malloc ------------------------------------------------------------- */
+
+static void *no_memory(void) {
+  *__errno_location() = OS_NO_MEMORY;
+  return NULL;
+}
+
+HOT unsigned class_of(size_t size) { /* at most RUN_SMALL */
+  const uint64_t units = (size + RECYCLE_UNIT - 1) / RECYCLE_UNIT;
+  return units <= RECYCLE_SMALL_UNITS ? recycle_small_class[units] : recycle_class(recycle_round_up(units));
+}
+
+COLD void *alloc_other(size_t size) {
+  heap_t *heap = mine != NULL ? mine : enter_heap();
+  void *block = NULL;
+  if (size > RUN_SMALL) block = large_alloc(size, false);
+  else if (heap != NULL) block = run_alloc(heap, class_of(size));
+  return block != NULL ? block : no_memory();
+}
+
+HOT void *alloc(size_t size) {
+  heap_t *heap = mine;
+  if (size <= RUN_SMALL && heap != NULL) {
+    run_t *run = heap->serving[class_of(size)];
+    if (run->free != NULL) return run_pop(run);
+  }
+  return alloc_other(size);
+}
+
+COLD void release_other(void *block) {
+  area_t *area = options.recycle && block != NULL ? area_of(block) : NULL;
+  if (area == NULL) return;
+  run_t *run = slot_of(area, block);
+  if (run->heap == NULL) large_free(area, block);
+  else if (run->heap == mine) run_free(run, block);
+  else run_free_elsewhere(run, block);
+}
+
+HOT void release(void *block) {
+  const uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)first_base);
+  if (offset < atomic_load_explicit(&first_size, memory_order_acquire)) {
+    run_t *run = &first_runs[offset / RUN_BYTES];
+    if (run->heap == mine && run->heap != NULL) {
+      run_free(run, block);
+      return;
+    }
+  }
+  release_other(block);
+}
+
+/* 0: another allocator's. */
+static size_t usable(void *block) {
+  area_t *area = area_of(block);
+  if (area == NULL) return 0;
+  const run_t *run = slot_of(area, block);
+  return run->heap != NULL ? run->size : headed_usable(&area->hold, block);
+}
+
+static void *resize(void *block, size_t size) {
+  const size_t old = usable(block);
+  if (size <= old && (size > old / 2 || old <= 4 * RECYCLE_UNIT)) return block;
+  area_t *area = area_of(block);
+  if (old > RUN_SMALL && size > RUN_SMALL && options.recycle) {
+    void *resized = headed_resize(&area->hold, block, size);
+    if (resized != NULL) return resized;
+  }
+  void *moved = alloc(size);
+  if (moved == NULL) return size <= old ? block : NULL;
+  os_copy(moved, block, offset_min(size, old));
+  release(block);
+  return moved;
+}
+
+static void *aligned(size_t align, size_t size) {
+  if (align <= RECYCLE_UNIT) return alloc(size);
+  if (align > RUN_SMALL || offset_round_up(offset_min(size, RUN_SMALL), align) > RUN_SMALL || size > RUN_SMALL) {
+    void *block = large_aligned(size, align);
+    return block != NULL ? block : no_memory();
+  }
+  /* A run begins at a multiple of 64 KiB, so blocks of a size that is a multiple of `align` are aligned. */
+  uint64_t fits = offset_round_up(offset_max(size, 1), align);
+  for (unsigned class = class_of(fits); (fits = recycle_units(class) * RECYCLE_UNIT) % align != 0; class++) {}
+  return alloc(fits);
+}
+
+void *PRELOADED(malloc)(size_t size) { return alloc(size); }
+
+void PRELOADED(free)(void *block) { release(block); }
+
+void *PRELOADED(calloc)(size_t count, size_t size) {
+  size_t bytes;
+  if (__builtin_mul_overflow(count, size, &bytes)) return no_memory();
+  if (bytes > RUN_SMALL) {
+    void *block = large_alloc(bytes, true);
+    return block != NULL ? block : no_memory();
+  }
+  void *block = alloc(bytes);
+  if (block != NULL) os_clear(block, bytes);
+  return block;
+}
+
+void *PRELOADED(realloc)(void *block, size_t size) {
+  if (block == NULL) return alloc(size);
+  if (size != 0) return resize(block, size);
+  release(block); /* as glibc does */
+  return NULL;
+}
+
+void *PRELOADED(reallocarray)(void *block, size_t count, size_t size) {
+  size_t bytes;
+  if (__builtin_mul_overflow(count, size, &bytes)) return no_memory();
+  if (block == NULL) return alloc(bytes);
+  if (bytes != 0) return resize(block, bytes);
+  release(block);
+  return NULL;
+}
+
+int PRELOADED(posix_memalign)(void **to, size_t align, size_t size) {
+  const int error = last_error(); /* it says by its result what went wrong */
+  if (align < sizeof(void *) || !offset_is_power_of_two(align)) return EINVAL_CODE;
+  void *block = aligned(align, size);
+  *__errno_location() = error;
+  if (block == NULL) return OS_NO_MEMORY;
+  *to = block;
+  return 0;
+}
+
+void *PRELOADED(aligned_alloc)(size_t align, size_t size) {
+  if (offset_is_power_of_two(align)) return aligned(align, size);
+  *__errno_location() = EINVAL_CODE;
+  return NULL;
+}
+
+void *PRELOADED(memalign)(size_t align, size_t size) {
+  size_t power = RECYCLE_UNIT;
+  while (power < align && power < SIZE_LIMIT) power *= 2;
+  return aligned(power, size);
+}
+
+void *PRELOADED(valloc)(size_t size) { return aligned(os_page_size(), size); }
+
+void *PRELOADED(pvalloc)(size_t size) {
+  const size_t page = os_page_size();
+  return size < SIZE_LIMIT ? aligned(page, offset_round_up(offset_max(size, 1), page)) : no_memory();
+}
+
+size_t PRELOADED(malloc_usable_size)(void *block) { return block == NULL ? 0 : usable(block); }
