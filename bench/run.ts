@@ -35,6 +35,7 @@ const BENCHES: Record<string, number> = {
   sqlite: 40,
   workers: 60,
   server: 160,
+  preload: 240,
 };
 
 /** The long runs, and the file of each. */
