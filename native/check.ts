@@ -5,12 +5,12 @@
  * @module
  */
 import { buildAll, type Built, moduleUrl } from "./build.ts";
-import { LLVM, TARGETS } from "./targets.ts";
+import { LLVM, PRELOAD_SOURCE, type Target, TARGETS } from "./targets.ts";
 
 const failures: string[] = [];
 let checks = 0;
 
-function check(target: string, what: string, holds: boolean, seen: unknown = ""): void {
+function check({ module: target }: Target, what: string, holds: boolean, seen: unknown = ""): void {
   checks++;
   if (!holds) failures.push(`${target}: ${what}${seen === "" ? "" : `, but: ${seen}`}`);
 }
@@ -21,8 +21,12 @@ async function tool(name: string, ...args: string[]): Promise<string> {
   return new TextDecoder().decode(output.stdout);
 }
 
-/** The names that the headers export. */
-async function declaredExports(): Promise<string[]> {
+/** The names that a target's sources export: the library's headers, or the one file of what is preloaded. */
+async function declaredExports({ source }: Target): Promise<string[]> {
+  if (source === PRELOAD_SOURCE) {
+    const text = await Deno.readTextFile(new URL(source, import.meta.url));
+    return [...text.matchAll(/^BUMP_EXPORT\s[^;{]*?\bPRELOADED\((\w+)\)/gm)].map(([, name]) => name).sort();
+  }
   const names: string[] = [];
   for await (const entry of Deno.readDir(new URL("./", import.meta.url))) {
     if (!entry.name.endsWith(".h")) continue;
@@ -31,6 +35,15 @@ async function declaredExports(): Promise<string[]> {
   }
   return [...new Set(names)].sort();
 }
+
+/** All functions that allocate, because a block of a function that is not replaced is freed by one that is. */
+const MALLOC_FAMILY = [
+  ...["malloc", "calloc", "realloc", "reallocarray", "free", "posix_memalign", "aligned_alloc", "memalign", "valloc"],
+  ...["pvalloc", "malloc_usable_size"],
+];
+
+/** What the preloaded library may import besides. */
+const PRELOAD_IMPORTS = ["environ"];
 
 /** The functions that the library may import, by system. */
 const IMPORTS: Record<string, readonly string[]> = {
@@ -88,19 +101,22 @@ const IMPORTS: Record<string, readonly string[]> = {
   ],
 };
 
-function checkNames(target: string, exports: string[], declared: string[], imports: string[]): void {
+function checkNames(target: Target, exports: string[], declared: string[], imports: string[]): void {
   const same = exports.length === declared.length && exports.every((name, i) => name === declared[i]);
   const odd = [...exports.filter((n) => !declared.includes(n)), ...declared.filter((n) => !exports.includes(n))];
-  check(target, "exports exactly what the headers declare", same, odd.join(" "));
-  const allowed = IMPORTS[target.split("_")[0]];
+  check(target, "exports exactly what the sources declare", same, odd.join(" "));
+  const allowed = [
+    ...IMPORTS[target.platform.split("_")[0]],
+    ...(target.source === PRELOAD_SOURCE ? PRELOAD_IMPORTS : []),
+  ];
   const unexpected = imports.filter((name) => !allowed.includes(name));
   check(target, "imports nothing unexpected", unexpected.length === 0, unexpected.join(" "));
   check(target, "imports something", imports.length > 0);
 }
 
-async function checkElf(target: string, file: string, declared: string[]): Promise<void> {
+async function checkElf(target: Target, file: string, declared: string[]): Promise<void> {
   const header = await tool("llvm-readelf", "-h", file);
-  const machine = target.endsWith("x86_64") ? "Advanced Micro Devices X86-64" : "AArch64";
+  const machine = target.platform.endsWith("x86_64") ? "Advanced Micro Devices X86-64" : "AArch64";
   check(target, `is for ${machine}`, header.includes(machine));
   const dynamic = await tool("llvm-readelf", "-d", file);
   for (const tag of ["NEEDED", "RPATH", "RUNPATH", "TEXTREL"]) {
@@ -124,9 +140,9 @@ async function checkElf(target: string, file: string, declared: string[]): Promi
   );
 }
 
-async function checkMachO(target: string, file: string, declared: string[], bytes: Uint8Array): Promise<void> {
+async function checkMachO(target: Target, file: string, declared: string[], bytes: Uint8Array): Promise<void> {
   const header = await tool("llvm-objdump", "--macho", "--private-headers", file);
-  check(target, "is for its processor", header.includes(target.endsWith("x86_64") ? "X86_64" : "ARM64"));
+  check(target, "is for its processor", header.includes(target.platform.endsWith("x86_64") ? "X86_64" : "ARM64"));
   check(target, "runs from macOS 12 on", /minos 12\.0/.test(header));
   check(target, "has a UUID", header.includes("LC_UUID"));
   const libraries = [...header.matchAll(/cmd LC_LOAD_DYLIB\n[^]*?name (\S+)/g)].map((match) => match[1]);
@@ -165,7 +181,7 @@ async function exitHandlerOwners(file: string): Promise<number[]> {
 }
 
 /** Recomputes the hash of each page that the ad-hoc signature lists. */
-async function checkSignature(target: string, bytes: Uint8Array): Promise<void> {
+async function checkSignature(target: Target, bytes: Uint8Array): Promise<void> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const LC_CODE_SIGNATURE = 0x1d;
   const CODE_DIRECTORY = 0xfade0c02;
@@ -193,9 +209,9 @@ async function checkSignature(target: string, bytes: Uint8Array): Promise<void> 
   }
 }
 
-async function checkPe(target: string, file: string, declared: string[]): Promise<void> {
+async function checkPe(target: Target, file: string, declared: string[]): Promise<void> {
   const text = await tool("llvm-readobj", "--file-headers", "--coff-exports", "--coff-imports", file);
-  const machine = target.endsWith("x86_64") ? "IMAGE_FILE_MACHINE_AMD64" : "IMAGE_FILE_MACHINE_ARM64";
+  const machine = target.platform.endsWith("x86_64") ? "IMAGE_FILE_MACHINE_AMD64" : "IMAGE_FILE_MACHINE_ARM64";
   check(target, `is for ${machine}`, text.includes(machine));
   for (const flag of ["DYNAMIC_BASE", "NX_COMPAT", "HIGH_ENTROPY_VA"]) {
     check(target, `has ${flag}`, text.includes(`IMAGE_DLL_CHARACTERISTICS_${flag}`));
@@ -206,13 +222,19 @@ async function checkPe(target: string, file: string, declared: string[]): Promis
   checkNames(target, exports, declared, [...text.matchAll(/Symbol: (\w+)/g)].map((match) => match[1]));
 }
 
-async function checkStructure({ target: { name }, bytes }: Built, declared: string[]): Promise<void> {
+async function checkStructure({ target, bytes }: Built): Promise<void> {
+  const { platform, source } = target;
+  const declared = await declaredExports(target);
+  if (source === PRELOAD_SOURCE) {
+    const lacking = MALLOC_FAMILY.filter((name) => !declared.includes(name));
+    check(target, "replaces all of malloc's family", lacking.length === 0, lacking.join(" "));
+  }
   const file = await Deno.makeTempFile();
   try {
     await Deno.writeFile(file, bytes);
-    if (name.startsWith("linux")) await checkElf(name, file, declared);
-    else if (name.startsWith("darwin")) await checkMachO(name, file, declared, bytes);
-    else await checkPe(name, file, declared);
+    if (platform.startsWith("linux")) await checkElf(target, file, declared);
+    else if (platform.startsWith("darwin")) await checkMachO(target, file, declared, bytes);
+    else await checkPe(target, file, declared);
   } finally {
     await Deno.remove(file);
   }
@@ -243,9 +265,9 @@ async function buildElsewhere(): Promise<Map<string, string>> {
       cwd: folder,
     }).output();
     if (!output.success) throw new Error(new TextDecoder().decode(output.stderr));
-    const modules = TARGETS.map(async ({ name }): Promise<[string, string]> => [
-      name,
-      await Deno.readTextFile(`${folder}/src/native/prebuilt/${name}.ts`),
+    const modules = TARGETS.map(async ({ module }): Promise<[string, string]> => [
+      module,
+      await Deno.readTextFile(`${folder}/${module}`),
     ]);
     return new Map(await Promise.all(modules));
   } finally {
@@ -253,16 +275,15 @@ async function buildElsewhere(): Promise<Map<string, string>> {
   }
 }
 
-const declared = await declaredExports();
 const built = await buildAll();
 const elsewhere = await buildElsewhere();
 for (const one of built) {
   const committed = await Deno.readTextFile(moduleUrl(one.target)).catch(() => "nothing");
-  check(one.target.name, "the committed module matches the sources", committed === one.module);
-  const same = elsewhere.get(one.target.name) === one.module;
-  check(one.target.name, "is the same if built in another folder, time zone and language", same);
+  check(one.target, "the committed module matches the sources", committed === one.module);
+  const same = elsewhere.get(one.target.module) === one.module;
+  check(one.target, "is the same if built in another folder, time zone and language", same);
 }
-await Promise.all(built.map((one) => checkStructure(one, declared)));
+await Promise.all(built.map(checkStructure));
 for (const failure of failures) console.error(`build:check: ${failure}`);
-console.log(`${declared.length} exports, ${built.length} targets: ${checks - failures.length} checks hold`);
+console.log(`${built.length} targets: ${checks - failures.length} checks hold`);
 if (failures.length > 0) Deno.exit(1);

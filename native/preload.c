@@ -23,8 +23,9 @@ extern int pthread_setspecific(unsigned, const void *) __attribute__((weak));
 #include "runs.c"
 
 #if !defined(PRELOADED) /* tests give the functions other names */
-#define PRELOADED(name) __attribute__((visibility("default"))) name
+#define PRELOADED(name) name
 #endif
+#define BUMP_EXPORT __attribute__((visibility("default")))
 
 enum { EINVAL_CODE = 22, AREAS = 32 };
 #define NOBODY 1                              /* no thread's number: the recycler's own lists stay unused */
@@ -331,11 +332,11 @@ static void *aligned(size_t align, size_t size) {
   return alloc(fits);
 }
 
-void *PRELOADED(malloc)(size_t size) { return alloc(size); }
+BUMP_EXPORT void *PRELOADED(malloc)(size_t size) { return alloc(size); }
 
-void PRELOADED(free)(void *block) { release(block); }
+BUMP_EXPORT void PRELOADED(free)(void *block) { release(block); }
 
-void *PRELOADED(calloc)(size_t count, size_t size) {
+BUMP_EXPORT void *PRELOADED(calloc)(size_t count, size_t size) {
   size_t bytes;
   if (__builtin_mul_overflow(count, size, &bytes)) return no_memory();
   if (bytes > RUN_SMALL) {
@@ -347,14 +348,14 @@ void *PRELOADED(calloc)(size_t count, size_t size) {
   return block;
 }
 
-void *PRELOADED(realloc)(void *block, size_t size) {
+BUMP_EXPORT void *PRELOADED(realloc)(void *block, size_t size) {
   if (block == NULL) return alloc(size);
   if (size != 0) return resize(block, size);
   release(block); /* as glibc does */
   return NULL;
 }
 
-void *PRELOADED(reallocarray)(void *block, size_t count, size_t size) {
+BUMP_EXPORT void *PRELOADED(reallocarray)(void *block, size_t count, size_t size) {
   size_t bytes;
   if (__builtin_mul_overflow(count, size, &bytes)) return no_memory();
   if (block == NULL) return alloc(bytes);
@@ -363,7 +364,7 @@ void *PRELOADED(reallocarray)(void *block, size_t count, size_t size) {
   return NULL;
 }
 
-int PRELOADED(posix_memalign)(void **to, size_t align, size_t size) {
+BUMP_EXPORT int PRELOADED(posix_memalign)(void **to, size_t align, size_t size) {
   const int error = last_error(); /* it says by its result what went wrong */
   if (align < sizeof(void *) || !offset_is_power_of_two(align)) return EINVAL_CODE;
   void *block = aligned(align, size);
@@ -373,23 +374,23 @@ int PRELOADED(posix_memalign)(void **to, size_t align, size_t size) {
   return 0;
 }
 
-void *PRELOADED(aligned_alloc)(size_t align, size_t size) {
+BUMP_EXPORT void *PRELOADED(aligned_alloc)(size_t align, size_t size) {
   if (offset_is_power_of_two(align)) return aligned(align, size);
   *__errno_location() = EINVAL_CODE;
   return NULL;
 }
 
-void *PRELOADED(memalign)(size_t align, size_t size) {
+BUMP_EXPORT void *PRELOADED(memalign)(size_t align, size_t size) {
   size_t power = RECYCLE_UNIT;
   while (power < align && power < SIZE_LIMIT) power *= 2;
   return aligned(power, size);
 }
 
-void *PRELOADED(valloc)(size_t size) { return aligned(os_page_size(), size); }
+BUMP_EXPORT void *PRELOADED(valloc)(size_t size) { return aligned(os_page_size(), size); }
 
-void *PRELOADED(pvalloc)(size_t size) {
+BUMP_EXPORT void *PRELOADED(pvalloc)(size_t size) {
   const size_t page = os_page_size();
   return size < SIZE_LIMIT ? aligned(page, offset_round_up(offset_max(size, 1), page)) : no_memory();
 }
 
-size_t PRELOADED(malloc_usable_size)(void *block) { return block == NULL ? 0 : usable(block); }
+BUMP_EXPORT size_t PRELOADED(malloc_usable_size)(void *block) { return block == NULL ? 0 : usable(block); }

@@ -1,5 +1,6 @@
 /**
- * The six targets of the prebuilt library, with the commands that compile and link each.
+ * The prebuilt libraries: the library for six platforms, and what Linux preloads to whole programs, with the commands that
+ * compile and link each.
  *
  * @module
  */
@@ -27,23 +28,39 @@ export const COMMON = [
 
 /** Names of the source and the object file, which end up in the output. */
 export const SOURCE = "library.c";
-export const OBJECT = "library.o";
+const OBJECT = "library.o";
 
-/** One operating system and processor. */
+/** The same for what is preloaded. */
+export const PRELOAD_SOURCE = "preload.c";
+const PRELOAD_OBJECT = "preload.o";
+/** Sources that the library does without. */
+export const PRELOAD_ONLY = [PRELOAD_SOURCE, "runs.c"];
+
+/** One library for one operating system and processor. */
 export interface Target {
-  /** Named like Deno.build: `linux_x86_64`. */
-  readonly name: string;
+  /** As Deno.build has them: `linux_x86_64`. */
+  readonly platform: string;
+  /** The one file of native/ that is compiled, and the object that comes of it. */
+  readonly source: string;
+  readonly object: string;
   readonly triple: string;
   readonly flags: readonly string[];
   /** File name of the linked library. */
   readonly file: string;
-  /** The command that links {@linkcode OBJECT} to `file`. */
+  /** The command that links `object` to `file`. */
   readonly link: readonly [string, ...string[]];
+  /** The generated module, from the checkout's folder on. */
+  readonly module: string;
+}
+
+/** What all targets of the library have in common. */
+function library(platform: string): Pick<Target, "platform" | "source" | "object" | "module"> {
+  return { platform, source: SOURCE, object: OBJECT, module: `src/native/prebuilt/${platform}.ts` };
 }
 
 function linux(arch: "x86_64" | "aarch64"): Target {
   return {
-    name: `linux_${arch}`,
+    ...library(`linux_${arch}`),
     triple: `${arch}-unknown-linux-gnu`,
     // Calls between own functions bypass the linkage table, because no other library may replace them. Out-of-line
     // atomics would call a runtime library that is not linked.
@@ -54,28 +71,47 @@ function linux(arch: "x86_64" | "aarch64"): Target {
       ...(arch === "aarch64" ? ["-mno-outline-atomics"] : []),
     ],
     file: "bump_alloc.so",
-    link: [
-      `ld.lld-${LLVM}`,
-      "-shared",
-      "-o",
-      "bump_alloc.so",
-      OBJECT,
-      // One small file for 4, 16 and 64 KiB pages.
-      ...["-z", "max-page-size=65536", "-z", "noseparate-code"],
-      ...["-z", "relro", "-z", "now", "-z", "noexecstack"],
-      "--build-id=none",
-      "--hash-style=gnu",
-      "--gc-sections",
-      "--strip-all",
-      "-soname=bump_alloc.so",
-    ],
+    link: linkLinux(OBJECT, "bump_alloc.so"),
+  };
+}
+
+function linkLinux(object: string, file: string): Target["link"] {
+  return [
+    `ld.lld-${LLVM}`,
+    "-shared",
+    "-o",
+    file,
+    object,
+    // One small file for 4, 16 and 64 KiB pages.
+    ...["-z", "max-page-size=65536", "-z", "noseparate-code"],
+    ...["-z", "relro", "-z", "now", "-z", "noexecstack"],
+    "--build-id=none",
+    "--hash-style=gnu",
+    "--gc-sections",
+    "--strip-all",
+    `-soname=${file}`,
+  ];
+}
+
+/** The library that replaces a program's `malloc`: made for speed, with the names of C's own functions. */
+function preload(arch: "x86_64" | "aarch64"): Target {
+  const { platform, triple, flags } = linux(arch);
+  return {
+    platform,
+    source: PRELOAD_SOURCE,
+    object: PRELOAD_OBJECT,
+    triple,
+    flags: [...flags, "-O2"],
+    file: "bump_preload.so",
+    link: linkLinux(PRELOAD_OBJECT, "bump_preload.so"),
+    module: `src/preload/prebuilt/${platform}.ts`,
   };
 }
 
 function darwin(arch: "x86_64" | "aarch64"): Target {
   const apple = arch === "aarch64" ? "arm64" : arch;
   return {
-    name: `darwin_${arch}`,
+    ...library(`darwin_${arch}`),
     triple: `${apple}-apple-macos12`,
     flags: ["-fPIC"],
     file: "bump_alloc.dylib",
@@ -97,7 +133,7 @@ function darwin(arch: "x86_64" | "aarch64"): Target {
 function windows(arch: "x86_64" | "aarch64"): Target {
   const machine = arch === "aarch64" ? "arm64" : "x64";
   return {
-    name: `windows_${arch}`,
+    ...library(`windows_${arch}`),
     triple: `${arch}-pc-windows-msvc`,
     flags: ["-fms-extensions"],
     file: "bump_alloc.dll",
@@ -123,4 +159,6 @@ export const TARGETS: readonly Target[] = [
   darwin("aarch64"),
   windows("x86_64"),
   windows("aarch64"),
+  preload("x86_64"),
+  preload("aarch64"),
 ];
