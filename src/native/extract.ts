@@ -5,10 +5,10 @@ export interface LoadableFile {
   remove(loaded: boolean): void;
 }
 
-/** Writes the bytes to a new folder that only this user can enter. The folder is removed after loading. */
-export function extractToFile(bytes: Uint8Array<ArrayBuffer>): LoadableFile {
-  const folder = Deno.makeTempDirSync({ prefix: "bump_alloc_" });
-  const path = `${folder}/bump_alloc.${Deno.build.os === "darwin" ? "dylib" : "so"}`;
+/** Writes the bytes to a new folder that only this user can enter, and that is removed with the file. */
+export function extractToFile(bytes: Uint8Array<ArrayBuffer>, name = "bump_alloc"): LoadableFile {
+  const folder = Deno.makeTempDirSync({ prefix: `${name}_` });
+  const path = `${folder}/${name}.${Deno.build.os === "darwin" ? "dylib" : "so"}`;
   // A network file system may refuse to remove the file of a loaded library.
   const remove = () => tryRemove(folder);
   try {

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { decodeBase64 } from "./base64.ts";
 import { library as darwin_aarch64 } from "./prebuilt/darwin_aarch64.ts";
 import { library as darwin_x86_64 } from "./prebuilt/darwin_x86_64.ts";
 import { library as linux_aarch64 } from "./prebuilt/linux_aarch64.ts";
@@ -30,10 +31,4 @@ export const platform = `${Deno.build.os}_${Deno.build.arch}`;
 /** The library for a platform; null if there is none. */
 export function prebuilt(name: string = platform): Uint8Array<ArrayBuffer> | null {
   return Object.hasOwn(all, name) ? decodeBase64(all[name]()) : null;
-}
-
-function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
-  // Deno 2.0 has no fromBase64.
-  const { fromBase64 } = Uint8Array as { fromBase64?: (text: string) => Uint8Array<ArrayBuffer> };
-  return fromBase64?.(text) ?? Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
 }

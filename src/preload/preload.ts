@@ -1,0 +1,154 @@
+/**
+ * Runs whole programs on a bump allocator: a library for `LD_PRELOAD` that serves all that a program allocates from a region.
+ * For Linux on x64 and arm64, with glibc or musl. It is an entry point of its own, and loads nothing of `@bump/alloc`.
+ *
+ * @example A program on a region
+ * ```ts ignore
+ * import { preload } from "@bump/alloc/preload";
+ *
+ * using bump = preload();
+ * const { stdout } = await new Deno.Command("jq", { args: [".", "big.json"], env: bump.env }).output();
+ * ```
+ *
+ * @module
+ */
+import { checkFlag, checkObject, checkSize } from "../check.ts";
+import { cannot } from "../errors.ts";
+import { formatBytes } from "../format.ts";
+import { decodeBase64 } from "../native/base64.ts";
+import { extractToFile, type LoadableFile } from "../native/extract.ts";
+import { library as linux_aarch64 } from "./prebuilt/linux_aarch64.ts";
+import { library as linux_x86_64 } from "./prebuilt/linux_x86_64.ts";
+
+const libraries: Readonly<Record<string, () => string>> = { linux_aarch64, linux_x86_64 };
+
+/** Options of {@linkcode preload}. What is not given is the library's own choice. */
+export interface PreloadOptions {
+  /**
+   * Bytes that a region reserves, from 1 MiB to 16 TiB; default 1 GiB. A program that needs more gets further regions, and a
+   * request larger than that a mapping of its own.
+   */
+  size?: number;
+  /** Whether freed memory serves again; default true. With false `free` does nothing, and a program only grows. */
+  recycle?: boolean;
+  /** Whether the system is asked for huge pages: fewer page faults, and a little more memory; default true. */
+  hugePages?: boolean;
+}
+
+/** A file that programs preload, until it is disposed of. */
+export interface Preload extends Disposable {
+  /** Variables for {@linkcode Deno.CommandOptions.env}: `LD_PRELOAD`, and those of the options that were given. */
+  readonly env: Record<string, string>;
+  /** The library's file. */
+  readonly path: string;
+  /**
+   * Removes the file; again does nothing. A program that runs keeps its memory, but starts its own children with the usual
+   * `malloc` then, and each says so on its standard error: dispose when the program has ended.
+   */
+  [Symbol.dispose](): void;
+}
+
+/** Bounds of a region, in bytes. */
+const MIN_SIZE = 2 ** 20;
+const MAX_SIZE = 2 ** 44;
+
+/** What `LD_PRELOAD` can name: it separates paths by colons and spaces, and expands what begins with a dollar sign. */
+const NAMEABLE = /^\/[^\s:$]+$/;
+
+/**
+ * Writes the library to a private temporary file, and gives the variables that make a program use it.
+ *
+ * It takes `--allow-write`. Deno starts a program whose variables include `LD_PRELOAD` only with `--allow-run` for all
+ * programs. What that variable held before is kept behind this library, if `--allow-env=LD_PRELOAD` lets it be read.
+ *
+ * @example Memory that is never taken back
+ * ```ts ignore
+ * import { preload } from "@bump/alloc/preload";
+ *
+ * using bump = preload({ recycle: false, size: 4 * 2 ** 30 });
+ * await new Deno.Command("gcc", { args: ["-c", "main.c"], env: bump.env }).spawn().status;
+ * ```
+ *
+ * @throws {Error} On a system that has no such library, and where no program could load the file.
+ */
+export function preload(options: PreloadOptions = {}): Preload {
+  const variables = variablesOf(options);
+  const file = extract();
+  try {
+    checkLoadable(file.path);
+  } catch (error) {
+    file.remove(false);
+    throw error;
+  }
+  const { path } = file;
+  return {
+    path,
+    env: { LD_PRELOAD: [path, ...preloadedBefore()].join(":"), ...variables },
+    [Symbol.dispose]: () => file.remove(true),
+  };
+}
+
+/** The library's own variables. */
+function variablesOf(options: PreloadOptions): Record<string, string> {
+  checkObject(options, preload, "{ size: 2 ** 32 }");
+  const { size, recycle, hugePages } = options;
+  const variables: Record<string, string> = {};
+  if (size !== undefined) {
+    checkSize(size, preload);
+    if (size < MIN_SIZE || size > MAX_SIZE) {
+      const bounds = `${formatBytes(MIN_SIZE)} to ${formatBytes(MAX_SIZE)}`;
+      throw cannot(RangeError, preload, `the size must be from ${bounds}, not ${formatBytes(size)}`);
+    }
+    variables.BUMP_PRELOAD_SIZE = String(size);
+  }
+  for (const [name, value] of Object.entries({ recycle, hugePages })) {
+    if (value === undefined) continue;
+    checkFlag(value, preload, name);
+    variables[name === "recycle" ? "BUMP_PRELOAD_RECYCLE" : "BUMP_PRELOAD_HUGE_PAGES"] = value ? "1" : "0";
+  }
+  return variables;
+}
+
+function extract(): LoadableFile {
+  const platform = `${Deno.build.os}_${Deno.build.arch}`;
+  if (!Object.hasOwn(libraries, platform)) {
+    throw cannot(Error, preload, `there is a library for Linux on x64 and arm64 only, and this is ${platform}`);
+  }
+  return extractToFile(decodeBase64(libraries[platform]()), "bump_preload");
+}
+
+/** Throws where a program would run without the library, and only say so on its standard error. */
+function checkLoadable(path: string): void {
+  const advice = "set TMPDIR to another folder";
+  if (!NAMEABLE.test(path)) {
+    const why = "must be absolute, without spaces, colons and dollar signs, for LD_PRELOAD";
+    throw cannot(Error, preload, `the path ${path} ${why}; ${advice}`);
+  }
+  if (isNoExec(`${path}.probe`)) {
+    throw cannot(Error, preload, `nothing in ${path} can be executed, because its folder is mounted noexec; ${advice}`);
+  }
+}
+
+/** Whether the file system refuses to execute files. Deno tells no mount options: a script is run that does nothing. */
+function isNoExec(probe: string): boolean {
+  // Without the permission nobody can run a program with the library.
+  if (Deno.permissions.querySync({ name: "run", command: probe }).state !== "granted") return false;
+  Deno.writeTextFileSync(probe, "#!/bin/true\n", { createNew: true, mode: 0o700 });
+  try {
+    new Deno.Command(probe, { stdin: "null", stdout: "null", stderr: "null" }).outputSync();
+    return false;
+  } catch (error) {
+    return error instanceof Deno.errors.PermissionDenied;
+  } finally {
+    Deno.removeSync(probe);
+  }
+}
+
+/** What is preloaded already, as far as it may be known. */
+function preloadedBefore(): string[] {
+  const variable = "LD_PRELOAD";
+  // Asking for what is not granted would be a prompt.
+  const isReadable = Deno.permissions.querySync({ name: "env", variable }).state === "granted";
+  const before = isReadable ? Deno.env.get(variable) : undefined;
+  return before ? [before] : [];
+}

@@ -1,0 +1,184 @@
+/**
+ * Runs a program with all its memory from a region, from the command line:
+ *
+ * ```sh
+ * deno run -A jsr:@bump/alloc/run jq . big.json
+ * ```
+ *
+ * The program has this process's streams and variables; its status becomes this process's, and signals are passed on. See
+ * `@bump/alloc/preload`, which does the same for programs that a program of one's own starts.
+ *
+ * @module
+ */
+import { constants } from "node:os";
+import { parseArgs } from "node:util";
+import { preload, type PreloadOptions } from "./preload.ts";
+
+const USAGE = `Runs a program with all its memory from a region: a bump allocator in place of malloc.
+
+  deno run -A jsr:@bump/alloc/run [OPTION ...] PROGRAM [ARGUMENT ...]
+
+  --size=SIZE      what a region reserves: bytes, or 512MiB, 4GiB; default 1GiB
+  --no-recycle     free does nothing: for short programs, whose memory only grows
+  --no-huge-pages  do not ask for huge pages
+  --help           this text`;
+
+const OPTIONS = {
+  "size": { type: "string" },
+  "no-recycle": { type: "boolean" },
+  "no-huge-pages": { type: "boolean" },
+  "help": { type: "boolean", short: "h" },
+} as const;
+
+/** The status for what fails before the program runs, as `env` and `timeout` have it: here, not executable, not found. */
+const OWN_FAILURE = 125;
+const NOT_EXECUTABLE = 126;
+const NOT_FOUND = 127;
+
+/** What goes on to the program. A stop does not: it would leave the program running. */
+const PASSED_ON: readonly Deno.Signal[] = [
+  "SIGHUP",
+  "SIGINT",
+  "SIGQUIT",
+  "SIGTERM",
+  "SIGUSR1",
+  "SIGUSR2",
+  "SIGALRM",
+  "SIGWINCH",
+];
+
+/** What a terminal sends to all its processes at once: the program has it already. */
+const FROM_TERMINAL: readonly Deno.Signal[] = ["SIGINT", "SIGQUIT", "SIGWINCH"];
+
+/** What the command line asks for. */
+interface Invocation {
+  readonly help: boolean;
+  readonly options: PreloadOptions;
+  readonly program: readonly string[];
+}
+
+/** Splits the command line. What follows the program's name is the program's. */
+function parse(args: string[]): Invocation {
+  const { tokens } = parseArgs({ args, options: OPTIONS, strict: false, allowPositionals: true, tokens: true });
+  const start = tokens.find(({ kind }) => kind === "positional")?.index ?? args.length;
+  const values = parseOwn(args.slice(0, start));
+  const program = args.slice(start);
+  if (!values.help && program.length === 0) throw wrong("none is named");
+  const options: PreloadOptions = {};
+  if (values.size !== undefined) options.size = parseSize(values.size);
+  if (values["no-recycle"]) options.recycle = false;
+  if (values["no-huge-pages"]) options.hugePages = false;
+  return { help: values.help ?? false, options, program };
+}
+
+function parseOwn(args: string[]) {
+  try {
+    return parseArgs({ args, options: OPTIONS }).values;
+  } catch (error) {
+    throw wrong((error as Error).message);
+  }
+}
+
+function wrong(why: string): Error {
+  return new Error(`Cannot run a program: ${why}. --help tells what can be said`);
+}
+
+/** Bytes: `1048576`, `512MiB`, `4GiB`. */
+function parseSize(text: string): number {
+  const match = /^(\d+)(KiB|MiB|GiB|TiB)?$/.exec(text);
+  if (match === null) throw wrong(`the size must be bytes, or as in 512MiB, 4GiB, not ${text}`);
+  const [, digits, unit] = match;
+  return Number(digits) * (unit === undefined ? 1 : 1024 ** (1 + ["KiB", "MiB", "GiB", "TiB"].indexOf(unit)));
+}
+
+/** Whether this process was started to ignore signals, as `nohup` and a script's `&` do; true where Linux may not be asked. */
+function isIgnoring(): boolean {
+  try {
+    const [, hex] = /^SigIgn:\s+([0-9a-f]+)$/m.exec(Deno.readTextFileSync("/proc/self/status"))!;
+    return PASSED_ON.some((signal) => (BigInt(`0x${hex}`) >> BigInt(numberOf(signal) - 1) & 1n) === 1n);
+  } catch {
+    return true;
+  }
+}
+
+/** Calls `pass` for each signal that the program should have, until what this gives is called. */
+function onSignals(pass: (signal: Deno.Signal) => void): () => void {
+  const isInTerminal = [Deno.stdin, Deno.stdout, Deno.stderr].some((stream) => stream.isTerminal());
+  const stops = PASSED_ON.map((signal) => {
+    const listener = () => {
+      if (!isInTerminal || !FROM_TERMINAL.includes(signal)) pass(signal);
+    };
+    Deno.addSignalListener(signal, listener);
+    return () => Deno.removeSignalListener(signal, listener);
+  });
+  return () => stops.forEach((stop) => stop());
+}
+
+function numberOf(signal: Deno.Signal): number {
+  return constants.signals[signal as keyof typeof constants.signals];
+}
+
+/** Starts the program; fails as a shell does where it cannot. */
+function start([program, ...args]: readonly string[], env: Record<string, string>): Deno.ChildProcess {
+  const streams = { stdin: "inherit", stdout: "inherit", stderr: "inherit" } as const;
+  try {
+    return new Deno.Command(program, { args, env, ...streams }).spawn();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) throw new Failure(NOT_FOUND, `Cannot run ${program}: it is not found`);
+    throw new Failure(NOT_EXECUTABLE, `Cannot run ${program}: ${(error as Error).message}`);
+  }
+}
+
+/** What is said before the program runs, and the status of this process. */
+class Failure extends Error {
+  constructor(readonly status: number, message: string) {
+    super(message);
+  }
+}
+
+/** Runs the program to its end, and gives how it ended. The library's file is removed in any case. */
+async function run({ options, program }: Invocation): Promise<Deno.CommandStatus> {
+  let child: Deno.ChildProcess | undefined;
+  const listen = () =>
+    onSignals((signal) => {
+      try {
+        child?.kill(signal);
+      } catch { /* it has ended */ }
+    });
+  // Before there is a file to remove. But a program ignores what this process ignores, and listening ends that.
+  let stop = isIgnoring() ? undefined : listen();
+  try {
+    const bump = preload(options);
+    try {
+      child = start(program, bump.env);
+      stop ??= listen();
+      return await child.status;
+    } finally {
+      bump[Symbol.dispose]();
+    }
+  } finally {
+    stop?.();
+  }
+}
+
+/** Ends this process as the program ended. */
+async function endAs({ code, signal }: Deno.CommandStatus): Promise<never> {
+  if (signal === null) Deno.exit(code);
+  // A shell ends its script at Ctrl-C only if the signal ended what it waits for. Others would dump this process's core.
+  if (["SIGHUP", "SIGINT", "SIGTERM", "SIGKILL"].includes(signal)) {
+    Deno.kill(Deno.pid, signal);
+    await new Promise((resolve) => setTimeout(resolve, 1000)); // Deno ends a little later
+  }
+  Deno.exit(128 + numberOf(signal));
+}
+
+if (import.meta.main) {
+  try {
+    const invocation = parse([...Deno.args]);
+    if (invocation.help) console.log(USAGE);
+    else await endAs(await run(invocation));
+  } catch (error) {
+    console.error((error as Error).message);
+    Deno.exit(error instanceof Failure ? error.status : OWN_FAILURE);
+  }
+}
