@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { type Preload, preload } from "../src/preload/preload.ts";
 import { Bench, format, spreadOf } from "./lib/measure.ts";
 import { makeInputs, type Program, programs } from "./lib/programs.ts";
 
@@ -39,15 +40,15 @@ const GLIBC: Allocator = { name: "glibc", env: [], isOwn: false };
 const HUGE: Allocator = { name: "hugetlb=1", env: ["GLIBC_TUNABLES=glibc.malloc.hugetlb=1"], isOwn: false };
 
 /** This library, then the others that this machine has. */
-function allocators(): Allocator[] {
-  const files = (Deno.env.get("BUMP_PRELOAD_LIB") ?? "").split(":").filter((file) => file !== "");
-  if (files.length === 0) throw new Error("set BUMP_PRELOAD_LIB");
+function allocators(bump: Preload): Allocator[] {
+  const files = Deno.env.get("BUMP_PRELOAD_LIB")?.split(":");
   const preloaded = (file: string, name: string, isOwn: boolean) => ({
     name,
     env: [`LD_PRELOAD=${Deno.realPathSync(file)}`],
     isOwn,
   });
-  const all = [...files.map((file) => preloaded(file, file.split("/").at(-1)!, true)), HUGE];
+  const own = files?.map((file) => preloaded(file, file.split("/").at(-1)!, true));
+  const all = [...own ?? [preloaded(bump.path, "preload", true)], HUGE];
   for (const name of ["jemalloc", "mimalloc"]) {
     const file = `/usr/lib/${Deno.build.arch}-linux-gnu/lib${name}.so.2`;
     try {
@@ -157,12 +158,13 @@ async function measureStart(run: Runner, all: readonly Allocator[]): Promise<voi
   }
 }
 
+using bump = preload();
 const folder = Deno.makeTempDirSync();
 try {
   Deno.mkdirSync(`${folder}/inputs`);
   await makeInputs(`${folder}/inputs`, bench.quick ? 0.02 : 1);
   const run = compileRunner(folder);
-  const all = allocators();
+  const all = allocators(bump);
   const { present, absent } = programs();
   if (absent.length > 0) console.error(`not measured, not installed: ${absent.join(", ")}`);
   const ratios: Ratios[][] = [];

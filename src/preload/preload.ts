@@ -3,11 +3,11 @@
  * For Linux on x64 and arm64, with glibc or musl. It is an entry point of its own, and loads nothing of `@bump/alloc`.
  *
  * @example A program on a region
- * ```ts ignore
+ * ```ts
  * import { preload } from "@bump/alloc/preload";
  *
  * using bump = preload();
- * const { stdout } = await new Deno.Command("jq", { args: [".", "big.json"], env: bump.env }).output();
+ * const { stdout } = await new Deno.Command("sort", { args: ["deno.json"], env: bump.env }).output();
  * ```
  *
  * @module
@@ -22,7 +22,19 @@ import { library as linux_x86_64 } from "./prebuilt/linux_x86_64.ts";
 
 const libraries: Readonly<Record<string, () => string>> = { linux_aarch64, linux_x86_64 };
 
-/** Options of {@linkcode preload}. What is not given is the library's own choice. */
+/**
+ * Options of {@linkcode preload}.
+ *
+ * @example What reaches the program
+ * ```ts
+ * import { preload, type PreloadOptions } from "@bump/alloc/preload";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const options: PreloadOptions = { size: 2 ** 32 };
+ * using bump = preload(options);
+ * assertEquals(bump.env.BUMP_PRELOAD_SIZE, "4294967296");
+ * ```
+ */
 export interface PreloadOptions {
   /**
    * Bytes that a region reserves, from 1 MiB to 16 TiB; default 1 GiB. A program that needs more gets further regions, and a
@@ -35,7 +47,20 @@ export interface PreloadOptions {
   hugePages?: boolean;
 }
 
-/** A file that programs preload, until it is disposed of. */
+/**
+ * A file that programs preload, until it is disposed of.
+ *
+ * @example A program that is given no other variables
+ * ```ts
+ * import { type Preload, preload } from "@bump/alloc/preload";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using bump: Preload = preload();
+ * const env = { ...bump.env, PATH: "/usr/bin:/bin" };
+ * const { success } = await new Deno.Command("true", { clearEnv: true, env }).output();
+ * assertEquals(success, true);
+ * ```
+ */
 export interface Preload extends Disposable {
   /** Variables for {@linkcode Deno.CommandOptions.env}: `LD_PRELOAD`, and those of the options that were given. */
   readonly env: Record<string, string>;
@@ -62,11 +87,13 @@ const NAMEABLE = /^\/[^\s:$]+$/;
  * programs. What that variable held before is kept behind this library, if `--allow-env=LD_PRELOAD` lets it be read.
  *
  * @example Memory that is never taken back
- * ```ts ignore
+ * ```ts
  * import { preload } from "@bump/alloc/preload";
+ * import { assertEquals } from "@std/assert";
  *
  * using bump = preload({ recycle: false, size: 4 * 2 ** 30 });
- * await new Deno.Command("gcc", { args: ["-c", "main.c"], env: bump.env }).spawn().status;
+ * const { stdout } = await new Deno.Command("echo", { args: ["hello"], env: bump.env }).output();
+ * assertEquals(new TextDecoder().decode(stdout), "hello\n");
  * ```
  *
  * @throws {Error} On a system that has no such library, and where no program could load the file.

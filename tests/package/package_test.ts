@@ -90,7 +90,10 @@ function assertOk({ out, error, success }: { out: string; error: string; success
   assertEquals(out.split("\n").at(-1), last, error);
 }
 
-Deno.test("the package is one JavaScript file with its types, and little more", async () => {
+/** The files of whole programs' own exports, which nobody else loads. */
+const PROGRAMS = ["/preload.d.ts", "/preload.js", "/run.d.ts", "/run.js"];
+
+Deno.test("the package is one JavaScript file for each export with its types, and little more", async () => {
   assertEquals([...packed.files.keys()].sort(), [
     "/CHANGELOG.md",
     "/LICENSE",
@@ -98,19 +101,28 @@ Deno.test("the package is one JavaScript file with its types, and little more", 
     "/deno.json",
     "/mod.d.ts",
     "/mod.js",
+    ...PROGRAMS,
   ]);
-  assertEquals(packed.exports, { ".": "./mod.js" });
+  assertEquals(packed.exports, { ".": "./mod.js", "./preload": "./preload.js", "./run": "./run.js" });
   const source = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
   assertEquals([packed.name, packed.version], [source.name, source.version]);
-  const sizes = [...packed.files.values()].map(({ length }) => length);
-  const size = sizes.reduce((a, b) => a + b);
-  assert(size < 430 * 1024, `the package has ${size} bytes`);
-  const compressed = await packedSize(packed);
-  assert(compressed < 160_000, `the package has ${compressed} bytes, compressed`);
+  await assertSize((path) => !PROGRAMS.includes(path), 430 * 1024, 160_000);
+  await assertSize((path) => PROGRAMS.includes(path), 90 * 1024, 50_000);
 });
 
-Deno.test("the JavaScript is ASCII: another character would double V8's copy of the file, and slow each start", () => {
-  assertEquals(packed.files.get("/mod.js")!.findIndex((byte) => byte > 127), -1);
+/** Limits the bytes of the files that `isMeant` chooses, plain and compressed. */
+async function assertSize(isMeant: (path: string) => boolean, limit: number, compressedLimit: number): Promise<void> {
+  const files = new Map([...packed.files].filter(([path]) => isMeant(path)));
+  const size = [...files.values()].reduce((sum, { length }) => sum + length, 0);
+  assert(size < limit, `${[...files.keys()]} have ${size} bytes`);
+  const compressed = await packedSize({ ...packed, files });
+  assert(compressed < compressedLimit, `${[...files.keys()]} have ${compressed} bytes, compressed`);
+}
+
+Deno.test("the JavaScript is ASCII: another character would double V8's copy of a file, and slow each start", () => {
+  for (const file of Object.values(packed.exports)) {
+    assertEquals(packed.files.get(file.slice(1))!.findIndex((byte) => byte > 127), -1, file);
+  }
 });
 
 /** Runs a test with the package in a folder. */
@@ -133,9 +145,16 @@ async function deno(...args: string[]): Promise<string> {
 
 Deno.test("nothing in the package imports anything outside it, and its types are found", () =>
   inFolder(async (folder) => {
-    const { modules } = JSON.parse(await deno("info", "--json", toFileUrl(`${folder}/mod.js`).href));
-    const names = modules.map(({ specifier }: { specifier: string }) => specifier.split("/").at(-1)).sort();
-    assertEquals(names, ["mod.d.ts", "mod.js"]);
+    const expected: Record<string, string[]> = {
+      mod: ["mod.d.ts", "mod.js"],
+      preload: ["preload.d.ts", "preload.js"],
+      run: ["node:os", "node:util", "preload.d.ts", "preload.js", "run.d.ts", "run.js"],
+    };
+    for (const [name, files] of Object.entries(expected)) {
+      const { modules } = JSON.parse(await deno("info", "--json", toFileUrl(`${folder}/${name}.js`).href));
+      const names = modules.map(({ specifier }: { specifier: string }) => specifier.split("/").at(-1)).sort();
+      assertEquals(names, files);
+    }
   }));
 
 /** Output of `deno doc` for a symbol. */
@@ -184,9 +203,13 @@ testUnless(
   "the package exports the same values, types and documentation as the source",
   () =>
     inFolder(async (folder) => {
-      assertEquals(await documentation(`${folder}/mod.js`), await documentation("mod.ts"));
       const values = async (url: string) => Object.keys(await import(url)).sort();
-      assertEquals(await values(toFileUrl(`${folder}/mod.js`).href), await values(new URL("mod.ts", ROOT).href));
+      const { exports } = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
+      for (const [name, source] of Object.entries<string>(exports)) {
+        const file = `${folder}/${packed.exports[name]}`;
+        assertEquals(await documentation(file), await documentation(source));
+        assertEquals(await values(toFileUrl(file).href), await values(new URL(source, ROOT).href));
+      }
     }),
 );
 

@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { basename, dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Plugin, rollup } from "rollup";
 import { dts } from "rollup-plugin-dts";
@@ -22,7 +23,7 @@ interface Configuration {
   readonly name: string;
   readonly version: string;
   readonly license: string;
-  readonly exports: string | Readonly<Record<string, string>>;
+  readonly exports: Readonly<Record<string, string>>;
 }
 
 /** Removes types and comments. */
@@ -45,17 +46,35 @@ const stripTypes: Plugin = {
   },
 };
 
-/** Bundles a module of the checkout with everything that it imports. */
-async function bundle(entry: string, plugin: Plugin): Promise<string> {
+/** The name of an export's files in the package, which are all in one folder. */
+function fileOf(entry: string): string {
+  return `./${basename(entry, ".ts")}`;
+}
+
+/** Leaves other exports out of a file, which imports them. */
+function leaveOut(entries: readonly string[]): Plugin {
+  const urls = new Map(entries.map((entry) => [fileURLToPath(new URL(entry, ROOT)), `${fileOf(entry)}.js`]));
+  return {
+    name: "leave-out",
+    resolveId(source, importer) {
+      const url = importer === undefined ? undefined : urls.get(resolve(dirname(importer), source));
+      return url === undefined ? null : { id: url, external: true };
+    },
+  };
+}
+
+/** Bundles a module of the checkout with everything that it imports, except for other exports. */
+async function bundle(entry: string, others: readonly string[], plugin: Plugin): Promise<string> {
   await using modules = await rollup({
     input: fileURLToPath(new URL(entry, ROOT)),
-    plugins: [plugin],
-    onLog(_level, { message }) {
-      throw new Error(message);
+    external: /^node:/,
+    plugins: [leaveOut(others), plugin],
+    onLog(_level, { code, message }) {
+      if (code !== "EMPTY_BUNDLE") throw new Error(message); // a program has no types
     },
   });
   const { output } = await modules.generate({ format: "es", generatedCode: "es2015" });
-  if (output.length !== 1) throw new Error(`the package is one file, not ${output.length}`);
+  if (output.length !== 1) throw new Error(`${entry} is one file, not ${output.length}`);
   return output[0].code;
 }
 
@@ -68,7 +87,7 @@ async function denoTypes(): Promise<string> {
 }
 
 /** The declarations of a module, with the comment at its head. */
-async function declarations(entry: string, types: string): Promise<string> {
+async function declarations(entry: string, others: readonly string[], types: string): Promise<string> {
   const comment = /^\/\*\*[^]*?\*\/\n/.exec(await Deno.readTextFile(new URL(entry, ROOT)))?.[0];
   if (comment === undefined) throw new Error(`${entry} has no documentation of the module`);
   const compilerOptions = {
@@ -79,7 +98,7 @@ async function declarations(entry: string, types: string): Promise<string> {
     lib: ["lib.esnext.d.ts"],
     types: [types],
   };
-  return comment + await bundle(entry, dts({ compilerOptions }));
+  return comment + await bundle(entry, others, dts({ compilerOptions }));
 }
 
 /** Formats files like the sources, but with tabs: spaces would add 6 KB that each start reads. */
@@ -99,12 +118,13 @@ export async function buildPackage(folder: string): Promise<void> {
   const types = await denoTypes();
   const published: Record<string, string> = {};
   try {
-    for (const [path, entry] of Object.entries(typeof exports === "string" ? { ".": exports } : exports)) {
-      const file = entry.replace(/\.ts$/, "");
+    for (const [path, entry] of Object.entries(exports)) {
+      const file = fileOf(entry);
+      const others = Object.values(exports).filter((other) => other !== entry);
       published[path] = `${file}.js`;
-      const code = `/* @ts-self-types="${file}.d.ts" */\n${await bundle(entry, stripTypes)}`;
+      const code = `/* @ts-self-types="${file}.d.ts" */\n${await bundle(entry, others, stripTypes)}`;
       await Deno.writeTextFile(`${folder}/${file}.js`, code);
-      await Deno.writeTextFile(`${folder}/${file}.d.ts`, await declarations(entry, types));
+      await Deno.writeTextFile(`${folder}/${file}.d.ts`, await declarations(entry, others, types));
       await format(`${folder}/${file}.js`, `${folder}/${file}.d.ts`);
     }
   } finally {
