@@ -148,7 +148,7 @@ function summarize({ name, isOwn }: Allocator, ratios: readonly Ratios[]): void 
 
 /** Reports what a program that does nothing takes more. */
 async function measureStart(run: Runner, all: readonly Allocator[]): Promise<void> {
-  const program: Program = { name: "true", command: ["/bin/true"] };
+  const program: Program = { name: "true", command: ["/bin/true"], missing: null };
   const [glibc, ...others] = await measure(run, program, [GLIBC, ...all], START_ROUNDS);
   for (const [i, runs] of others.entries()) {
     const { name, isOwn } = all[i];
@@ -165,8 +165,9 @@ try {
   await makeInputs(`${folder}/inputs`, bench.quick ? 0.02 : 1);
   const run = compileRunner(folder);
   const all = allocators(bump);
-  const { present, absent } = programs();
-  if (absent.length > 0) console.error(`not measured, not installed: ${absent.join(", ")}`);
+  const present = programs().filter(({ missing }) => missing === null);
+  const absent = new Set(programs().map(({ missing }) => missing).filter((missing) => missing !== null));
+  if (absent.size > 0) console.error(`not measured, not installed: ${[...absent].join(", ")}`);
   const ratios: Ratios[][] = [];
   for (const program of present) {
     if (bench.wants(program.name)) ratios.push(await compare(run, program, all));

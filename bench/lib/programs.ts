@@ -4,6 +4,8 @@
 export interface Program {
   readonly name: string;
   readonly command: readonly [string, ...string[]];
+  /** What is not installed, if so. */
+  readonly missing: string | null;
 }
 
 /** A checkout's file, for programs that read source code. */
@@ -20,16 +22,12 @@ function find(name: string): string | null {
   return null;
 }
 
-/** The programs that this machine has, and the names of those that it lacks. */
-export function programs(): { present: Program[]; absent: string[] } {
-  const present: Program[] = [];
-  const absent = new Set<string>();
-  for (const [name, [command, ...args]] of Object.entries(COMMANDS)) {
+/** Programs by their names, those that this machine lacks too; those of the bench when none are given. */
+export function programs(commands: Readonly<Record<string, readonly [string, ...string[]]>> = COMMANDS): Program[] {
+  return Object.entries(commands).map(([name, [command, ...args]]) => {
     const path = command === "deno" ? Deno.execPath() : find(command);
-    if (path === null) absent.add(command);
-    else present.push({ name, command: [path, ...args] });
-  }
-  return { present, absent: [...absent] };
+    return { name, command: [path ?? command, ...args], missing: path === null ? command : null };
+  });
 }
 
 const COMMANDS: Record<string, [string, ...string[]]> = {
@@ -49,8 +47,8 @@ const COMMANDS: Record<string, [string, ...string[]]> = {
   "sqlite3": ["sqlite3", ":memory:", ".read work.sql"],
   "git log": ["git", "-C", "repository", "log", "--stat"],
   "git status": ["git", "-C", "repository", "status", "--short"],
-  "gcc": ["gcc", "-w", "-O1", "-c", source("native/library.c"), "-o", "/dev/null"],
-  "clang": ["clang-19", "-w", "-O1", "-c", source("native/library.c"), "-o", "/dev/null"],
+  "gcc": ["gcc", "-w", "-O1", "-S", source("native/library.c"), "-o", "-"],
+  "clang": ["clang-19", "-w", "-O1", "-c", source("native/library.c"), "-o", "-"],
   "zstd": ["zstd", "-12", "-c", "rows.xml"],
   "node": ["node", "work.js"],
   "deno run": ["deno", "run", "--no-config", "work.js"],
