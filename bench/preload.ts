@@ -158,30 +158,30 @@ async function measureStart(run: Runner, all: readonly Allocator[]): Promise<voi
   }
 }
 
-using bump = preload();
-const folder = Deno.makeTempDirSync();
-try {
-  Deno.mkdirSync(`${folder}/inputs`);
-  await makeInputs(`${folder}/inputs`, bench.quick ? 0.02 : 1);
-  const run = compileRunner(folder);
-  const all = allocators(bump);
-  const present = programs().filter(({ missing }) => missing === null);
-  const absent = new Set(programs().map(({ missing }) => missing).filter((missing) => missing !== null));
-  if (absent.size > 0) console.error(`not measured, not installed: ${[...absent].join(", ")}`);
-  const ratios: Ratios[][] = [];
-  for (const program of present) {
-    if (bench.wants(program.name)) ratios.push(await compare(run, program, all));
-  }
-  if (ratios.length > 1) {
-    for (const [i, allocator] of all.entries()) {
-      summarize(
-        allocator,
-        ratios.map((row) => row[i]),
-      );
+async function main(): Promise<void> {
+  using bump = preload();
+  const folder = Deno.makeTempDirSync();
+  try {
+    Deno.mkdirSync(`${folder}/inputs`);
+    await makeInputs(`${folder}/inputs`, bench.quick ? 0.02 : 1);
+    const run = compileRunner(folder);
+    const all = allocators(bump);
+    const present = programs().filter(({ missing }) => missing === null);
+    const absent = new Set(programs().map(({ missing }) => missing).filter((missing) => missing !== null));
+    if (absent.size > 0) console.error(`not measured, not installed: ${[...absent].join(", ")}`);
+    const ratios: Ratios[][] = [];
+    for (const program of present) {
+      if (bench.wants(program.name)) ratios.push(await compare(run, program, all));
     }
+    if (ratios.length > 1) {
+      for (const [i, allocator] of all.entries()) summarize(allocator, ratios.map((row) => row[i]));
+    }
+    if (bench.wants("start of true")) await measureStart(run, all);
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
   }
-  if (bench.wants("start of true")) await measureStart(run, all);
-} finally {
-  Deno.removeSync(folder, { recursive: true });
 }
+
+if (Deno.build.os === "linux") await main();
+else console.error("not measured: programs run on a region on Linux only");
 bench.finish();

@@ -17,7 +17,7 @@
 import { parseArgs } from "node:util";
 import type { Results } from "./lib/measure.ts";
 import { drawPlots } from "./lib/plots.ts";
-import { withFigures } from "./lib/readme.ts";
+import { PAGES_WITH_FIGURES, withFigures } from "./lib/readme.ts";
 import { renderReport } from "./lib/table.ts";
 
 /** The benches, and the seconds that each takes on two slow cores, for the estimate of the time left. */
@@ -106,16 +106,18 @@ async function run(names: readonly string[], folder: string | null): Promise<voi
   Deno.exit(1);
 }
 
-/** Writes the page of tables, the plots and the README's figures from a folder's JSON files. */
+/** Writes the page of tables and the plots from a folder's JSON files, and the figures of other pages from saved results. */
 async function render(folder: string): Promise<void> {
   const kept = new Set([...Deno.readDirSync(folder)].map(({ name }) => name));
   const all = Object.keys(BENCHES).filter((name) => kept.has(`${name}.json`))
     .map((name): Results => JSON.parse(Deno.readTextFileSync(`${folder}/${name}.json`)));
   Deno.writeTextFileSync(`${folder}/README.md`, renderReport(all));
   await drawPlots(folder);
-  const readme = new URL("README.md", ROOT);
-  const text = withFigures(Deno.readTextFileSync(readme), all);
-  if (folder === RESULTS) Deno.writeTextFileSync(readme, text);
+  for (const page of PAGES_WITH_FIGURES) {
+    const url = new URL(page, ROOT);
+    const text = withFigures(page, Deno.readTextFileSync(url), all);
+    if (folder === RESULTS) Deno.writeTextFileSync(url, text);
+  }
 }
 
 function minutes(seconds: number): string {

@@ -1,4 +1,4 @@
-/** Writes the figures of the last report into the README. */
+/** Writes the figures of the last report into pages of documentation. */
 import { format, type Results, type Spread } from "./measure.ts";
 
 const BEGIN = "<!-- figures: written by deno task bench -->\n\n";
@@ -14,12 +14,21 @@ const HEADS: Record<string, string> = {
   "mark, rewind": "**mark, rewind**",
 };
 
-/** The README with figures from these results, which must include `filled`, `startup` and `server`. */
-export function withFigures(readme: string, all: readonly Results[]): string {
-  const begin = readme.indexOf(BEGIN);
-  const end = readme.indexOf(END);
-  if (begin < 0 || end < begin) throw new Error("the README has no place for the figures");
-  return readme.slice(0, begin + BEGIN.length) + renderFilled(all) + renderStart(all) + readme.slice(end);
+/** The pages with figures, and how each is made. The results must include the benches that the page shows. */
+const PAGES: Readonly<Record<string, (all: readonly Results[]) => string>> = {
+  "README.md": (all) => renderFilled(all) + renderStart(all),
+  "docs/preload.md": renderPrograms,
+};
+
+/** Paths of these pages in the checkout. */
+export const PAGES_WITH_FIGURES: readonly string[] = Object.keys(PAGES);
+
+/** Text of a page with figures from these results. */
+export function withFigures(page: string, text: string, all: readonly Results[]): string {
+  const begin = text.indexOf(BEGIN);
+  const end = text.indexOf(END);
+  if (begin < 0 || end < begin) throw new Error(`${page} has no place for the figures`);
+  return text.slice(0, begin + BEGIN.length) + PAGES[page](all) + text.slice(end);
 }
 
 /** The table: the cost of a block in each way, by size. */
@@ -72,6 +81,33 @@ Other costs:
   - a service where the work dominates, thumbnails of images of 1 MiB:
     ${rates("images of 1 MiB")}.
 `;
+}
+
+/** What allocators take over all programs, and what each program takes on a region; glibc is 1. */
+function renderPrograms(all: readonly Results[]): string {
+  const figures = figuresOf(all, "preload");
+  const value = (what: string) => {
+    const figure = figures.find((figure) => figure.what === what);
+    if (figure === undefined) throw new Error(`preload has no figure "${what}"`);
+    return `${format(figure.spread.median)} ${figure.unit}`;
+  };
+  const lines = [
+    "| allocator | processor time: median | the worst program | peak memory: median | the worst program | start of a program |",
+    "|---|--:|--:|--:|--:|--:|",
+  ];
+  const names = figures.map(({ what }) => /^all programs: processor time, (.*) \/ glibc$/.exec(what)?.[1]);
+  for (const name of names.filter((name) => name !== undefined)) {
+    const cells = ["processor time", "peak memory"].flatMap((field) =>
+      ["all programs", "the worst program"].map((which) => value(`${which}: ${field}, ${name} / glibc`))
+    );
+    const start = value(`start of true: processor time, more with ${name} than with glibc`);
+    lines.push(`| ${name === "preload" ? "**this library**" : name} | ${cells.join(" | ")} | ${start} more |`);
+  }
+  lines.push("", "| program | processor time | |", "|---|--:|---|");
+  for (const { what, peers, note } of figures) {
+    if (peers !== undefined) lines.push(`| ${what} | ${format(peers[0].ratio.median)} × | ${note ?? ""} |`);
+  }
+  return lines.join("\n") + "\n";
 }
 
 function figuresOf(all: readonly Results[], bench: string): Results["figures"] {

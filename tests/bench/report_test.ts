@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Results } from "../../bench/lib/measure.ts";
 import { isReached, spreadOf, UNTOUCHED } from "../../bench/lib/measure.ts";
-import { withFigures } from "../../bench/lib/readme.ts";
+import { PAGES_WITH_FIGURES, withFigures } from "../../bench/lib/readme.ts";
 import { renderReport } from "../../bench/lib/table.ts";
 
 const spread = (median: number) => ({ median, lower: median * 0.9, upper: median * 1.1 });
@@ -43,10 +43,9 @@ Deno.test("Quartiles, and what counts as reached", () => {
   assertEquals(isReached({}, 7), true);
 });
 
-Deno.test("The README's figures are those of the last report", () => {
+Deno.test("The figures in the README and the guides are those of the last report", () => {
   const read = (path: string) => Deno.readTextFileSync(new URL(`../../${path}`, import.meta.url));
   const all = [...Deno.readDirSync(new URL("../../bench/results/", import.meta.url))]
     .filter(({ name }) => name.endsWith(".json")).map(({ name }) => JSON.parse(read(`bench/results/${name}`)));
-  const readme = read("README.md");
-  assertEquals(withFigures(readme, all), readme);
+  for (const page of PAGES_WITH_FIGURES) assertEquals(withFigures(page, read(page), all), read(page));
 });

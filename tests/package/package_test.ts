@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join, toFileUrl } from "@std/path";
 import { LOADING } from "../support/permissions.ts";
+import { noPreload } from "../preload/support.ts";
 import { isBefore, testUnless } from "../support/skip.ts";
 import { pack, packedSize, type Registry, ROOT, serve, writePackage } from "./registry.ts";
 
@@ -282,6 +283,34 @@ Deno.test("without --allow-ffi the error says what to do", async () => {
   assertEquals(success, false);
   assertStringIncludes(error, "NotCapable");
   assertStringIncludes(error, "--allow-ffi");
+});
+
+testUnless(noPreload, "programs run on a region, from a program and from the command line", async () => {
+  await using registry = await serve(packed);
+  await using consumer = await Consumer.create(registry, {
+    "main.ts": `import { preload } from "jsr:${packed.name}/preload";
+      using bump = preload();
+      const args = ["-q", bump.path, "/proc/self/maps"];
+      const { success } = await new Deno.Command("grep", { args, env: bump.env }).output();
+      console.log(success ? "OK" : "not preloaded");`,
+  });
+  assertOk(await consumer.deno("run", "--check", "--no-prompt", "--allow-write", "--allow-run", "main.ts"));
+  assertEquals(registry.requests.filter((path) => path.endsWith(".js")), [
+    `/${packed.name}/${packed.version}/preload.js`,
+  ]);
+  const script = "grep -q bump_preload.so /proc/self/maps && echo $0 $1";
+  const ran = await consumer.deno(
+    "run",
+    "-A",
+    `jsr:${packed.name}/run`,
+    "--size=4GiB",
+    "sh",
+    "-c",
+    script,
+    "OK",
+    "--no",
+  );
+  assertOk(ran, "OK --no");
 });
 
 /** The runtime into which `deno compile` puts programs; it would be downloaded. */
