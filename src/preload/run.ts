@@ -47,7 +47,7 @@ const PASSED_ON: readonly Deno.Signal[] = [
   "SIGWINCH",
 ];
 
-/** What a terminal sends to all its processes at once: the program has it already. */
+/** What a terminal sends to all processes in its foreground: the program has it already. */
 const FROM_TERMINAL: readonly Deno.Signal[] = ["SIGINT", "SIGQUIT", "SIGWINCH"];
 
 /** What the command line asks for. */
@@ -80,7 +80,7 @@ function parseOwn(args: string[]) {
 }
 
 function wrong(why: string): Error {
-  return new Error(`Cannot run a program: ${why}. --help tells what can be said`);
+  return new Error(`Cannot run a program: ${why}. --help lists the options`);
 }
 
 /** Bytes: `1048576`, `512MiB`, `4GiB`. */
@@ -101,12 +101,22 @@ function isIgnoring(): boolean {
   }
 }
 
+/** Whether this process, and the program with it, is in the foreground of a terminal. */
+function isInForeground(): boolean {
+  try {
+    // Behind the name, which may hold anything: state, parent, group, session, terminal, and the terminal's foreground group.
+    const fields = Deno.readTextFileSync("/proc/self/stat").split(")").at(-1)!.trim().split(" ");
+    return fields[2] === fields[5];
+  } catch {
+    return false;
+  }
+}
+
 /** Calls `pass` for each signal that the program should have, until what this gives is called. */
 function onSignals(pass: (signal: Deno.Signal) => void): () => void {
-  const isInTerminal = [Deno.stdin, Deno.stdout, Deno.stderr].some((stream) => stream.isTerminal());
   const stops = PASSED_ON.map((signal) => {
     const listener = () => {
-      if (!isInTerminal || !FROM_TERMINAL.includes(signal)) pass(signal);
+      if (!FROM_TERMINAL.includes(signal) || !isInForeground()) pass(signal);
     };
     Deno.addSignalListener(signal, listener);
     return () => Deno.removeSignalListener(signal, listener);

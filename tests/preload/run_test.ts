@@ -25,11 +25,14 @@ function options(TMPDIR: string): Deno.CommandOptions {
   return { env: { NO_COLOR: "1", TMPDIR, LD_PRELOAD: "" } };
 }
 
+/** Starts a command apart from the terminal that the tests may run in: a signal of one's own is then passed on. */
+const APART = ["setsid"];
+
 /** Runs it to its end. */
 async function run(...args: string[]): Promise<Ended> {
   let ended: Ended | undefined;
   await withTemporary(async (folder) => {
-    ended = await outputOf(command(...args), options(folder));
+    ended = await outputOf([...APART, ...command(...args)], options(folder));
   });
   return ended!;
 }
@@ -145,7 +148,7 @@ testUnless(
   noPreload,
   "run: signals reach the program, once each",
   () =>
-    started(command("sh", "-c", `${SAYS} while :; do sleep 0.01; done`), async (child, read) => {
+    started([...APART, ...command("sh", "-c", `${SAYS} while :; do sleep 0.01; done`)], async (child, read) => {
       const program = Number(await read());
       // SIGUSR1 is left out: Deno opens its debugger, too.
       for (const signal of ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR2", "SIGALRM", "SIGWINCH"] as const) {
@@ -164,7 +167,7 @@ testUnless(
   noPreload,
   "run: what ends a program that does not listen ends both",
   () =>
-    started(command("sh", "-c", "echo ready; exec sleep 1000"), async (child) => {
+    started([...APART, ...command("sh", "-c", "echo ready; exec sleep 1000")], async (child) => {
       child.kill("SIGTERM");
       const { signal } = await child.status;
       assertEquals(signal, "SIGTERM");
@@ -176,7 +179,7 @@ const SIGWINCH = 28;
 
 testUnless(noPreload, "run: under nohup a hangup ends neither", () => {
   const [env, ...rest] = command("sh", "-c", "echo ready; read line; echo survived; exit 3");
-  return started([env, "--ignore-signal=HUP", ...rest.slice(1)], async (child, read) => {
+  return started([...APART, env, "--ignore-signal=HUP", ...rest.slice(1)], async (child, read) => {
     // A program that ignores signals is started before this process listens: what it catches says that it does.
     const catches = (signal: number) => {
       const [, hex] = /^SigCgt:\s+([0-9a-f]+)$/m.exec(Deno.readTextFileSync(`/proc/${child.pid}/status`))!;
