@@ -115,13 +115,17 @@ function against(glibc: readonly Run[], runs: readonly Run[]): Ratios {
   return { time: ratio("time"), peak: ratio("peak") };
 }
 
+/** What must not be: programs that end in another way than on glibc; statuses are as `wait` gives them. */
+const wrong: string[] = [];
+
 /** Measures a program, and gives what each allocator takes. */
 async function compare(run: Runner, program: Program, all: readonly Allocator[]): Promise<Ratios[]> {
   const [glibc, ...others] = await measure(run, program, [GLIBC, ...all], bench.rounds);
   const ratios = others.map((runs) => against(glibc, runs));
   for (const [i, runs] of others.entries()) {
-    if (runs.every(({ status }, round) => status === glibc[round].status)) continue;
-    throw new Error(`${program.name} ends in another way with ${all[i].name}`);
+    const round = runs.findIndex(({ status }, round) => status !== glibc[round].status);
+    if (round < 0) continue;
+    wrong.push(`${program.name} ends with ${runs[round].status} on ${all[i].name}, not ${glibc[round].status}`);
   }
   const faults = [others[0], glibc].map((runs) => format(spreadOf(runs.map(({ faults }) => faults)).median));
   const note = [`peak memory ${format(ratios[0].peak)} ×`, `${faults.join(" / ")} page faults`];
@@ -184,4 +188,5 @@ async function main(): Promise<void> {
 
 if (Deno.build.os === "linux") await main();
 else console.error("not measured: programs run on a region on Linux only");
+if (wrong.length > 0) throw new Error(wrong.join("\n"));
 bench.finish();

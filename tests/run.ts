@@ -7,6 +7,7 @@
  * @module
  */
 
+import { fileURLToPath } from "node:url";
 import { isBefore } from "./support/skip.ts";
 
 const root = new URL("..", import.meta.url);
@@ -36,6 +37,14 @@ async function importMap(): Promise<string[]> {
   if (await jsrReachable()) return [];
   console.error("JSR cannot be reached: the tests use the wrappers in tests/offline instead of jsr:@std");
   return [OFFLINE];
+}
+
+/** Examples that start programs on a region: they run on Linux only. */
+const PROGRAMS = ["src/preload", "docs/preload.md"];
+
+/** A path as `--ignore` understands it. */
+function absolute(path: string): string {
+  return fileURLToPath(new URL(path, root));
 }
 
 /** The guides whose examples can run here; those of the hooks need native libraries. */
@@ -98,7 +107,6 @@ if (isBefore("2.4.0")) {
 await run([...test, "--preload=tests/support/load_first.ts", ...args, ...(paths.length > 0 ? [] : ["tests/"])]);
 if (args.length === 0) {
   const documents = ["mod.ts", "src/", "README.md", ...guides()];
-  // Whole programs run on a region on Linux only.
-  const ignore = Deno.build.os === "linux" ? [] : ["--ignore=src/preload/,docs/preload.md"];
+  const ignore = Deno.build.os === "linux" ? [] : [`--ignore=${PROGRAMS.map(absolute)}`];
   await run(["test", "-A", "--doc", "--parallel", "--preload=tests/support/load_first.ts", ...map, ...ignore, ...documents]);
 }
