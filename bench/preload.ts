@@ -13,8 +13,12 @@ import { makeInputs, type Program, programs } from "./lib/programs.ts";
 
 const bench = new Bench("preload", { rounds: 5, quickRounds: 1 });
 
+/** Milliseconds for a program: short ones get more rounds, up to a limit. */
+const TIME = 7000;
+const MAX_ROUNDS = 25;
+
 /** Rounds of a program that does nothing, whose differences are fractions of a millisecond. */
-const START_ROUNDS = bench.quick ? 1 : 60;
+const START_ROUNDS = 60;
 
 /** What a program took. */
 interface Run {
@@ -91,16 +95,20 @@ function removeIfThere(path: string): void {
   }
 }
 
-/** A program's runs with each of these allocators in turn, in their order. */
-async function measure(run: Runner, program: Program, all: readonly Allocator[], rounds: number): Promise<Run[][]> {
+/** A program's runs with each of these allocators in turn, in their order; the first round warms up and is timed. */
+async function measure(run: Runner, program: Program, all: readonly Allocator[], limit = MAX_ROUNDS): Promise<Run[][]> {
+  const begin = performance.now();
+  for (const allocator of all) run(program, allocator);
+  const possible = Math.round(TIME / (performance.now() - begin));
+  const rounds = bench.quick ? bench.rounds : Math.min(limit, Math.max(bench.rounds, possible));
   const runs = all.map((): Run[] => []);
   const measured = (i: number) => () => {
     const one = run(program, all[i]);
     runs[i].push(one);
     return one.time;
   };
-  await bench.inTurn(all.map(({ name }, i) => [name, measured(i)]), { warmUp: 1, rounds });
-  return runs.map((list) => list.slice(1));
+  await bench.inTurn(all.map(({ name }, i) => [name, measured(i)]), { warmUp: 0, rounds });
+  return runs;
 }
 
 /** What an allocator takes, glibc is 1. */
@@ -120,7 +128,7 @@ const wrong: string[] = [];
 
 /** Measures a program, and gives what each allocator takes. */
 async function compare(run: Runner, program: Program, all: readonly Allocator[]): Promise<Ratios[]> {
-  const [glibc, ...others] = await measure(run, program, [GLIBC, ...all], bench.rounds);
+  const [glibc, ...others] = await measure(run, program, [GLIBC, ...all]);
   const ratios = others.map((runs) => against(glibc, runs));
   for (const [i, runs] of others.entries()) {
     const round = runs.findIndex(({ status }, round) => status !== glibc[round].status);
