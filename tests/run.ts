@@ -108,5 +108,14 @@ await run([...test, "--preload=tests/support/load_first.ts", ...args, ...(paths.
 if (args.length === 0) {
   const documents = ["mod.ts", "src/", "README.md", ...guides()];
   const ignore = Deno.build.os === "linux" ? [] : [`--ignore=${PROGRAMS.map(absolute)}`];
-  await run(["test", "-A", "--doc", "--parallel", "--preload=tests/support/load_first.ts", ...map, ...ignore, ...documents]);
+  await run([
+    "test",
+    "-A",
+    "--doc",
+    "--parallel",
+    "--preload=tests/support/load_first.ts",
+    ...map,
+    ...ignore,
+    ...documents,
+  ]);
 }
