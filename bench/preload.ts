@@ -182,13 +182,20 @@ async function main(): Promise<void> {
     const absent = new Set(programs().map(({ missing }) => missing).filter((missing) => missing !== null));
     if (absent.size > 0) console.error(`not measured, not installed: ${[...absent].join(", ")}`);
     const ratios: Ratios[][] = [];
+    bench.about(
+      "Processor time, user and system, of a program and its children. Programs that spend their time on allocating, or on " +
+        "first touches of memory, gain; others show that the library does not slow them.",
+    );
     for (const program of present) {
       if (bench.wants(program.name)) ratios.push(await compare(run, program, all));
     }
     if (ratios.length > 1) {
+      bench.about("Medians of each program's ratio to glibc, over all programs; memory is the peak of resident pages.");
       for (const [i, allocator] of all.entries()) summarize(allocator, ratios.map((row) => row[i]));
     }
-    if (bench.wants("start of true")) await measureStart(run, all);
+    if (!bench.wants("start of true")) return;
+    bench.about("What a program pays that does nothing: the library is loaded, and its first region reserved.");
+    await measureStart(run, all);
   } finally {
     Deno.removeSync(folder, { recursive: true });
   }

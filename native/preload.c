@@ -30,7 +30,7 @@ extern int pthread_setspecific(unsigned, const void *) __attribute__((weak));
 enum { EINVAL_CODE = 22, AREAS = 32 };
 #define NOBODY 1                              /* no thread's number: the recycler's own lists stay unused */
 #define LEAST_SIZE HUGE_PAGE
-#define PLAIN_BYTES (UINT64_C(4) << 20)       /* in huge pages only behind these: a small program stays small */
+#define PLAIN_BYTES (UINT64_C(2) << 20)       /* a region has huge pages only after these: a small program stays small */
 
 /* A region, its slots of 64 KiB, in each of which a run may lie, and the structures that recycle.c works on. */
 typedef struct {
@@ -115,14 +115,12 @@ static bool area_add(unsigned index, uint64_t size, uint64_t least) {
   if (area != NULL) {
     region_t *region = &area->region;
     region->recycle = &area->recycle;
-    start_at(region, (mapping_t){base, size + RUN_BYTES, size, options.huge ? BUMP_HUGE_PAGES : 0, true}, 0, 0, 0);
+    start_at(region, (mapping_t){base, size + RUN_BYTES, size, 0, true}, 0, 0, 0);
     set(&region->populate_limit, 0); /* large blocks are often used in parts */
     recycle_reset(region);
     set(&area->recycle.owner, NOBODY);
     area->hold.region = region;
     set(&area->hold.block.magic, magic_of(&area->hold));
-    const uint64_t plain = index == 0 ? PLAIN_BYTES : 0;
-    if (options.huge && plain < size) os_huge_pages((unsigned char *)base + plain, size - plain);
     if (atomic_compare_exchange_strong(&areas[index], &none, area)) {
       if (index != 0) return true;
       first_base = base;
@@ -155,30 +153,72 @@ static run_t *run_with(uint32_t id) {
   return &area->runs[id / AREAS - 1];
 }
 
-static run_t *run_at_cursor(void) {
+/* Fresh bytes for runs. NULL: no memory. */
+static unsigned char *runs_at_cursor(uint64_t size) {
   for (;;) {
     const unsigned count = areas_in_use();
     for (unsigned i = count; i-- > 0;) {
       uint64_t padding;
-      unsigned char *fresh, *start = take(&areas[i]->region, RUN_BYTES, RUN_BYTES, 0, &fresh, &padding);
-      if (start == NULL) continue;
-      run_t *run = slot_of(areas[i], start);
-      run->start = start;
-      run->id = (uint32_t)(run - areas[i]->runs + 1) * AREAS + i;
-      return run;
+      unsigned char *fresh, *start = take(&areas[i]->region, size, size, 0, &fresh, &padding);
+      if (start != NULL) return start;
     }
-    if (!one_more(count, RUN_BYTES)) return NULL;
+    if (!one_more(count, 2 * size)) return NULL;
   }
 }
 
+static run_t *run_on(unsigned char *start) {
+  for (unsigned i = 0; i < AREAS; i++) {
+    area_t *area = areas[i];
+    if (!holds(area, start)) continue;
+    run_t *run = slot_of(area, start);
+    run->start = start;
+    run->id = (uint32_t)(run - area->runs + 1) * AREAS + i;
+    return run;
+  }
+  return NULL;
+}
+
+/* A run that will be filled, in a huge page of such runs. */
+static run_t *run_in_huge_page(void) {
+  static _Atomic uint64_t page; /* its address, and how many of its runs are in use */
+  uint64_t now = get(&page);
+  while (now % HUGE_PAGE < HUGE_PAGE / RUN_BYTES && now != 0) {
+    if (swap(&page, &now, now + 1)) return run_on((unsigned char *)(uintptr_t)(now - now % HUGE_PAGE) + now % HUGE_PAGE * RUN_BYTES);
+  }
+  unsigned char *start = runs_at_cursor(HUGE_PAGE);
+  if (start == NULL) return NULL;
+  os_huge_pages(start, HUGE_PAGE);
+  if (!atomic_compare_exchange_strong(&page, &now, (uint64_t)(uintptr_t)start + 1)) { /* another thread was first */
+    for (uint64_t at = RUN_BYTES; at < HUGE_PAGE; at += RUN_BYTES) run_leave(run_on(start + at));
+  }
+  return run_on(start);
+}
+
+static run_t *run_at_cursor(bool will_be_filled) {
+  const bool huge = will_be_filled && options.huge && get(&areas[0]->region.cursor) >= PLAIN_BYTES;
+  run_t *run = huge ? run_in_huge_page() : NULL;
+  if (run != NULL) return run;
+  unsigned char *start = runs_at_cursor(RUN_BYTES);
+  if (start == NULL) return NULL;
+  if (will_be_filled) os_populate(start, RUN_BYTES); /* faults of single pages take twice as long */
+  return run_on(start);
+}
+
 /* ---- larger blocks ------------------------------------------------------ */
+
+/* Those that the block fills: a block is often used in parts, or not at all at its end. */
+static void *in_huge_pages(void *block, size_t size) {
+  const uint64_t start = offset_round_up((uintptr_t)block, HUGE_PAGE), end = offset_round_down((uintptr_t)block + size, HUGE_PAGE);
+  if (options.huge && start < end) os_huge_pages((void *)(uintptr_t)start, end - start);
+  return block;
+}
 
 static void *large_alloc(size_t size, bool zeroed) {
   while (size <= SIZE_LIMIT / 2) {
     const unsigned count = areas_in_use();
     for (unsigned i = count; i-- > 0;) {
       void *block = zeroed ? headed_alloc_zeroed(&areas[i]->hold, size) : headed_alloc(&areas[i]->hold, size);
-      if (block != NULL) return block;
+      if (block != NULL) return in_huge_pages(block, size);
     }
     if (!one_more(count, size)) break;
   }
@@ -311,7 +351,7 @@ static void *resize(void *block, size_t size) {
   area_t *area = area_of(block);
   if (old > RUN_SMALL && size > RUN_SMALL && options.recycle) {
     void *resized = headed_resize(&area->hold, block, size);
-    if (resized != NULL) return resized;
+    if (resized != NULL) return in_huge_pages(resized, size);
   }
   void *moved = alloc(size);
   if (moved == NULL) return size <= old ? block : NULL;

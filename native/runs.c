@@ -47,7 +47,7 @@ struct heap {
 
 /* preload.c */
 static run_t *run_with(uint32_t id);
-static run_t *run_at_cursor(void);
+static run_t *run_at_cursor(bool will_be_filled);
 
 static run_t no_run = {.size = RUN_BYTES, .fresh = RUN_BYTES};
 static heap_t *_Atomic heaps;
@@ -162,10 +162,8 @@ static run_t *run_take(heap_t *heap, unsigned class) {
     run = run_again();
   }
   if (run == NULL) {
-    run = run_at_cursor();
+    run = run_at_cursor(heap->serving[class] != &no_run); /* a class's first run may stay nearly empty */
     if (run == NULL) return NULL;
-    /* Faults of single pages take twice as long. A class's first run may stay nearly empty. */
-    if (heap->serving[class] != &no_run) os_populate(run->start, RUN_BYTES);
   }
   run->free = NULL;
   run->live = 0;
