@@ -397,7 +397,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }
     for (const block of top.blocks) if (block.id % 100_000 > last.lastId) top.others.push(block.view);
     top.blocks = top.blocks.filter(({ id }) => id % 100_000 <= last.lastId);
-    top.window = null; // another window may be current now
+    top.window = null; // another window may be current now,
+    top.lost = false; // one that was not transferred
   }),
   fc.nat(SIZE).map((retain): Step => (model) => model.pool.trim(retain)),
   onTower(fc.tuple(fc.nat(SIZE)), (_, { base }, retain) => base.trim(retain)),
