@@ -30,6 +30,7 @@ extern int pthread_setspecific(unsigned, const void *) __attribute__((weak));
 enum { EINVAL_CODE = 22, AREAS = 32 };
 #define NOBODY 1                              /* no thread's number: the recycler's own lists stay unused */
 #define LEAST_SIZE HUGE_PAGE
+#define SPARE_BYTES (UINT64_C(4) << 20)       /* what buffers that grow leave behind: the next ones take it, and its pages */
 #define PLAIN_BYTES (UINT64_C(2) << 20)       /* a region has huge pages only after these: a small program stays small */
 
 /* A region, its slots of 64 KiB, in each of which a run may lie, and the structures that recycle.c works on. */
@@ -119,6 +120,7 @@ static bool area_add(unsigned index, uint64_t size, uint64_t least) {
     set(&region->populate_limit, 0); /* large blocks are often used in parts */
     recycle_reset(region);
     set(&area->recycle.owner, NOBODY);
+    area->recycle.spare = SPARE_BYTES;
     area->hold.region = region;
     set(&area->hold.block.magic, magic_of(&area->hold));
     if (atomic_compare_exchange_strong(&areas[index], &none, area)) {

@@ -222,7 +222,7 @@ static void give_large(region_t *region, unsigned list, unsigned char *block, ui
 
 /* Gives the pages of listed large blocks back. */
 static void recycle_give_back(region_t *region) {
-  if (atomic_load_explicit(&region->recycle->idle, memory_order_relaxed) == 0) return;
+  if (atomic_load_explicit(&region->recycle->idle, memory_order_relaxed) <= region->recycle->spare) return;
   const uint32_t epoch = epoch_of(region);
   for (unsigned class = recycle_class(LARGE_UNITS); class < RECYCLE_CLASSES; class++) {
     _Atomic uint64_t *list = &region->recycle->lists[RECYCLE_SMALL + class];

@@ -36,6 +36,7 @@ typedef struct {
   _Atomic uint32_t epoch;                /* changes at each reset */
   _Atomic uint32_t used;                 /* 0: only last blocks were freed in this epoch */
   _Atomic uint64_t idle;                 /* bytes of listed large blocks that still have their pages */
+  uint64_t spare;                        /* so many of them keep their pages when the region grows, too */
   recycle_own_t own[RECYCLE_OWN];        /* small blocks without a header first, then those with one */
   _Atomic uint64_t lists[RECYCLE_LISTS]; /* shared: small blocks without a header, then all classes with one */
 } recycle_t;
