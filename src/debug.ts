@@ -38,10 +38,37 @@ export function isDebugDefault(): boolean {
     Deno.env.get(VARIABLE) === "1";
 }
 
+/** What the package's own lines of a stack contain. */
+const OWN_FILES = import.meta.url.endsWith("/src/debug.ts") ? new URL(".", import.meta.url).href : import.meta.url;
+
+/**
+ * The stack of whoever called the package. To take it costs some microseconds, and to make text of it twenty times that: so
+ * that is left until somebody reads it. Until then V8 keeps the objects whose methods the stack names, so that those would
+ * never be collected: the timer's next turn makes text of what is still there.
+ */
+class Trace {
+  #error: Error | null;
+  #text = "";
+
+  constructor() {
+    this.#error = new Error();
+    startTimer();
+  }
+
+  toString(): string {
+    if (this.#error === null) return this.#text;
+    const lines = `${this.#error.stack}`.split("\n").slice(1);
+    const theirs = lines.filter((line) => !line.includes(OWN_FILES));
+    this.#text = (theirs.length > 0 ? theirs : lines).join("\n");
+    this.#error = null;
+    return this.#text;
+  }
+}
+
 /** Something that must be ended: by whom it was opened. It refers to no object of the program. */
 interface Holder {
   readonly kind: string;
-  readonly openedAt: string;
+  readonly openedAt: Trace;
   /** Offset where its memory begins. */
   readonly start: number;
 }
@@ -51,7 +78,7 @@ interface Ended {
   readonly from: number;
   readonly to: number;
   readonly holder: Holder;
-  readonly endedAt: string;
+  readonly endedAt: Trace;
 }
 
 /** What this file asks of a hold. */
@@ -68,7 +95,7 @@ export class Debug {
   readonly #memory: Memory;
   /** Who is open: the allocator or lease, its scope, and so on. */
   readonly #holders: Holder[] = [];
-  readonly #pins = new Map<object, { depth: number; openedAt: string }>();
+  readonly #pins = new Map<object, { depth: number; openedAt: Trace }>();
   /** Disjoint. */
   #ended: Ended[] = [];
   #looks = 0;
@@ -84,7 +111,7 @@ export class Debug {
 
   /** An allocator, lease or scope begins at an offset. */
   open(kind: string, depth: number, start: number): void {
-    const holder = { kind, openedAt: stackHere(), start };
+    const holder = { kind, openedAt: new Trace(), start };
     this.#holders[depth] = holder;
     open.add(holder);
   }
@@ -110,7 +137,7 @@ export class Debug {
   }
 
   pin(pin: object, depth: number): void {
-    this.#pins.set(pin, { depth, openedAt: stackHere() });
+    this.#pins.set(pin, { depth, openedAt: new Trace() });
   }
 
   unpin(pin: object): void {
@@ -119,7 +146,7 @@ export class Debug {
 
   /** Where the pins from a depth on were made. */
   pinsFrom(depth: number): string {
-    const places = [...this.#pins.values()].filter((pin) => pin.depth >= depth).map((pin) => pin.openedAt);
+    const places = [...this.#pins.values()].filter((pin) => pin.depth >= depth).map((pin) => `${pin.openedAt}`);
     return list("It was pinned", places);
   }
 
@@ -127,7 +154,7 @@ export class Debug {
 
   /** [from, to) was taken back, and is poison now. */
   reclaim(from: number, to: number): void {
-    const endedAt = stackHere();
+    const endedAt = new Trace();
     const holders = this.#holders;
     for (let depth = 0; depth < holders.length; depth++) {
       const holder = holders[depth];
@@ -140,7 +167,6 @@ export class Debug {
     }
     this.#looks = LOOKS;
     watched.add(this);
-    startTimer();
   }
 
   /** Nobody looks at [from, to) any more. */
@@ -175,8 +201,8 @@ export class Debug {
         offset: low + first,
         byteLength: last - first + 1,
         kind,
-        openedAt,
-        endedAt: ended.endedAt,
+        openedAt: `${openedAt}`,
+        endedAt: `${ended.endedAt}`,
       });
       bytes.fill(POISON);
     });
@@ -235,10 +261,16 @@ export class Debug {
   drop(): void {
     watched.delete(this);
     live.delete(this);
-    this.close(0);
   }
 
-  /** The timer's turn. */
+  /** Makes text of the stacks. */
+  settleTraces(): void {
+    for (const { openedAt } of this.#holders) `${openedAt}`;
+    for (const { openedAt } of this.#pins.values()) `${openedAt}`;
+    for (const { holder, endedAt } of this.#ended) `${holder.openedAt}${endedAt}`;
+  }
+
+  /** The timer's turn, while late writes may come. */
   tick(): void {
     if (--this.#looks > 0) return report(this.look());
     watched.delete(this);
@@ -282,20 +314,6 @@ function list(what: string, places: readonly string[]): string {
   return shown.join("");
 }
 
-/** What the package's own lines of a stack contain. */
-let ownFiles: string | undefined;
-
-/**
- * The stack of whoever called the package. As text: what V8 keeps of frames refers to their objects, so that nothing would
- * be collected.
- */
-function stackHere(): string {
-  const lines = (new Error().stack ?? "").split("\n").slice(1);
-  ownFiles ??= import.meta.url.endsWith("/src/debug.ts") ? new URL(".", import.meta.url).href : import.meta.url;
-  const theirs = lines.filter((line) => !line.includes(ownFiles!));
-  return (theirs.length > 0 ? theirs : lines).join("\n");
-}
-
 // ---- the whole realm ---------------------------------------------------------------------------
 
 /** What is open, in the order of opening. */
@@ -317,6 +335,7 @@ function startTimer(): void {
   Deno.unrefTimer(setTimeout(() => {
     hasTimer = false;
     for (const debug of [...watched]) debug.tick();
+    for (const debug of live) debug.settleTraces();
     if (watched.size > 0) startTimer();
   }, INTERVAL));
 }
