@@ -165,6 +165,7 @@ export class Hold implements ChunkSource, WindowMaker {
   }
 
   give(from: number, to: number): boolean {
+    this.debug?.forget(from, to); // others may take it at once, and the stack may end here
     return this.#native.bump_give(this.#control, from, to) === 1;
   }
 
