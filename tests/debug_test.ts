@@ -2,10 +2,14 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { BumpAlloc, BumpPool, PinnedError, PoolFullError, ScopeError, StaleWriteError } from "../mod.ts";
 import { noGc, untilCollected } from "./support/until.ts";
+import { canMarkUntransferable, MARKS_SINCE } from "../src/buffers.ts";
+import { loadThreads } from "./support/c_library.ts";
 import { isBefore, missing, succeeds, testUnless } from "./support/skip.ts";
 
 /** Its leak sanitizer takes a timer that keeps nothing alive for a leak, in these tests and in those that follow. */
 const sanitizer = isBefore("2.8.0") ? "before Deno 2.8.0 the timers of debug mode count as leaks of a test" : null;
+
+const noMarks = canMarkUntransferable() ? null : `it needs Deno ${MARKS_SINCE}`;
 
 const LENGTH = 1000;
 const DATA = new Uint8Array(LENGTH).fill(5);
@@ -13,7 +17,7 @@ const FILE = import.meta.url.slice(import.meta.url.lastIndexOf("/") + 1);
 
 /** Work that fills a view once `finish` is called, and settles it. */
 interface Work {
-  start(view: Uint8Array<ArrayBuffer>): void;
+  start(view: Uint8Array<ArrayBuffer>): Promise<unknown>;
   finish(): Promise<unknown>;
 }
 
@@ -86,6 +90,20 @@ function nativeRead(): Promise<Work> {
   });
 }
 
+const threads = loadThreads(new URL("native/late_write.c", import.meta.url), {
+  late_write_start: { parameters: ["buffer", "usize"], result: "i32" },
+  late_write_finish: { parameters: [], result: "i32" },
+});
+
+/** A native thread writes: there is no promise to pin. */
+function threadWrite(): Work {
+  const { late_write_start, late_write_finish } = (threads as Exclude<typeof threads, string>).symbols;
+  return {
+    start: (view) => Promise.resolve(assertEquals(late_write_start(view, BigInt(view.length)), 0)),
+    finish: () => Promise.resolve(assertEquals(late_write_finish(), 0)),
+  };
+}
+
 /** What is reported when no call of the program can be told. */
 async function reported(): Promise<unknown> {
   const { promise, resolve } = Promise.withResolvers<unknown>();
@@ -112,7 +130,7 @@ const ENDS: Record<string, End> = {
   "the end of a scope": (work) => {
     const scratch = new BumpAlloc({ debug: true });
     const scope = scratch.scope();
-    work.start(scope.alloc(LENGTH));
+    void work.start(scope.alloc(LENGTH));
     scope.end();
     return { kind: "scope", find: () => caught(() => scratch.alloc(LENGTH)) };
   },
@@ -124,27 +142,27 @@ const ENDS: Record<string, End> = {
   "rewind": (work) => {
     const scratch = new BumpAlloc({ debug: true });
     const mark = scratch.mark();
-    work.start(scratch.alloc(LENGTH));
+    void work.start(scratch.alloc(LENGTH));
     scratch.rewind(mark);
     return { kind: "allocator", find: () => caught(() => scratch.alloc(LENGTH)) };
   },
   "reset": (work) => {
     const scratch = new BumpAlloc({ debug: true });
-    work.start(scratch.alloc(LENGTH));
+    void work.start(scratch.alloc(LENGTH));
     scratch.reset();
     return { kind: "allocator", find: () => caught(() => scratch.alloc(LENGTH)) };
   },
   "realloc to less": (work) => {
     const scratch = new BumpAlloc({ debug: true });
     const view = scratch.alloc(LENGTH);
-    work.start(view);
+    void work.start(view);
     scratch.realloc(view, 8);
     return { kind: "allocator", find: () => caught(() => scratch.alloc(LENGTH)) };
   },
   "a scope, found at close": (work) => {
     const scratch = new BumpAlloc({ debug: true });
     const scope = scratch.scope();
-    work.start(scope.alloc(LENGTH));
+    void work.start(scope.alloc(LENGTH));
     scope.end();
     return {
       kind: "scope",
@@ -158,27 +176,27 @@ const ENDS: Record<string, End> = {
   "a scope, found at trim": (work) => {
     const scratch = new BumpAlloc({ debug: true });
     const scope = scratch.scope();
-    work.start(scope.alloc(LENGTH));
+    void work.start(scope.alloc(LENGTH));
     scope.end();
     return { kind: "scope", find: () => caught(() => scratch.trim()) };
   },
   "the return of a lease": (work) => {
     const pool = new BumpPool({ debug: true, limit: 1 });
     const lease = pool.lease();
-    work.start(lease.alloc(LENGTH));
+    void work.start(lease.alloc(LENGTH));
     lease.close();
     return { kind: "lease", find: () => caught(() => pool.lease().alloc(LENGTH)) };
   },
   "the return of a lease, found while it is idle": (work) => {
     const pool = new BumpPool({ debug: true });
     const lease = pool.lease();
-    work.start(lease.alloc(LENGTH));
+    void work.start(lease.alloc(LENGTH));
     lease.close();
     return { kind: "lease", find: reported };
   },
   "close": (work) => {
     const scratch = new BumpAlloc({ debug: true });
-    work.start(scratch.alloc(LENGTH));
+    void work.start(scratch.alloc(LENGTH));
     scratch.close();
     return { kind: "allocator", find: reported };
   },
@@ -221,6 +239,49 @@ testUnless(
       await work.finish();
       checkFound(await find(), kind);
     }
+  },
+);
+
+testUnless(
+  sanitizer ?? (typeof threads === "string" ? threads : null),
+  "debug: what a native thread writes too late is found",
+  async () => {
+    for (const end of Object.values(ENDS)) {
+      const work = threadWrite();
+      const { find, kind } = end(work);
+      await work.finish();
+      checkFound(await find(), kind);
+    }
+  },
+);
+
+testUnless(
+  sanitizer,
+  "debug: a scope that ends with the handler of a request, while a TransformStream behind the Response reads, is found",
+  async () => {
+    const work = await socketRead();
+    using scratch = new BumpAlloc({ debug: true });
+    const { promise: reads, resolve: isReading } = Promise.withResolvers<void>();
+    await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async () => {
+      using scope = scratch.scope();
+      const chunk = scope.alloc(LENGTH);
+      const source = new ReadableStream<Uint8Array<ArrayBuffer>>({
+        async pull(controller) {
+          const reading = work.start(chunk);
+          isReading();
+          await reading;
+          controller.enqueue(chunk);
+          controller.close();
+        },
+      });
+      const body = source.pipeThrough(new TransformStream());
+      await reads;
+      return new Response(body);
+    });
+    const response = await fetch(`http://127.0.0.1:${server.addr.port}`);
+    await work.finish();
+    assertEquals((await response.arrayBuffer()).byteLength, 0); // the view is dead
+    checkFound(caught(() => scratch.alloc(LENGTH)), "scope");
   },
 );
 
@@ -299,6 +360,38 @@ testUnless(sanitizer ?? noGc, "debug: what is collected and was never ended is t
   pool.close();
 });
 
+/** An object whose method opens, ends and pins: stacks of that name it. */
+class Opener {
+  readonly scratch = new BumpAlloc({ debug: true });
+  work(pool: BumpPool): unknown[] {
+    const mark = this.scratch.mark();
+    this.scratch.alloc(100);
+    this.scratch.rewind(mark);
+    const lease = pool.lease();
+    lease.alloc(100);
+    lease.reset();
+    void lease.pin(new Promise(() => {}));
+    return [this.scratch.scope(), lease];
+  }
+}
+
+testUnless(sanitizer ?? noGc, "debug: the stacks of what is open, pinned or ended keep no object", async () => {
+  const pool = new BumpPool({ debug: true });
+  const kept: unknown[] = [];
+  let collected = 0;
+  const openers = new FinalizationRegistry<null>(() => collected++);
+  (function works() {
+    for (let i = 0; i < 10; i++) {
+      const opener = new Opener();
+      kept.push(opener.work(pool));
+      openers.register(opener, null);
+    }
+  })();
+  await untilCollected(() => collected === 10);
+  assertEquals([collected, kept.length], [10, 10]);
+  pool.close();
+});
+
 /** Runs a program in a process of its own. */
 async function run(program: string, ...flags: string[]): Promise<{ code: number; error: string }> {
   const path = await Deno.makeTempFile({ suffix: flags[0] === "test" ? "_test.ts" : ".ts" });
@@ -342,3 +435,19 @@ testUnless(sanitizer, "debug: the option decides, where the environment does not
   const off = await run("const s = new bump.BumpAlloc({ debug: false }); s.alloc(1);");
   assertEquals([off.code, off.error], [0, ""]);
 });
+
+testUnless(
+  sanitizer ?? noMarks,
+  "debug: what a closed allocator gave back is others', who may write to it",
+  async () => {
+    const right = await run(`
+    const owner = new bump.BumpAlloc({ transferable: false });
+    const other = bump.BumpAlloc.attach(owner.share());
+    owner.alloc(5000);
+    owner.reset();
+    owner.alloc(10);
+    owner.close(); // its views live on, so that its hold is not released
+    other.alloc(1000).fill(3);`);
+    assertEquals(right.code, 0, right.error);
+  },
+);

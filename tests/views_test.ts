@@ -51,7 +51,8 @@ Deno.test("realloc: the same length takes nothing, an empty view grows to an ali
 });
 
 Deno.test("a block that begins at 2 GiB of its window can be reallocated", () => {
-  using scratch = BumpAlloc.withSize(2 ** 34);
+  // Debug mode would fill two gigabytes at the end.
+  using scratch = BumpAlloc.withSize(2 ** 34, { debug: false });
   const { buffer } = scratch.alloc(2 ** 31 + 4096);
   assertEquals(scratch.realloc(new Uint8Array(buffer, 2 ** 31, 4096), 10).length, 10);
   assertEquals(scratch.used, 2 ** 31 + 10);

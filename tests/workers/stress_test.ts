@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { BumpAlloc } from "../../mod.ts";
+import { loadThreads } from "../support/c_library.ts";
 import { fillPattern, patternHolds, randomOf } from "../support/pattern.ts";
 import type { StressAnswer, StressRequest } from "./stress_worker.ts";
 import { times } from "../support/times.ts";
@@ -19,26 +20,7 @@ const symbols = {
 } as const;
 
 /** Native threads that allocate beside the Workers; the reason why not, if there is no C compiler. */
-function nativeThreads(): Deno.DynamicLibrary<typeof symbols> | string {
-  if (Deno.build.os === "windows") return "pthreads are needed";
-  const compiler = Deno.env.get("CC") ?? "cc";
-  const folder = Deno.makeTempDirSync();
-  const file = `${folder}/stress.so`;
-  const source = new URL("../../native/tests/stress.c", import.meta.url).pathname;
-  try {
-    const args = ["-O2", "-fPIC", "-shared", "-pthread", source, "-o", file];
-    const { success, stderr } = new Deno.Command(compiler, { args }).outputSync();
-    if (!success) throw new Error(`${compiler}: ${new TextDecoder().decode(stderr)}`);
-    return Deno.dlopen(file, symbols);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return `there is no C compiler named ${compiler}`;
-    throw error;
-  } finally {
-    Deno.removeSync(folder, { recursive: true });
-  }
-}
-
-const native = nativeThreads();
+const native = loadThreads(new URL("../../native/tests/stress.c", import.meta.url), symbols);
 
 /** Runs the Workers and threads. With `alignBits` 1 there is no padding, so that sums are exact. */
 async function stress(alignBits: number, blocks: number, nativeBlocks: number): Promise<void> {
