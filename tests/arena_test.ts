@@ -244,7 +244,8 @@ Deno.test("frames nest, in frames and scopes, and end last in first out", () => 
 });
 
 Deno.test("the window of an ended frame is transferred: its receiver keeps it, and later frames use other memory", () => {
-  using scratch = new BumpAlloc({ window: 4096, size: 2 ** 20 });
+  // In debug mode a frame's views end with it: there is nothing to transfer.
+  using scratch = new BumpAlloc({ window: 4096, size: 2 ** 20, debug: false });
   const received: Uint8Array[] = [];
   for (let i = 0; i < 8; i++) {
     const view = scratch.frame((frame) => frame.alloc(500));
@@ -287,7 +288,7 @@ Deno.test("exactly the remaining bytes can be allocated in a frame and after it,
     assertEquals(remaining, 2 ** 16 - 100);
     scratch.frame((frame) => frame.alloc(1 + i * 97 % 3000, 1));
     assertEquals(scratch.remaining, remaining);
-    if (i % 5 === 0) assertEquals(scratch.frame((frame) => frame.alloc(remaining, 1)).length, remaining);
+    if (i % 5 === 0) assertEquals(scratch.frame((frame) => frame.alloc(remaining, 1).length), remaining);
     if (i % 5 === 1) {
       using scope = scratch.scope();
       assertEquals(scope.alloc(remaining, 1).length, remaining);

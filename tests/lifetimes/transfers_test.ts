@@ -288,7 +288,8 @@ Deno.test("a rewind from another window to below a transferred one: its receiver
 
 Deno.test("trim does not touch receivers' bytes, below or above the cursor", () => {
   for (const opens of ["scope", "frame", "nothing"] as const) {
-    using scratch = new BumpAlloc({ window: 65536 });
+    // Debug mode poisons what is rewound, and the receiver would see that.
+    using scratch = new BumpAlloc({ window: 65536, debug: false });
     scratch.alloc(100);
     const mark = scratch.mark();
     const view = scratch.alloc(20_000);

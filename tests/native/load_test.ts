@@ -160,7 +160,7 @@ Deno.test("BUMP_ALLOC_LIB: the file is loaded from its own path, also if that is
     await library(join(folder, LIBRARY));
     // A loaded library's file is mapped; Windows refuses to remove it.
     const program = `
-      const scratch = new BumpAlloc();
+      using scratch = new BumpAlloc();
       try {
         const path = ${JSON.stringify(join(folder, LIBRARY))};
         if (Deno.build.os === "linux") console.log(Deno.readTextFileSync("/proc/self/maps").includes(path));
@@ -180,7 +180,7 @@ Deno.test("BUMP_ALLOC_LIB: Workers share the loaded library, and the end of a Wo
   withTemporary(async (folder) => {
     const BUMP_ALLOC_LIB = await library(join(folder, LIBRARY));
     const program = `
-      const scratch = new BumpAlloc();
+      using scratch = new BumpAlloc();
       const worker = \`
         import { BumpAlloc } from \${JSON.stringify(MOD)};
         self.onmessage = ({ data }) => {

@@ -50,7 +50,7 @@ testUnless(noPreload, "run: the program has its memory from the library, which g
 
 testUnless(noPreload, "run: options come before the program, and what follows its name is the program's", async () => {
   const variables = async (...flags: string[]) =>
-    (await run(...flags, "sh", "-c", "env | grep ^BUMP | sort")).out.trim().split("\n");
+    (await run(...flags, "sh", "-c", "env | grep ^BUMP_PRELOAD | sort")).out.trim().split("\n");
   assertEquals(await variables(), [""]);
   assertEquals(await variables("--size=4GiB", "--no-recycle", "--no-huge-pages"), [
     "BUMP_PRELOAD_HUGE_PAGES=0",

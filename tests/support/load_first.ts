@@ -2,3 +2,6 @@
 import { BumpAlloc } from "../../mod.ts";
 
 new BumpAlloc().close();
+
+// Many tests drop allocators on purpose: in debug mode each would be lines on stderr.
+addEventListener("bumpleak", (event) => event.preventDefault());

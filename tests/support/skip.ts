@@ -30,8 +30,3 @@ export function testUnless(reason: string | null, name: string, fn: () => void |
 export function testSince(version: string, lacking: string, name: string, fn: () => void | Promise<void>): void {
   testUnless(isBefore(version) ? `before Deno ${version} ${lacking}` : null, name, fn);
 }
-
-/** The reason why tests that write through stale views on purpose cannot run, or null. */
-export const inDebug: string | null = Deno.env.get("BUMP_ALLOC_DEBUG") === "1"
-  ? "debug mode finds its late writes"
-  : null;
