@@ -30,6 +30,9 @@ const MOST_LISTED = 5;
 /** The event that tells of a leak. */
 const LEAK = "bumpleak";
 
+// Taken once: tests replace it by one whose time stands still.
+const { setTimeout: setRealTimeout } = globalThis;
+
 let byDefault: boolean | undefined;
 
 /** Whether the environment asks for debug mode. It is never a prompt. */
@@ -237,10 +240,13 @@ export class Debug {
     this.#looks = LOOKS;
     watched.add(this);
     startTimer();
-    let closed = [...watched].filter((debug) => debug.#release !== null);
-    while (closed.length > MOST_CLOSED || closed.reduce((sum, debug) => sum + debug.#bytes, 0) > MOST_CLOSED_BYTES) {
-      closed[0].#finish();
-      closed = closed.slice(1);
+    closed.add(this);
+    let bytes = 0;
+    for (const debug of closed) bytes += debug.#bytes;
+    for (const debug of closed) {
+      if (closed.size <= MOST_CLOSED && bytes <= MOST_CLOSED_BYTES) return;
+      bytes -= debug.#bytes;
+      debug.#finish();
     }
   }
 
@@ -260,6 +266,7 @@ export class Debug {
   /** The hold is gone. */
   drop(): void {
     watched.delete(this);
+    closed.delete(this);
     live.delete(this);
   }
 
@@ -322,6 +329,8 @@ const open = new Set<Holder>();
 const live = new Set<Debug>();
 /** Those that the timer looks at, in the order of their last end. */
 const watched = new Set<Debug>();
+/** Those of them that were closed and wait, in the order of closing. */
+const closed = new Set<Debug>();
 let hasTimer = false;
 let isListening = false;
 
@@ -332,7 +341,7 @@ const collected = new FinalizationRegistry<Holder>((holder) => {
 function startTimer(): void {
   if (hasTimer) return;
   hasTimer = true;
-  Deno.unrefTimer(setTimeout(() => {
+  Deno.unrefTimer(setRealTimeout(() => {
     hasTimer = false;
     for (const debug of [...watched]) debug.tick();
     for (const debug of live) debug.settleTraces();
