@@ -36,6 +36,7 @@ const BENCHES: Record<string, number> = {
   workers: 60,
   server: 160,
   preload: 240,
+  debug: 10,
 };
 
 /** The long runs, and the file of each. */

@@ -18,6 +18,7 @@ const HEADS: Record<string, string> = {
 const PAGES: Readonly<Record<string, (all: readonly Results[]) => string>> = {
   "README.md": (all) => renderFilled(all) + renderStart(all),
   "docs/preload.md": renderPrograms,
+  "docs/debugging.md": renderDebug,
 };
 
 /** Paths of these pages in the checkout. */
@@ -50,11 +51,7 @@ function renderFilled(all: readonly Results[]): string {
 
 /** The list below the table: start-up, one huge block, servers. */
 function renderStart(all: readonly Results[]): string {
-  const find = (what: string, bench = "startup") => {
-    const figure = figuresOf(all, bench).find((figure) => figure.what === what);
-    if (figure === undefined) throw new Error(`${bench} has no figure "${what}"`);
-    return figure;
-  };
+  const find = (what: string, bench = "startup") => figureOf(all, bench, what);
   const rates = (service: string) => {
     const { spread, peers } = find(`${service}: requests per second`, "server");
     return `${format(spread.median)} requests a second, ${format(peers![0].spread.median)} with plain arrays`;
@@ -87,8 +84,7 @@ Other costs:
 function renderPrograms(all: readonly Results[]): string {
   const figures = figuresOf(all, "preload");
   const value = (what: string) => {
-    const figure = figures.find((figure) => figure.what === what);
-    if (figure === undefined) throw new Error(`preload has no figure "${what}"`);
+    const figure = figureOf(all, "preload", what);
     return `${format(figure.spread.median)} ${figure.unit}`;
   };
   const lines = [
@@ -108,6 +104,25 @@ function renderPrograms(all: readonly Results[]): string {
     if (peers !== undefined) lines.push(`| ${what} | ${format(peers[0].ratio.median)} × | ${note ?? ""} |`);
   }
   return lines.join("\n") + "\n";
+}
+
+/** How many times as long things take in debug mode. */
+function renderDebug(all: readonly Results[]): string {
+  const times = (name: string) => {
+    const { peers } = figureOf(all, "debug", name);
+    return `${format(Number(peers![0].ratio.median.toPrecision(2)))} times`;
+  };
+  return `On, an allocation takes ${times("alloc")} as long as off. With one block of 64 B each, \`frame(fn)\` takes
+${times("frame(fn)")} as long, a scope ${times("a scope")}, a pool's lease ${times("a lease")}, and an allocator ${
+    times("an allocator")
+  }.
+`;
+}
+
+function figureOf(all: readonly Results[], bench: string, what: string): Results["figures"][number] {
+  const figure = figuresOf(all, bench).find((figure) => figure.what === what);
+  if (figure === undefined) throw new Error(`${bench} has no figure "${what}"`);
+  return figure;
 }
 
 function figuresOf(all: readonly Results[], bench: string): Results["figures"] {
