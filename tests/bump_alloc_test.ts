@@ -429,8 +429,9 @@ Deno.test("pins: a synchronous end is refused, await using waits", async () => {
     assertEquals(await Deno.readFile(`${folder}/a`), expected);
     const scratch = new BumpAlloc();
     {
-      await using scope = scratch.scope();
+      // The file is closed after the scope: to close it rejects the read, while a thread goes on reading.
       using file = await Deno.open(`${folder}/a`);
+      await using scope = scratch.scope();
       const target = scope.alloc(1000);
       assertThrows(() => {
         void scope.pin(file.read(target));

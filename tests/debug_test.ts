@@ -1,5 +1,5 @@
 /** Debug mode: real work that nobody awaits or pins is found, at each way that memory ends; what is right raises no alarm. */
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { BumpAlloc, BumpPool, PinnedError, PoolFullError, ScopeError, StaleWriteError } from "../mod.ts";
 import { noGc, untilCollected } from "./support/until.ts";
 import { canMarkUntransferable, MARKS_SINCE } from "../src/buffers.ts";
@@ -227,6 +227,25 @@ testUnless(sanitizer ?? missing("mkfifo"), "debug: a read from a file that nobod
   const { find, kind } = ENDS["the end of a scope"](work);
   await work.finish();
   checkFound(await find(), kind);
+});
+
+testUnless(sanitizer ?? missing("mkfifo"), "debug: a pin that a closed file settles too early is found", async () => {
+  const path = await Deno.makeTempFile();
+  await Deno.remove(path);
+  assert(succeeds(["mkfifo", path]));
+  const file = await Deno.open(path, { read: true, write: true });
+  const writer = await Deno.open(path, { write: true });
+  using scratch = new BumpAlloc({ debug: true });
+  const scope = scratch.scope();
+  const view = scope.alloc(LENGTH);
+  const reading = scope.pin(file.read(view));
+  file.close();
+  await assertRejects(() => reading, Deno.errors.Interrupted);
+  await scope[Symbol.asyncDispose]();
+  await writer.write(DATA);
+  writer.close();
+  await Deno.remove(path);
+  checkFound(await reported(), "scope");
 });
 
 testUnless(
