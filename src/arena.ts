@@ -422,7 +422,6 @@ export class Arena {
     child.#leave(child.start);
     this.child = child;
     this.#lock();
-    this.hold.debug?.open(child.kind, child.depth, child.start);
     return child;
   }
 

@@ -184,8 +184,7 @@ export class BumpAlloc extends ScratchArena implements Disposable, AsyncDisposab
     this.#retain = retain;
     this.#home = home;
     if (home === null) dropped.register(this, hold, hold);
-    hold.debug?.open(arenaOf(this).kind, 0, 0);
-    hold.debug?.watch(this);
+    hold.debug?.open(arenaOf(this), this);
   }
 
   /**

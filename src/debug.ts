@@ -76,6 +76,15 @@ interface Holder {
   readonly start: number;
 }
 
+/** What this file asks of an arena that begins. */
+interface Opened {
+  readonly kind: string;
+  /** 0 is the allocator or lease, 1 its scope, and so on. */
+  readonly depth: number;
+  /** Offset where its memory begins. */
+  readonly start: number;
+}
+
 /** Memory that was taken back, and not handed out again. */
 interface Ended {
   readonly from: number;
@@ -112,16 +121,11 @@ export class Debug {
 
   // ---- who is open -----------------------------------------------------------------------------
 
-  /** An allocator, lease or scope begins at an offset. */
-  open(kind: string, depth: number, start: number): void {
+  /** An allocator, lease or scope begins; `object` is what its user has. */
+  open({ kind, depth, start }: Opened, object: object): void {
     const holder = { kind, openedAt: new Trace(), start };
     this.#holders[depth] = holder;
     open.add(holder);
-  }
-
-  /** Tells when the object of the innermost one is collected. */
-  watch(object: object): void {
-    const holder = this.#holders.at(-1)!;
     collected.register(object, holder, holder);
   }
 

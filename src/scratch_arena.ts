@@ -716,9 +716,9 @@ export abstract class ScratchArena implements Scratch {
    * ```
    */
   scope(): BumpScope {
-    const arena = this._arena;
-    const scope = new BumpScope(ARENA_KEY, arena.open(methods.scope));
-    arena.hold.debug?.watch(scope);
+    const arena = this._arena.open(methods.scope);
+    const scope = new BumpScope(ARENA_KEY, arena);
+    arena.hold.debug?.open(arena, scope);
     return scope;
   }
 
@@ -754,9 +754,9 @@ export abstract class ScratchArena implements Scratch {
    */
   frame<T>(fn: (frame: BumpScope) => T): T;
   frame<T>(fn?: (frame: BumpScope) => T): BumpScope | T {
-    const arena = this._arena;
-    const frame = new BumpScope(ARENA_KEY, arena.openFrame(methods.frame));
-    arena.hold.debug?.watch(frame);
+    const arena = this._arena.openFrame(methods.frame);
+    const frame = new BumpScope(ARENA_KEY, arena);
+    arena.hold.debug?.open(arena, frame);
     if (fn === undefined) return frame;
     try {
       const result = fn(frame);
