@@ -255,6 +255,7 @@ export class Arena {
   checkOpen(what: What): void {
     if (!this.closed) return;
     if (this.kind === "lease") throw new ClosedError(what, "lease", "went back to its pool");
+    if (this.kind === "scope") throw new ClosedError(what, "scope", "has ended");
     throw new ClosedError(what, this.kind);
   }
 
@@ -373,8 +374,8 @@ export class Arena {
     if (window === NO_WINDOW) {
       const end = hold.isShared ? hold.cursor : this.position;
       if (offset + byteLength > end) {
-        const shown = formatBytes(byteLength);
-        throw cannot(RangeError, what, `of ${shown} at offset ${offset} some were never allocated (${end} bytes are)`);
+        const bytes = `${formatBytes(byteLength)} at offset ${offset}`;
+        throw cannot(RangeError, what, `the ${bytes} are not all allocated: the region is used up to offset ${end}`);
       }
       if (end === 0) {
         const start = this.take(0, undefined, what);

@@ -10,7 +10,7 @@ export function checkSize(value: unknown, what: What, name = "size"): asserts va
     const shown = Number.isSafeInteger(value) || !Number.isFinite(value) || value % 1 !== 0
       ? String(value)
       : formatBytes(value);
-    throw cannot(RangeError, what, `the ${name} must be a safe integer from 0 on, not ${shown}`);
+    throw cannot(RangeError, what, `the ${name} must be a whole number from 0 to 2^53 - 1, not ${shown}`);
   }
 }
 

@@ -62,7 +62,7 @@ export class OutOfMemoryError extends RangeError {
     const inPieces = requested <= capacity - used ? ", and no free piece is large enough" : "";
     super(
       `Cannot allocate ${formatBytes(requested)}${aligned}: ` +
-        `${formatBytes(used)} of ${formatBytes(capacity)} are used${inPieces}`,
+        `${formatBytes(used)} of ${formatBytes(capacity)} are used${inPieces}; the option \`size\` reserves more`,
     );
     calledFrom(this, what);
     this.requested = requested;
@@ -210,9 +210,9 @@ export class ScopeError extends Error {
   /** Thrown by the allocator; `what` names the operation, `where` lists stacks in debug mode. */
   constructor(what: What, where = "") {
     super(
-      `Cannot ${wordsOf(what)}: a scope opened from it is still open; use that scope, or end it first. ` +
-        "reset() of the allocator ends all scopes; for overlapping work, give each task its own allocator (BumpPool)" +
-        where,
+      `Cannot ${wordsOf(what)}: a scope or frame opened from it is still open. End it first, best with \`using\`, or ` +
+        "allocate from it; reset() of the allocator ends all scopes. For overlapping work, give each task its own " +
+        "allocator (BumpPool)" + where,
     );
     calledFrom(this, what);
   }
@@ -240,7 +240,7 @@ export class PinnedError extends Error {
   constructor(what: What, pins: number, where = "") {
     super(
       `Cannot ${wordsOf(what)}: ${pins} pinned ${pins === 1 ? "promise is" : "promises are"} still using the ` +
-        "memory; await them first, or use `await using`" + where,
+        `memory; await ${pins === 1 ? "it" : "them"} first, or use \`await using\`` + where,
     );
     calledFrom(this, what);
   }

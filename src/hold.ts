@@ -94,8 +94,9 @@ export class Hold implements ChunkSource, WindowMaker {
     const [, , code] = region;
     throw new SharedError(
       `Cannot attach: ${
-        code <= BumpCode.SYSTEM ? describeSystemError(code) : "the handle names no live region of this process " +
-          "(it is stale or forged, or all allocators of the region were closed)"
+        code <= BumpCode.SYSTEM ? describeSystemError(code) : "the handle names no live region of this process: " +
+          "all its allocators were closed, or the handle is stale or forged. Keep the allocator that shared it open until " +
+          "the other side has attached"
       }`,
     );
   }

@@ -195,7 +195,7 @@ Deno.test("an OutOfMemoryError has the numbers of the request itself, not of an 
   using other = BumpAlloc.attach(owner.share());
   other.alloc(8);
   const { message } = assertThrows(() => owner.alloc(owner.remaining), OutOfMemoryError);
-  assert(message.endsWith("of 1 MiB are used, and no free piece is large enough"), message);
+  assert(message.includes("of 1 MiB are used, and no free piece is large enough"), message);
   other.close();
 });
 

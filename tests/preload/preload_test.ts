@@ -30,9 +30,9 @@ Deno.test("wrong options are refused in words, whatever the system", () => {
     assertThrows(() => preload(options as undefined), type, message);
   refused(null, TypeError, "Cannot preload: options must be an object, as in { size: 2 ** 32 }, not null");
   refused({ size: "4GiB" }, TypeError, "Cannot preload: the size must be a number, not a string");
-  refused({ size: -1 }, RangeError, "Cannot preload: the size must be a safe integer");
-  refused({ size: 1.5 }, RangeError, "Cannot preload: the size must be a safe integer");
-  refused({ size: NaN }, RangeError, "Cannot preload: the size must be a safe integer");
+  refused({ size: -1 }, RangeError, "Cannot preload: the size must be a whole number");
+  refused({ size: 1.5 }, RangeError, "Cannot preload: the size must be a whole number");
+  refused({ size: NaN }, RangeError, "Cannot preload: the size must be a whole number");
   refused({ size: 0 }, RangeError, "Cannot preload: the size must be from 1 MiB to 16 TiB, not 0 B");
   refused({ size: 2 ** 45 }, RangeError, "Cannot preload: the size must be from 1 MiB to 16 TiB, not 32 TiB");
   refused({ recycle: 0 }, TypeError, "Cannot preload: recycle must be true or false, not a number");
