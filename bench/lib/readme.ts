@@ -54,7 +54,7 @@ function renderStart(all: readonly Results[]): string {
   const find = (what: string, bench = "startup") => figureOf(all, bench, what);
   const rates = (service: string) => {
     const { spread, peers } = find(`${service}: requests per second`, "server");
-    return `${format(spread.median)} requests a second, ${format(peers![0].spread.median)} with plain arrays`;
+    return `${format(spread.median)} requests a second with a pool, ${format(peers![0].spread.median)} with plain arrays`;
   };
   const time = ({ median }: Spread) => amount(median, "ms");
   const memory = (what: string) =>
@@ -70,7 +70,7 @@ Other costs:
   adds ${time(start.peers![0].spread)} and ${memory("a sketch of an allocator over mmap")}.
 - **One huge buffer, used once**, gains nothing. A whole process that fills 256 MiB takes
   ${time(huge.spread)} with this package and ${time(huge.peers![0].spread)} with \`new Uint8Array\`.
-- **A server** gains if it reserves more memory than it touches. Three kinds under load:
+- **A server** gains speed only if it reserves more memory than it touches. Three kinds under load:
   - four buffers of 64 KiB for each request, all filled and read:
     ${rates("filled and read, four buffers of 64 KiB")};
   - the same buffers reserved for the worst case, with bodies of 4 KiB (most memory is untouched):
