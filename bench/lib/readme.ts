@@ -54,7 +54,8 @@ function renderStart(all: readonly Results[]): string {
   const find = (what: string, bench = "startup") => figureOf(all, bench, what);
   const rates = (service: string) => {
     const { spread, peers } = find(`${service}: requests per second`, "server");
-    return `${format(spread.median)} requests a second with a pool, ${format(peers![0].spread.median)} with plain arrays`;
+    const [own, plain] = [spread, peers![0].spread].map(({ median }) => format(median));
+    return `${own} requests a second with a pool, ${plain} with plain arrays`;
   };
   const time = ({ median }: Spread) => amount(median, "ms");
   const memory = (what: string) =>

@@ -1,6 +1,6 @@
 /**
- * Runs whole programs on a bump allocator: a library for `LD_PRELOAD` that serves all that a program allocates from a region.
- * For Linux on x64 and arm64, with glibc or musl. It is an entry point of its own, and loads nothing of `@bump/alloc`.
+ * Runs whole programs on a bump allocator: a library for `LD_PRELOAD` serves everything that a program allocates from a
+ * region. It works on Linux, on x64 and arm64, with glibc or musl. This entry point does not load `@bump/alloc`.
  *
  * @example A program on a region
  * ```ts
@@ -37,13 +37,13 @@ const libraries: Readonly<Record<string, () => string>> = { linux_aarch64, linux
  */
 export interface PreloadOptions {
   /**
-   * Bytes that a region reserves, from 1 MiB to 16 TiB; default 1 GiB. A program that needs more gets further regions, and a
-   * request larger than that a mapping of its own.
+   * Bytes that a region reserves, from 1 MiB to 16 TiB; default 1 GiB. A program that needs more gets further regions.
+   * A request larger than a region gets a mapping of its own.
    */
   size?: number;
-  /** Whether freed memory serves again; default true. With false `free` does nothing, and a program only grows. */
+  /** Whether freed memory is reused; default true. With false, `free` does nothing, so a program only grows. */
   recycle?: boolean;
-  /** Whether the system is asked for huge pages: fewer page faults, and a little more memory; default true. */
+  /** Whether to ask the system for huge pages, for fewer page faults and a little more memory; default true. */
   hugePages?: boolean;
 }
 
@@ -67,8 +67,8 @@ export interface Preload extends Disposable {
   /** The library's file. */
   readonly path: string;
   /**
-   * Removes the file; again does nothing. A program that runs keeps its memory, but starts its own children with the usual
-   * `malloc` then, and each says so on its standard error: dispose when the program has ended.
+   * Removes the file; calling it again does nothing. Dispose after the program has ended: a program that still runs
+   * keeps its memory, but children that it starts from then on use the usual `malloc`, and say so on standard error.
    */
   [Symbol.dispose](): void;
 }
@@ -77,14 +77,14 @@ export interface Preload extends Disposable {
 const MIN_SIZE = 2 ** 20;
 const MAX_SIZE = 2 ** 44;
 
-/** What `LD_PRELOAD` can name: it separates paths by colons and spaces, and expands what begins with a dollar sign. */
+/** Paths that `LD_PRELOAD` can name. Colons and spaces separate its paths, and the loader expands dollar signs. */
 const NAMEABLE = /^\/[^\s:$]+$/;
 
 /**
  * Writes the library to a private temporary file, and gives the variables that make a program use it.
  *
- * It takes `--allow-write`. Deno starts a program whose variables include `LD_PRELOAD` only with `--allow-run` for all
- * programs. What that variable held before is kept behind this library, if `--allow-env=LD_PRELOAD` lets it be read.
+ * It needs `--allow-write`. To start a program whose variables include `LD_PRELOAD`, Deno needs `--allow-run` for all
+ * programs. Libraries that the variable already names are kept, behind this one, if `--allow-env=LD_PRELOAD` is given.
  *
  * @example Memory that is never taken back
  * ```ts
@@ -96,7 +96,7 @@ const NAMEABLE = /^\/[^\s:$]+$/;
  * assertEquals(new TextDecoder().decode(stdout), "hello\n");
  * ```
  *
- * @throws {Error} On a system that has no such library, and where no program could load the file.
+ * @throws {Error} There is no library for this system, or no program could load the file.
  */
 export function preload(options: PreloadOptions = {}): Preload {
   const variables = variablesOf(options);
@@ -144,7 +144,7 @@ function extract(): LoadableFile {
   return extractToFile(decodeBase64(libraries[platform]()), "bump_preload");
 }
 
-/** Throws where a program would run without the library, and only say so on its standard error. */
+/** Throws if programs could not load the file: they would run without it, and only say so on standard error. */
 function checkLoadable(path: string): void {
   const advice = "set TMPDIR to another folder";
   if (!NAMEABLE.test(path)) {
@@ -156,9 +156,9 @@ function checkLoadable(path: string): void {
   }
 }
 
-/** Whether the file system refuses to execute files. Deno tells no mount options: a script is run that does nothing. */
+/** Whether the file system refuses to execute files. Deno does not report mount options, so this runs a script. */
 function isNoExec(probe: string): boolean {
-  // Without the permission nobody can run a program with the library.
+  // Without this permission, no program can be started with the library either.
   if (Deno.permissions.querySync({ name: "run", command: probe }).state !== "granted") return false;
   Deno.writeTextFileSync(probe, "#!/bin/true\n", { createNew: true, mode: 0o700 });
   try {
@@ -171,7 +171,7 @@ function isNoExec(probe: string): boolean {
   }
 }
 
-/** What is preloaded already, as far as it may be known. */
+/** What `LD_PRELOAD` names already, if it may be read. */
 function preloadedBefore(): string[] {
   const variable = "LD_PRELOAD";
   // Asking for what is not granted would be a prompt.

@@ -5,8 +5,8 @@
  * deno run -A jsr:@bump/alloc/run jq . big.json
  * ```
  *
- * The program has this process's streams and variables; its status becomes this process's, and signals are passed on. See
- * `@bump/alloc/preload`, which does the same for programs that a program of one's own starts.
+ * The program inherits this process's streams and variables. Signals are passed on to it, and its exit status becomes
+ * this process's. To start programs from your own, use `@bump/alloc/preload`.
  *
  * @module
  */
@@ -18,7 +18,7 @@ const USAGE = `Runs a program with all its memory from a region: a bump allocato
 
   deno run -A jsr:@bump/alloc/run [OPTION ...] PROGRAM [ARGUMENT ...]
 
-  --size=SIZE      what a region reserves: bytes, or 512MiB, 4GiB; default 1GiB
+  --size=SIZE      size of a region: bytes, or 512MiB, 4GiB; default 1GiB (addresses, not memory)
   --no-recycle     free does nothing: for short programs, whose memory only grows
   --no-huge-pages  do not ask for huge pages
   --help           this text`;
@@ -30,12 +30,12 @@ const OPTIONS = {
   "help": { type: "boolean", short: "h" },
 } as const;
 
-/** The status for what fails before the program runs, as `env` and `timeout` have it: here, not executable, not found. */
+/** Exit statuses if the program cannot be run, the same as those of `env` and `timeout`. */
 const OWN_FAILURE = 125;
 const NOT_EXECUTABLE = 126;
 const NOT_FOUND = 127;
 
-/** What goes on to the program. A stop does not: it would leave the program running. */
+/** Signals that are passed on to the program. A stop is not: it would leave the program running. */
 const PASSED_ON: readonly Deno.Signal[] = [
   "SIGHUP",
   "SIGINT",
@@ -47,17 +47,17 @@ const PASSED_ON: readonly Deno.Signal[] = [
   "SIGWINCH",
 ];
 
-/** What a terminal sends to all processes in its foreground: the program has it already. */
+/** Signals that a terminal sends to its whole foreground, so the program already has them. */
 const FROM_TERMINAL: readonly Deno.Signal[] = ["SIGINT", "SIGQUIT", "SIGWINCH"];
 
-/** What the command line asks for. */
+/** The parsed command line. */
 interface Invocation {
   readonly help: boolean;
   readonly options: PreloadOptions;
   readonly program: readonly string[];
 }
 
-/** Splits the command line. What follows the program's name is the program's. */
+/** Splits the command line. Everything after the program's name belongs to the program. */
 function parse(args: string[]): Invocation {
   const { tokens } = parseArgs({ args, options: OPTIONS, strict: false, allowPositionals: true, tokens: true });
   const start = tokens.find(({ kind }) => kind === "positional")?.index ?? args.length;
@@ -91,7 +91,7 @@ function parseSize(text: string): number {
   return Number(digits) * (unit === undefined ? 1 : 1024 ** (1 + ["KiB", "MiB", "GiB", "TiB"].indexOf(unit)));
 }
 
-/** Whether this process was started to ignore signals, as `nohup` and a script's `&` do; true where Linux may not be asked. */
+/** Whether this process was started to ignore signals, as by `nohup` or a script's `&`; true if that is unknown. */
 function isIgnoring(): boolean {
   try {
     const [, hex] = /^SigIgn:\s+([0-9a-f]+)$/m.exec(Deno.readTextFileSync("/proc/self/status"))!;
@@ -104,7 +104,7 @@ function isIgnoring(): boolean {
 /** Whether this process, and the program with it, is in the foreground of a terminal. */
 function isInForeground(): boolean {
   try {
-    // Behind the name, which may hold anything: state, parent, group, session, terminal, and the terminal's foreground group.
+    // After the name, which may contain anything: state, parent, group, session, terminal, the terminal's group.
     const fields = Deno.readTextFileSync("/proc/self/stat").split(")").at(-1)!.trim().split(" ");
     return fields[2] === fields[5];
   } catch {
@@ -112,7 +112,7 @@ function isInForeground(): boolean {
   }
 }
 
-/** Calls `pass` for each signal that the program should have, until what this gives is called. */
+/** Calls `pass` for each signal that the program should get. Returns a function that ends this. */
 function onSignals(pass: (signal: Deno.Signal) => void): () => void {
   const stops = PASSED_ON.map((signal) => {
     const listener = () => {
@@ -128,7 +128,7 @@ function numberOf(signal: Deno.Signal): number {
   return constants.signals[signal as keyof typeof constants.signals];
 }
 
-/** Starts the program; fails as a shell does where it cannot. */
+/** Starts the program; if it cannot, fails with a shell's exit status. */
 function start([program, ...args]: readonly string[], env: Record<string, string>): Deno.ChildProcess {
   const streams = { stdin: "inherit", stdout: "inherit", stderr: "inherit" } as const;
   try {
@@ -139,14 +139,14 @@ function start([program, ...args]: readonly string[], env: Record<string, string
   }
 }
 
-/** What is said before the program runs, and the status of this process. */
+/** The program could not be started: the message, and the exit status of this process. */
 class Failure extends Error {
   constructor(readonly status: number, message: string) {
     super(message);
   }
 }
 
-/** Runs the program to its end, and gives how it ended. The library's file is removed in any case. */
+/** Runs the program to its end, and returns how it ended. The library's file is removed in any case. */
 async function run({ options, program }: Invocation): Promise<Deno.CommandStatus> {
   let child: Deno.ChildProcess | undefined;
   const listen = () =>
@@ -155,7 +155,8 @@ async function run({ options, program }: Invocation): Promise<Deno.CommandStatus
         child?.kill(signal);
       } catch { /* it has ended */ }
     });
-  // Before there is a file to remove. But a program ignores what this process ignores, and listening ends that.
+  // Listen before there is a file to remove. But the program inherits ignored signals, and listening ends the ignoring:
+  // then listen only after it has started.
   let stop = isIgnoring() ? undefined : listen();
   try {
     const bump = preload(options);
@@ -171,10 +172,10 @@ async function run({ options, program }: Invocation): Promise<Deno.CommandStatus
   }
 }
 
-/** Ends this process as the program ended. */
+/** Ends this process the way the program ended. */
 async function endAs({ code, signal }: Deno.CommandStatus): Promise<never> {
   if (signal === null) Deno.exit(code);
-  // A shell ends its script at Ctrl-C only if the signal ended what it waits for. Others would dump this process's core.
+  // At Ctrl-C a shell ends its script only if the signal ended the process it waits for. Other signals may dump a core.
   if (["SIGHUP", "SIGINT", "SIGTERM", "SIGKILL"].includes(signal)) {
     Deno.kill(Deno.pid, signal);
     await new Promise((resolve) => setTimeout(resolve, 1000)); // Deno ends a little later
