@@ -39,11 +39,11 @@ async function declaredExports({ source }: Target): Promise<string[]> {
 /** All functions that allocate, because a block of a function that is not replaced is freed by one that is. */
 const MALLOC_FAMILY = [
   ...["malloc", "calloc", "realloc", "reallocarray", "free", "posix_memalign", "aligned_alloc", "memalign", "valloc"],
-  ...["pvalloc", "malloc_usable_size"],
+  ...["pvalloc", "malloc_usable_size", "free_sized", "free_aligned_sized"],
 ];
 
 /** What the preloaded library may import besides. */
-const PRELOAD_IMPORTS = ["environ"];
+const PRELOAD_IMPORTS = ["environ", "getrlimit"];
 
 /** The functions that the library may import, by system. */
 const IMPORTS: Record<string, readonly string[]> = {

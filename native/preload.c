@@ -14,9 +14,14 @@
 /* Before glibc 2.34 they are in a library that a program without threads does not have. */
 extern int pthread_key_create(unsigned *, void (*)(void *)) __attribute__((weak));
 extern int pthread_setspecific(unsigned, const void *) __attribute__((weak));
+extern int getrlimit(int, unsigned long[2]);
+
+#define RECYCLE_LARGE (UINT64_C(8) * 1024) /* all that runs.c does not serve: no more than IDLE_LIMIT keeps its pages */
+#define RECYCLE_CLASSES 134                   /* up to SIZE_LIMIT: addresses that nothing reuses would run out */
 
 #include "control.c"
 #include "retired.c"
+#define unmap_retired() false /* none is; a thread may hold the lock while another one forks */
 #include "bump.c"
 #include "recycle.c"
 #include "os_posix.c"
@@ -38,6 +43,7 @@ typedef struct {
   region_t region;
   struct bump hold;
   recycle_t recycle;
+  _Atomic uint64_t above; /* about how many bytes above the cursor have pages: what the last blocks left */
   run_t runs[];
 } area_t;
 
@@ -48,7 +54,7 @@ static unsigned char *first_base;
 static run_t *first_runs;
 static _Atomic uint64_t first_size;
 
-static struct { bool known, grow, recycle, huge; uint64_t size; } options;
+static struct { bool grow, recycle, huge; uint64_t size; } options;
 
 static __thread heap_t *mine __attribute__((tls_model("initial-exec")));
 static heap_t main_heap;
@@ -75,7 +81,6 @@ static void read_options(void) {
   options.grow = option("BUMP_PRELOAD_GROW", 1) != 0;
   options.recycle = option("BUMP_PRELOAD_RECYCLE", 1) != 0;
   options.huge = option("BUMP_PRELOAD_HUGE_PAGES", 1) != 0;
-  options.known = true;
 }
 
 /* ---- regions ------------------------------------------------------------ */
@@ -136,6 +141,13 @@ static bool area_add(unsigned index, uint64_t size, uint64_t least) {
   return area != NULL;
 }
 
+/* Bytes that the process may map. Most of them stay for its stacks, libraries and files. */
+static uint64_t may_map(void) {
+  enum { ADDRESS_SPACE = 9 };
+  unsigned long limit[2] = {0}; /* the first one counts */
+  return getrlimit(ADDRESS_SPACE, limit) == 0 ? offset_min(limit[0], 8 * SIZE_LIMIT) : 8 * SIZE_LIMIT;
+}
+
 /* After all of the `count` areas were found full. `size`: what has to fit. */
 static bool one_more(unsigned count, uint64_t size) {
   uint64_t all = 0;
@@ -145,14 +157,21 @@ static bool one_more(unsigned count, uint64_t size) {
     read_options();
     all = offset_round_up(offset_max(options.size, LEAST_SIZE), HUGE_PAGE);
     if (!options.grow) return area_add(0, all, all);
+    all = offset_max(offset_min(all, offset_round_up(may_map() / 4, HUGE_PAGE)), LEAST_SIZE);
   }
   const uint64_t least = offset_round_up(size + RUN_BYTES, HUGE_PAGE); /* a header, or what a run's alignment leaves */
   return area_add(count, offset_max(all, least), least);
 }
 
-static run_t *run_with(uint32_t id) {
+static run_t *run_with(uint64_t id) {
   area_t *area = atomic_load_explicit(&areas[id % AREAS], memory_order_relaxed);
   return &area->runs[id / AREAS - 1];
+}
+
+/* Takes them off: they are in use again, or have no pages. */
+static void from_above(area_t *area, uint64_t size) {
+  uint64_t above = get(&area->above);
+  while (above != 0 && !swap(&area->above, &above, above > size ? above - size : 0)) {}
 }
 
 /* Fresh bytes for runs. NULL: no memory. */
@@ -162,7 +181,9 @@ static unsigned char *runs_at_cursor(uint64_t size) {
     for (unsigned i = count; i-- > 0;) {
       uint64_t padding;
       unsigned char *fresh, *start = take(&areas[i]->region, size, size, 0, &fresh, &padding);
-      if (start != NULL) return start;
+      if (start == NULL) continue;
+      from_above(areas[i], size);
+      return start;
     }
     if (!one_more(count, 2 * size)) return NULL;
   }
@@ -174,7 +195,7 @@ static run_t *run_on(unsigned char *start) {
     if (!holds(area, start)) continue;
     run_t *run = slot_of(area, start);
     run->start = start;
-    run->id = (uint32_t)(run - area->runs + 1) * AREAS + i;
+    run->id = (uint64_t)(run - area->runs + 1) * AREAS + i;
     return run;
   }
   return NULL;
@@ -209,46 +230,90 @@ static run_t *run_at_cursor(bool will_be_filled) {
 /* ---- larger blocks ------------------------------------------------------ */
 
 /* Those that the block fills: a block is often used in parts, or not at all at its end. */
-static void *in_huge_pages(void *block, size_t size) {
+static unsigned char *in_huge_pages(void *block, size_t size) {
   const uint64_t start = offset_round_up((uintptr_t)block, HUGE_PAGE), end = offset_round_down((uintptr_t)block + size, HUGE_PAGE);
   if (options.huge && start < end) os_huge_pages((void *)(uintptr_t)start, end - start);
   return block;
 }
 
-static void *large_alloc(size_t size, bool zeroed) {
-  while (size <= SIZE_LIMIT / 2) {
+/* Freed blocks of all areas serve before fresh bytes of any. Bytes from *fresh upwards are zero. */
+static unsigned char *large_take(size_t size, unsigned char **fresh) {
+  uint64_t units = size <= SIZE_LIMIT / 2 ? least_units(size) : 0;
+  const unsigned class = units != 0 ? class_for(&units) : 0;
+  while (units != 0) {
     const unsigned count = areas_in_use();
-    for (unsigned i = count; i-- > 0;) {
-      void *block = zeroed ? headed_alloc_zeroed(&areas[i]->hold, size) : headed_alloc(&areas[i]->hold, size);
-      if (block != NULL) return in_huge_pages(block, size);
+    unsigned char *block = NULL;
+    for (unsigned i = count; i-- > 0 && block == NULL;) block = headed_again(&areas[i]->region, units, class);
+    if (block != NULL) *fresh = block + size;
+    for (unsigned i = count; i-- > 0 && block == NULL;) {
+      block = headed_bump(&areas[i]->region, size, units, fresh);
+      if (block != NULL) from_above(areas[i], size);
     }
+    if (block != NULL) return in_huge_pages(block, size);
     if (!one_more(count, size)) break;
   }
   return NULL;
 }
 
-/* Its header says so of its front part, which goes, and of the rest. */
-static void *large_aligned(size_t size, size_t align) {
-  unsigned char *block = size <= SIZE_LIMIT / 4 && align <= SIZE_LIMIT / 4 ? large_alloc(size + align, false) : NULL;
-  if (block == NULL) return NULL;
-  unsigned char *aligned = block + offset_padding((uintptr_t)block, align);
-  if (aligned == block) return block;
-  bump_t *hold = &area_of(block)->hold;
-  uint64_t cursor;
-  const headed_t whole = headed_at(hold->region, block, &cursor);
-  const uint64_t front = (uint64_t)(aligned - block) / RECYCLE_UNIT;
-  (void)finish(aligned, whole.units - front, 0, whole.epoch);
-  if (front < least_units(0)) { /* no block: it has no room for the links */
-    *header_of(block) = 0;
-    return aligned;
-  }
-  (void)finish(block, front, whole.padding, whole.epoch);
-  if (options.recycle) headed_free(hold, block);
-  return aligned;
+static void *large_alloc(size_t size) {
+  unsigned char *fresh;
+  return large_take(size, &fresh);
 }
 
-static void large_free(area_t *area, void *block) {
+/* Whole pages of these bytes go, and are zero after that. */
+static void pages_back(unsigned char *start, uint64_t size) {
+  const uint64_t page = os_page_size(), from = offset_padding((uintptr_t)start, page);
+  if (from + page <= size) (void)os_discard(start + from, offset_round_down(size - from, page));
+}
+
+/* What would fill more than may be idle is discarded instead: a large table is often used in parts. */
+static void *large_zeroed(size_t size) {
+  unsigned char *fresh, *block = large_take(size, &fresh);
+  if (block == NULL || fresh <= block) return block;
+  const uint64_t used = offset_min(size, (uint64_t)(fresh - block)), page = os_page_size();
+  if (used > IDLE_LIMIT) {
+    pages_back(block, used);
+    os_clear(block, page); /* with the rest, in front of the first whole page and behind the last */
+    os_clear(block + used - page, page);
+  } else {
+    os_clear(block, used);
+  }
+  return block;
+}
+
+static headed_t large_at(area_t *area, unsigned char *block) {
+  uint64_t cursor;
+  return headed_at(&area->region, block, &cursor);
+}
+
+#define INSIDE 15 /* as its padding, which is 0 or 8 otherwise: the block begins this many bytes earlier as [-2] says */
+
+/* A block within a larger one, which goes as a whole and so serves for the same size and alignment again. */
+static void *large_aligned(size_t size, size_t align) {
+  unsigned char *block = size <= SIZE_LIMIT / 4 && align <= SIZE_LIMIT / 4 ? large_alloc(size + align) : NULL;
+  if (block == NULL) return NULL;
+  const uint64_t front = offset_padding((uintptr_t)block, align);
+  if (front == 0) return block;
+  const headed_t whole = large_at(area_of(block), block);
+  ((uint64_t *)(void *)(block + front))[-2] = front;
+  return finish(block + front, whole.units - front / RECYCLE_UNIT, INSIDE, whole.epoch);
+}
+
+static void large_free(area_t *area, unsigned char *block) {
   const int error = last_error(); /* free keeps it, also when the system refuses to take pages back */
+  headed_t freed = large_at(area, block);
+  if (freed.padding == INSIDE) {
+    *header_of(block) = 0;
+    block -= ((uint64_t *)(void *)block)[-2];
+    freed = large_at(area, block);
+  }
+  if (freed.units != 0 && freed.end == get(&area->region.cursor)) {
+    const uint64_t size = freed.units * RECYCLE_UNIT - HEADER;
+    if (atomic_fetch_add_explicit(&area->above, size, memory_order_relaxed) + size > IDLE_LIMIT) {
+      pages_back(block, size); /* while it is this thread's */
+      from_above(area, size);
+    }
+  }
   headed_free(&area->hold, block);
   *__errno_location() = error;
 }
@@ -280,7 +345,7 @@ COLD heap_t *enter_heap(void) {
   if (heap != NULL) mine = heap;
   else {
     uint32_t nobody = 0;
-    heap = atomic_compare_exchange_strong(&main_heap.taken, &nobody, 1) ? &main_heap : large_alloc(sizeof(heap_t), true);
+    heap = atomic_compare_exchange_strong(&main_heap.taken, &nobody, 1) ? &main_heap : large_zeroed(sizeof(heap_t));
     if (heap == NULL) return NULL;
     mine = heap;
     heap_add(heap);
@@ -304,7 +369,7 @@ HOT unsigned class_of(size_t size) { /* at most RUN_SMALL */
 COLD void *alloc_other(size_t size) {
   heap_t *heap = mine != NULL ? mine : enter_heap();
   void *block = NULL;
-  if (size > RUN_SMALL) block = large_alloc(size, false);
+  if (size > RUN_SMALL) block = large_alloc(size);
   else if (heap != NULL) block = run_alloc(heap, class_of(size));
   return block != NULL ? block : no_memory();
 }
@@ -349,9 +414,10 @@ static size_t usable(void *block) {
 
 static void *resize(void *block, size_t size) {
   const size_t old = usable(block);
+  if (size < old && old - size > IDLE_LIMIT) pages_back((unsigned char *)block + size, old - size);
   if (size <= old && (size > old / 2 || old <= 4 * RECYCLE_UNIT)) return block;
   area_t *area = area_of(block);
-  if (old > RUN_SMALL && size > RUN_SMALL && options.recycle) {
+  if (old > RUN_SMALL && size > RUN_SMALL && options.recycle && large_at(area, block).padding != INSIDE) {
     void *resized = headed_resize(&area->hold, block, size);
     if (resized != NULL) return in_huge_pages(resized, size);
   }
@@ -378,11 +444,22 @@ BUMP_EXPORT void *PRELOADED(malloc)(size_t size) { return alloc(size); }
 
 BUMP_EXPORT void PRELOADED(free)(void *block) { release(block); }
 
+/* C23 */
+BUMP_EXPORT void PRELOADED(free_sized)(void *block, size_t size) {
+  (void)size;
+  release(block);
+}
+
+BUMP_EXPORT void PRELOADED(free_aligned_sized)(void *block, size_t align, size_t size) {
+  (void)align, (void)size;
+  release(block);
+}
+
 BUMP_EXPORT void *PRELOADED(calloc)(size_t count, size_t size) {
   size_t bytes;
   if (__builtin_mul_overflow(count, size, &bytes)) return no_memory();
   if (bytes > RUN_SMALL) {
-    void *block = large_alloc(bytes, true);
+    void *block = large_zeroed(bytes);
     return block != NULL ? block : no_memory();
   }
   void *block = alloc(bytes);

@@ -17,6 +17,7 @@
 #include "control.h"
 
 #define LARGE_UNITS (RECYCLE_LARGE / RECYCLE_UNIT)
+#define GIVEN_BACK_UNITS (UINT64_C(128) * 1024 / RECYCLE_UNIT) /* smaller ones cost more calls than their pages are worth */
 #define IDLE_LIMIT (UINT64_C(64) << 20)          /* as much as glibc may keep at the top of its heap */
 #define CHAIN_MOST 32
 
@@ -206,31 +207,37 @@ static void give_pages_back(unsigned char *block, uint64_t size) {
   if (from < to) (void)os_discard(block + (from - address), to - from); /* a refusal costs only RAM */
 }
 
-static void no_longer_idle(region_t *region, uint64_t size) {
-  atomic_fetch_sub_explicit(&region->recycle->idle, size, memory_order_relaxed);
+/* The counter for a large block of this class. */
+static _Atomic uint64_t *idle_of(region_t *region, unsigned class) {
+  const bool all = GIVEN_BACK_UNITS == LARGE_UNITS;
+  return all || class >= recycle_class(GIVEN_BACK_UNITS) ? &region->recycle->idle : &region->recycle->idle_less;
 }
 
-static void give_large(region_t *region, unsigned list, unsigned char *block, uint64_t size, uint32_t epoch) {
-  const uint64_t idle = atomic_fetch_add_explicit(&region->recycle->idle, size, memory_order_relaxed);
+static void no_longer_idle(region_t *region, unsigned class, uint64_t size) {
+  atomic_fetch_sub_explicit(idle_of(region, class), size, memory_order_relaxed);
+}
+
+static void give_large(region_t *region, unsigned class, unsigned char *block, uint64_t size, uint32_t epoch) {
+  const uint64_t idle = atomic_fetch_add_explicit(idle_of(region, class), size, memory_order_relaxed);
   *idle_in(block) = size;
   if (idle + size > IDLE_LIMIT) {
     give_pages_back(block, size);
-    no_longer_idle(region, size);
+    no_longer_idle(region, class, size);
   }
-  give(region, list, block, epoch);
+  give(region, RECYCLE_SMALL + class, block, epoch);
 }
 
 /* Gives the pages of listed large blocks back. */
 static void recycle_give_back(region_t *region) {
   if (atomic_load_explicit(&region->recycle->idle, memory_order_relaxed) <= region->recycle->spare) return;
   const uint32_t epoch = epoch_of(region);
-  for (unsigned class = recycle_class(LARGE_UNITS); class < RECYCLE_CLASSES; class++) {
+  for (unsigned class = recycle_class(GIVEN_BACK_UNITS); class < RECYCLE_CLASSES; class++) {
     _Atomic uint64_t *list = &region->recycle->lists[RECYCLE_SMALL + class];
     uint64_t length;
     unsigned char *all = NULL;
     for (unsigned char *block; (block = pop(region, list, &length)) != NULL; all = block) {
       const uint64_t idle = *idle_in(block);
-      if (idle != 0) give_pages_back(block, idle), no_longer_idle(region, idle);
+      if (idle != 0) give_pages_back(block, idle), no_longer_idle(region, class, idle);
       *next_in(block) = all;
     }
     for (unsigned char *block = all, *next; block != NULL; block = next) {
@@ -314,7 +321,7 @@ static void *headed_again(region_t *region, uint64_t units, unsigned class) {
   if (class >= RECYCLE_CLASSES) return NULL;
   unsigned char *block = serve(region, RECYCLE_SMALL + class);
   if (block == NULL) return NULL;
-  if (units >= LARGE_UNITS) no_longer_idle(region, *idle_in(block));
+  if (units >= LARGE_UNITS) no_longer_idle(region, class, *idle_in(block));
   return finish(block, units, 0, epoch_of(region));
 }
 
@@ -360,7 +367,7 @@ COLD void headed_free_other(region_t *region, unsigned char *block) {
   if (freed.end == cursor && move_cursor(region, cursor, cursor - size - freed.padding)) return;
   const unsigned class = recycle_class(freed.units);
   if (freed.units < LARGE_UNITS) give(region, RECYCLE_SMALL + class, block, freed.epoch);
-  else if (class < RECYCLE_CLASSES) give_large(region, RECYCLE_SMALL + class, block, size - HEADER, freed.epoch);
+  else if (class < RECYCLE_CLASSES) give_large(region, class, block, size - HEADER, freed.epoch);
   else give_pages_back(block, size - HEADER);
 }
 
@@ -492,4 +499,5 @@ static void recycle_reset(region_t *region) {
   atomic_store(&recycle->used, 0);
   for (unsigned i = 0; i < RECYCLE_LISTS; i++) set(&recycle->lists[i], ((get(&recycle->lists[i]) >> bits) + 1) << bits);
   set(&recycle->idle, 0);
+  set(&recycle->idle_less, 0);
 }

@@ -12,16 +12,19 @@
 
 #define RECYCLE_UNIT UINT64_C(16)
 
+/* preload.c has its own. */
+#if !defined(RECYCLE_LARGE)
+#define RECYCLE_LARGE (UINT64_C(128) * 1024) /* bytes; the pages of larger freed blocks are worth a system call */
+#define RECYCLE_CLASSES 112 /* classes of up to 4 GiB; larger blocks are reused only as the last block */
+#endif
+
 enum {
   RECYCLE_SMALL = 32,        /* classes of up to 1 KiB */
   RECYCLE_SMALL_UNITS = 64,
   RECYCLE_FINE_UNITS = 4096, /* 64 KiB */
-  RECYCLE_CLASSES = 112,     /* classes of up to 4 GiB; larger blocks are reused only as the last block */
   RECYCLE_OWN = 2 * RECYCLE_SMALL,
   RECYCLE_LISTS = RECYCLE_SMALL + RECYCLE_CLASSES,
 };
-
-#define RECYCLE_LARGE (UINT64_C(128) * 1024) /* bytes; the pages of larger freed blocks are worth a system call */
 
 /* A chain of one thread. */
 typedef struct {
@@ -36,6 +39,7 @@ typedef struct {
   _Atomic uint32_t epoch;                /* changes at each reset */
   _Atomic uint32_t used;                 /* 0: only last blocks were freed in this epoch */
   _Atomic uint64_t idle;                 /* bytes of listed large blocks that still have their pages */
+  _Atomic uint64_t idle_less;            /* the same of those that are too small to give them back when the region grows */
   uint64_t spare;                        /* so many of them keep their pages when the region grows, too */
   recycle_own_t own[RECYCLE_OWN];        /* small blocks without a header first, then those with one */
   _Atomic uint64_t lists[RECYCLE_LISTS]; /* shared: small blocks without a header, then all classes with one */

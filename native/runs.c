@@ -16,6 +16,7 @@
 #define RUN_SMALL (UINT64_C(8) * 1024)        /* larger blocks are the recycler's */
 #define RUN_IDLE_LIMIT (UINT32_C(64) * 1024 / 64) /* empty runs that keep their pages: 64 MiB */
 #define RUN_NEVER UINT32_MAX
+#define ID_BITS 40
 enum { RUN_CLASSES = 56 };                    /* of recycle.h: those up to RUN_SMALL */
 
 typedef struct run run_t;
@@ -33,8 +34,8 @@ struct run {
 
   _Alignas(64) void *_Atomic elsewhere; /* what other threads have freed */
   run_t *next_told;
-  _Atomic uint32_t next_idle;           /* an id, 0: none */
-  uint32_t id;
+  _Atomic uint64_t next_idle;           /* an id, 0: none */
+  uint64_t id;                          /* below 1 << ID_BITS: those of 256 TiB in 32 areas */
 };
 
 struct heap {
@@ -46,7 +47,7 @@ struct heap {
 };
 
 /* preload.c */
-static run_t *run_with(uint32_t id);
+static run_t *run_with(uint64_t id);
 static run_t *run_at_cursor(bool will_be_filled);
 
 static run_t no_run = {.size = RUN_BYTES, .fresh = RUN_BYTES};
@@ -58,23 +59,27 @@ static _Atomic uint32_t idle_count;
 
 /* ---- empty runs --------------------------------------------------------- */
 
+static uint64_t id_in(uint64_t word) { return word & ((UINT64_C(1) << ID_BITS) - 1); }
+
 static void run_leave(run_t *run) {
   run->heap = NULL;
   if (atomic_fetch_add_explicit(&idle_count, 1, memory_order_relaxed) >= RUN_IDLE_LIMIT) {
+    const int error = last_error(); /* which free keeps */
     (void)os_discard(run->start, RUN_BYTES); /* a refusal costs RAM only */
+    *__errno_location() = error;
   }
   uint64_t word = get(&idle_runs);
-  do atomic_store_explicit(&run->next_idle, (uint32_t)word, memory_order_relaxed);
-  while (!swap(&idle_runs, &word, ((word >> 32) + 1) << 32 | run->id));
+  do atomic_store_explicit(&run->next_idle, id_in(word), memory_order_relaxed);
+  while (!swap(&idle_runs, &word, ((word >> ID_BITS) + 1) << ID_BITS | run->id));
 }
 
 static run_t *run_again(void) {
   uint64_t word = get(&idle_runs);
   run_t *run;
   do {
-    if ((uint32_t)word == 0) return NULL;
-    run = run_with((uint32_t)word);
-  } while (!swap(&idle_runs, &word, word >> 32 << 32 | atomic_load_explicit(&run->next_idle, memory_order_relaxed)));
+    if (id_in(word) == 0) return NULL;
+    run = run_with(id_in(word));
+  } while (!swap(&idle_runs, &word, word >> ID_BITS << ID_BITS | atomic_load_explicit(&run->next_idle, memory_order_relaxed)));
   atomic_fetch_sub_explicit(&idle_count, 1, memory_order_relaxed);
   return run;
 }
@@ -236,6 +241,7 @@ static heap_t *heap_again(void) {
   heap_t *heap = atomic_load_explicit(&heaps, memory_order_acquire);
   for (; heap != NULL; heap = heap->next) {
     uint32_t nobody = 0;
+    if (atomic_load_explicit(&heap->taken, memory_order_relaxed) != 0) continue; /* of thousands of threads */
     if (atomic_compare_exchange_strong_explicit(&heap->taken, &nobody, 1, memory_order_acquire, memory_order_relaxed)) break;
   }
   return heap;

@@ -13,6 +13,22 @@ unsigned inside_heaps(void) {
   return count;
 }
 
+void inside_lock(void) { lock(&instance.lock); }
+
+size_t inside_taken(void) {
+  size_t sum = 0;
+  for (unsigned i = 0; i < areas_in_use(); i++) sum += get(&areas[i]->region.cursor);
+  return sum;
+}
+
+size_t inside_resident(void) {
+  size_t sum = 0, bytes = 0;
+  for (unsigned i = 0; i < areas_in_use(); i++) {
+    if (os_resident(areas[i]->region.at.base, get(&areas[i]->region.committed), &bytes) == 0) sum += bytes;
+  }
+  return sum;
+}
+
 bool inside_sizes(void) {
   uint64_t least = 0;
   for (unsigned class = 0; class < RUN_CLASSES; class++) {

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -116,6 +118,12 @@ static void test_edges(void) {
   test_free(block);
   errno = 0;
   CHECK(test_pvalloc(SIZE_MAX - 5) == NULL && errno == ENOMEM);
+  test_free_sized(block = test_malloc(5000), 5000);
+  CHECK(test_malloc(5000) == block || !recycles);
+  test_free_aligned_sized(block = test_aligned_alloc(4096, 20000), 4096, 20000);
+  CHECK(test_aligned_alloc(4096, 20000) == block || !recycles);
+  test_free_sized(NULL, 0);
+  test_free_aligned_sized(NULL, 64, 0);
   CHECK(test_malloc_usable_size(NULL) == 0);
   int foreign;
   CHECK(test_malloc_usable_size(&foreign) == 0);
@@ -154,6 +162,109 @@ static void test_again(void) {
     for (int i = 0; i < BLOCKS; i++) test_free(blocks[round % 2 == 0 ? i : BLOCKS - 1 - i]);
   }
   CHECK(inside_regions() == before || !recycles);
+}
+
+/* ---- what stays ---------------------------------------------------------- */
+
+#define MIB ((size_t)1024 * 1024)
+
+/* Aligned blocks that take turns serve for each other. */
+static void test_aligned_again(void) {
+  enum { RING = 100, SIZE = 300000 };
+  unsigned char *blocks[RING] = {NULL};
+  void **others = NULL; /* so that they begin at varying distances from what is aligned */
+  uint64_t random = 3;
+  size_t before = 0;
+  for (int i = 0; i < 4000; i++) {
+    unsigned char **block = &blocks[next_random(&random) % RING];
+    test_free(*block);
+    *block = test_memalign(2 * MIB, SIZE);
+    CHECK((uintptr_t)*block % (2 * MIB) == 0);
+    (*block)[SIZE - 1] = 1;
+    if (i % 50 == 0) {
+      void **other = test_malloc(9000);
+      *other = others;
+      others = other;
+    }
+    if (i == 1000) before = inside_taken();
+  }
+  CHECK(inside_taken() <= before + 64 * MIB || !recycles);
+  for (int i = 0; i < RING; i++) test_free(blocks[i]);
+  for (void **next; others != NULL; others = next) {
+    next = *others;
+    test_free(others);
+  }
+}
+
+/* An aligned block within a larger one grows, shrinks and goes as any other. */
+static void test_aligned_resized(void) {
+  enum { SIZE = 30000 };
+  static const size_t sizes[] = {SIZE + 1, 10 * SIZE, SIZE / 2 + 1, SIZE / 4, 100};
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    unsigned char *block = test_memalign(65536, SIZE), *next = test_malloc(SIZE);
+    memset(next, 2, SIZE);
+    memset(block, 1, SIZE);
+    unsigned char *resized = test_realloc(block, sizes[i]);
+    CHECK(is_filled(resized, sizes[i] < SIZE ? sizes[i] : SIZE, 1));
+    memset(resized, 3, sizes[i]);
+    unsigned char *after = test_malloc(SIZE);
+    memset(after, 4, SIZE);
+    CHECK(is_filled(resized, sizes[i], 3) && is_filled(next, SIZE, 2));
+    test_free(resized);
+    if (sizes[i] > 8192) test_free(resized); /* again: nothing happens to a larger one */
+    unsigned char *last = test_malloc(SIZE);
+    memset(last, 5, SIZE);
+    CHECK(is_filled(next, SIZE, 2) && is_filled(after, SIZE, 4));
+    test_free(next);
+    test_free(after);
+    test_free(last);
+  }
+}
+
+/* Takes blocks of a size, `total` bytes in all, and frees them from the first or from the last one. */
+static void take_and_free(size_t size, size_t total, bool from_last) {
+  const size_t count = total / size;
+  unsigned char **blocks = test_malloc(count * sizeof *blocks);
+  for (size_t i = 0; i < count; i++) memset(blocks[i] = test_malloc(size), 1, size);
+  for (size_t i = 0; i < count; i++) test_free(blocks[from_last ? count - 1 - i : i]);
+  test_free(blocks);
+}
+
+/* Most of what is freed goes back to the system, whatever its size and order. */
+static void test_pages(void) {
+  const size_t before = inside_resident(), much = 192 * MIB;
+  take_and_free(60000, much, false);
+  CHECK(inside_resident() < before + 100 * MIB);
+  take_and_free(70000, much, true);
+  CHECK(inside_resident() < before + 180 * MIB);
+  take_and_free(35000, much, false);
+  CHECK(inside_resident() < before + 200 * MIB);
+  test_free(memset(test_malloc(much), 1, much));
+  CHECK(inside_resident() < before + 200 * MIB);
+  unsigned char *block = test_calloc(1, much);
+  CHECK(inside_resident() < before + 200 * MIB);
+  CHECK(is_filled(block, much, 0));
+  memset(block, 1, much);
+  block = test_realloc(block, MIB);
+  CHECK(inside_resident() < before + 200 * MIB && is_filled(block, MIB, 1));
+  test_free(block);
+}
+
+/* free keeps errno, also where the system refuses to take locked pages back. */
+static void test_errno(void) {
+  enum { COUNT = 90 * 1024 * 1024 / 4096 };
+  static void *blocks[COUNT];
+  for (int i = 0; i < COUNT; i++) blocks[i] = test_malloc(4096);
+  void **locked = &blocks[COUNT - 1000]; /* when more pages than may be idle are free */
+  for (int i = 0; i < 100; i++) CHECK(mlock(locked[i], 1) == 0);
+  bool kept = true;
+  for (int i = 0; i < COUNT; i++) {
+    errno = 7;
+    test_free(blocks[i]);
+    kept = kept && errno == 7;
+  }
+  CHECK(kept);
+  for (int i = 0; i < 100; i++) munlock(locked[i], 1);
 }
 
 /* ---- threads ------------------------------------------------------------ */
@@ -273,6 +384,54 @@ static void test_full(size_t size) {
   if (recycles) test_free(list);
 }
 
+/* Blocks that an earlier region had serve again before fresh bytes of a later one. */
+static void test_earlier_region(void) {
+  enum { COUNT = 600, SIZE = 60000 };
+  static void *blocks[COUNT];
+  for (int i = 0; i < COUNT; i++) blocks[i] = test_malloc(SIZE);
+  CHECK(inside_regions() > 1);
+  const size_t before = inside_taken();
+  for (int i = 0; i < COUNT / 3; i++) test_free(blocks[i]);
+  for (int i = 0; i < COUNT / 3; i++) blocks[i] = test_malloc(SIZE);
+  CHECK(inside_taken() == before);
+  for (int i = 0; i < COUNT; i++) test_free(blocks[i]);
+}
+
+/* Small blocks behind 9 TiB of addresses, and large ones that serve again. */
+static void test_vast(void) {
+  enum { COUNT = 3000 };
+  static unsigned char *blocks[COUNT];
+  for (int i = 0; i < 3; i++) CHECK(test_malloc((size_t)3 << 40) != NULL);
+  for (int round = 0; round < 6; round++) {
+    const size_t size = round % 2 == 0 ? 4000 : 1000;
+    for (int i = 0; i < COUNT; i++) memset(blocks[i] = test_malloc(size), i, size);
+    for (int i = 0; i < COUNT; i++) {
+      CHECK(is_filled(blocks[i], size, (unsigned char)i));
+      test_free(blocks[i]);
+    }
+  }
+  void *large = test_malloc((size_t)5 << 30), *behind = test_malloc(10000);
+  test_free(large);
+  CHECK(test_malloc((size_t)5 << 30) == large);
+  test_free(behind);
+  CHECK(inside_regions() == 1);
+}
+
+/* Where addresses are few the first region leaves most of them to others, and further ones come as they are needed. */
+static void test_limited(void) {
+  const struct rlimit limit = {1024 * MIB, 1024 * MIB};
+  CHECK(setrlimit(RLIMIT_AS, &limit) == 0 && test_malloc(100) != NULL);
+  void *mapped = mmap(NULL, 600 * MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  CHECK(mapped != MAP_FAILED);
+  munmap(mapped, 600 * MIB);
+  for (size_t i = 0; i < 400; i++) CHECK(test_malloc(MIB) != NULL);
+  errno = 0;
+  CHECK(test_malloc(1024 * MIB) == NULL && errno == ENOMEM);
+  const struct rlimit none = {MIB, MIB};
+  inside_lock(); /* as a child has it that another thread's fork began */
+  CHECK(setrlimit(RLIMIT_DATA, &none) == 0 && test_malloc(64 * MIB) == NULL && errno == ENOMEM);
+}
+
 int main(int count, char **arguments) {
   for (int i = 1; i < count; i++) putenv(arguments[i]);
   grows = is_on("BUMP_PRELOAD_GROW"), recycles = is_on("BUMP_PRELOAD_RECYCLE");
@@ -280,12 +439,21 @@ int main(int count, char **arguments) {
   CHECK(inside_sizes());
   CHECK(inside_regions() == 0 && test_malloc_usable_size(&count) == 0); /* before anything is set up */
   test_free(&count);
-  if (getenv("BUMP_PRELOAD_SIZE") != NULL) {
+  if (getenv("VAST") != NULL) {
+    test_vast();
+  } else if (getenv("LIMITED") != NULL) {
+    test_limited();
+  } else if (getenv("BUMP_PRELOAD_SIZE") != NULL) {
+    if (grows && recycles) test_earlier_region();
     if (recycles) test_full(100000);
     test_full(100);
   } else {
+    test_aligned_again();
     test_edges();
     test_again();
+    test_aligned_resized();
+    if (recycles && !EMULATED) test_pages();
+    if (recycles) test_errno();
     test_threads();
     test_ended_threads();
     if (!FORKLESS) test_forks();
