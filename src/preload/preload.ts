@@ -77,6 +77,8 @@ export interface Preload extends Disposable {
 const MIN_SIZE = 2 ** 20;
 const MAX_SIZE = 2 ** 44;
 
+const ADVICE = "set TMPDIR to another folder";
+
 /** Paths that `LD_PRELOAD` can name. Colons and spaces separate its paths, and the loader expands dollar signs. */
 const NAMEABLE = /^\/[^\s:$]+$/;
 
@@ -141,18 +143,22 @@ function extract(): LoadableFile {
   if (!Object.hasOwn(libraries, platform)) {
     throw cannot(Error, preload, `there is a library for Linux on x64 and arm64 only, and this is ${platform}`);
   }
-  return extractToFile(decodeBase64(libraries[platform]()), "bump_preload");
+  try {
+    return extractToFile(decodeBase64(libraries[platform]()), "bump_preload");
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    throw cannot(Error, preload, `its file cannot be written: ${(error as Error).message}; ${ADVICE}`);
+  }
 }
 
 /** Throws if programs could not load the file: they would run without it, and only say so on standard error. */
 function checkLoadable(path: string): void {
-  const advice = "set TMPDIR to another folder";
   if (!NAMEABLE.test(path)) {
     const why = "must be absolute, without spaces, colons and dollar signs, for LD_PRELOAD";
-    throw cannot(Error, preload, `the path ${path} ${why}; ${advice}`);
+    throw cannot(Error, preload, `the path ${path} ${why}; ${ADVICE}`);
   }
   if (isNoExec(`${path}.probe`)) {
-    throw cannot(Error, preload, `nothing in ${path} can be executed, because its folder is mounted noexec; ${advice}`);
+    throw cannot(Error, preload, `nothing in ${path} can be executed, because its folder is mounted noexec; ${ADVICE}`);
   }
 }
 

@@ -169,6 +169,11 @@ testUnless(
     }),
 );
 
+testUnless(noPreload, "a temporary folder that does not exist is refused", async () => {
+  const ended = await program(STARTS, FLAGS, { env: { ...CLEAN, TMPDIR: "/no/such/folder" } });
+  assertRefused(ended, "Cannot preload: its file cannot be written: ", "set TMPDIR to another folder");
+});
+
 testUnless(
   noPreload ?? noMounts,
   "a temporary folder that is mounted noexec is refused",
