@@ -569,7 +569,6 @@ static void *consume(void *unused) {
 static void across_threads(void) {
   enum { COUNT = 3 };
   pthread_t threads[COUNT];
-  double half = 0;
   common = region(64 * MIB);
   over = 0;
   for (uintptr_t i = 0; i < COUNT; i++) pthread_create(&threads[i], NULL, consume, (void *)i);
@@ -581,11 +580,10 @@ static void across_threads(void) {
     memset(block, 1, size);
     void *before = atomic_exchange(&ring[step % RING], block);
     if (before != NULL) bump_zstd_free(common, before);
-    if (step == 100000) half = bump_cursor(common);
   }
   over = 1;
   for (int i = 0; i < COUNT; i++) pthread_join(threads[i], NULL);
-  CHECK(bump_cursor(common) <= 2 * half);
+  CHECK(bump_cursor(common) < 4 * MIB); /* of 200 MB that went through; the ring holds up to half a MiB */
   CHECK(bump_close(common) == BUMP_OK);
 }
 
