@@ -126,6 +126,8 @@ Deno.test("the JavaScript is ASCII: another character would double V8's copy of 
   }
 });
 
+const oldTools = isBefore("2.4.0") ? "deno doc and deno test are compared as newer versions have them" : null;
+
 /** Runs a test with the package in a folder. */
 async function inFolder(test: (folder: string) => Promise<void>): Promise<void> {
   const folder = await Deno.makeTempDir({ prefix: "bump_package_" });
@@ -157,6 +159,21 @@ Deno.test("nothing in the package imports anything outside it, and its types are
       assertEquals(names, files);
     }
   }));
+
+testUnless(
+  oldTools,
+  "importing the package and allocating load none of Node's modules, whose import takes longer",
+  () =>
+    inFolder(async (folder) => {
+      const script = `${folder}/main.ts`;
+      await Deno.writeTextFile(script, `import { BumpAlloc } from "./mod.js"; new BumpAlloc().alloc(64);`);
+      const args = ["run", "--log-level=debug", "--no-check", "--allow-ffi", script];
+      const { success, error } = decode(await new Deno.Command(Deno.execPath(), { args, cwd: folder }).output());
+      assert(success, error);
+      assertStringIncludes(error, "mod.js"); // the log names modules
+      assertEquals(error.match(/ES module: (?:node|ext):\S+/g), null);
+    }),
+);
 
 /** Output of `deno doc` for a symbol. */
 interface Documented {
@@ -197,7 +214,6 @@ interface Method {
 }
 
 /** Only newer versions of Deno build the package, and it is the same in all of them. */
-const oldTools = isBefore("2.4.0") ? "deno doc and deno test are compared as newer versions have them" : null;
 
 testUnless(
   oldTools,
