@@ -129,10 +129,11 @@ static bool area_add(unsigned index, uint64_t size, uint64_t least) {
     area->hold.region = region;
     set(&area->hold.block.magic, magic_of(&area->hold));
     if (atomic_compare_exchange_strong(&areas[index], &none, area)) {
-      if (index != 0) return true;
-      first_base = base;
-      first_runs = area->runs;
-      if (options.recycle) atomic_store_explicit(&first_size, size, memory_order_release);
+      if (index == 0) {
+        first_base = base;
+        first_runs = area->runs;
+        if (options.recycle) atomic_store_explicit(&first_size, size, memory_order_release);
+      }
       return true;
     }
     os_unmap(area, area_bytes(size)); /* another thread was first */
@@ -260,12 +261,6 @@ static void *large_alloc(size_t size) {
   return large_take(size, &fresh);
 }
 
-/* Whole pages of these bytes go, and are zero after that. */
-static void pages_back(unsigned char *start, uint64_t size) {
-  const uint64_t page = os_page_size(), from = offset_padding((uintptr_t)start, page);
-  if (from + page <= size) (void)os_discard(start + from, offset_round_down(size - from, page));
-}
-
 /* What would fill more than may be idle is discarded instead: a large table is often used in parts. */
 static void *large_zeroed(size_t size) {
   unsigned char *fresh, *block = large_take(size, &fresh);
@@ -340,12 +335,10 @@ static void watch(heap_t *heap) {
 
 /* The calling thread's. NULL: no memory. */
 COLD heap_t *enter_heap(void) {
-  if (areas_in_use() == 0 && !one_more(0, RUN_BYTES) && areas_in_use() == 0) return NULL;
   heap_t *heap = heap_again();
   if (heap != NULL) mine = heap;
   else {
-    uint32_t nobody = 0;
-    heap = atomic_compare_exchange_strong(&main_heap.taken, &nobody, 1) ? &main_heap : large_zeroed(sizeof(heap_t));
+    heap = heap_claim(&main_heap) ? &main_heap : large_zeroed(sizeof(heap_t));
     if (heap == NULL) return NULL;
     mine = heap;
     heap_add(heap);
@@ -356,9 +349,10 @@ COLD heap_t *enter_heap(void) {
 
 /* ---- malloc ------------------------------------------------------------- */
 
-static void *no_memory(void) {
-  *__errno_location() = OS_NO_MEMORY;
-  return NULL;
+/* What malloc returns, with the error when there is no memory. */
+static void *result_of(void *block) {
+  if (block == NULL) *__errno_location() = OS_NO_MEMORY;
+  return block;
 }
 
 HOT unsigned class_of(size_t size) { /* at most RUN_SMALL */
@@ -367,11 +361,9 @@ HOT unsigned class_of(size_t size) { /* at most RUN_SMALL */
 }
 
 COLD void *alloc_other(size_t size) {
-  heap_t *heap = mine != NULL ? mine : enter_heap();
-  void *block = NULL;
-  if (size > RUN_SMALL) block = large_alloc(size);
-  else if (heap != NULL) block = run_alloc(heap, class_of(size));
-  return block != NULL ? block : no_memory();
+  heap_t *heap = mine != NULL ? mine : enter_heap(); /* a large block's, too: the main thread comes first */
+  if (size > RUN_SMALL) return result_of(large_alloc(size));
+  return result_of(heap != NULL ? run_alloc(heap, class_of(size)) : NULL);
 }
 
 HOT void *alloc(size_t size) {
@@ -430,10 +422,7 @@ static void *resize(void *block, size_t size) {
 
 static void *aligned(size_t align, size_t size) {
   if (align <= RECYCLE_UNIT) return alloc(size);
-  if (align > RUN_SMALL || offset_round_up(offset_min(size, RUN_SMALL), align) > RUN_SMALL || size > RUN_SMALL) {
-    void *block = large_aligned(size, align);
-    return block != NULL ? block : no_memory();
-  }
+  if (align > RUN_SMALL || size > RUN_SMALL) return result_of(large_aligned(size, align));
   /* A run begins at a multiple of 64 KiB, so blocks of a size that is a multiple of `align` are aligned. */
   uint64_t fits = offset_round_up(offset_max(size, 1), align);
   for (unsigned class = class_of(fits); (fits = recycle_units(class) * RECYCLE_UNIT) % align != 0; class++) {}
@@ -457,11 +446,8 @@ BUMP_EXPORT void PRELOADED(free_aligned_sized)(void *block, size_t align, size_t
 
 BUMP_EXPORT void *PRELOADED(calloc)(size_t count, size_t size) {
   size_t bytes;
-  if (__builtin_mul_overflow(count, size, &bytes)) return no_memory();
-  if (bytes > RUN_SMALL) {
-    void *block = large_zeroed(bytes);
-    return block != NULL ? block : no_memory();
-  }
+  if (__builtin_mul_overflow(count, size, &bytes)) return result_of(NULL);
+  if (bytes > RUN_SMALL) return result_of(large_zeroed(bytes));
   void *block = alloc(bytes);
   if (block != NULL) os_clear(block, bytes);
   return block;
@@ -476,7 +462,7 @@ BUMP_EXPORT void *PRELOADED(realloc)(void *block, size_t size) {
 
 BUMP_EXPORT void *PRELOADED(reallocarray)(void *block, size_t count, size_t size) {
   size_t bytes;
-  if (__builtin_mul_overflow(count, size, &bytes)) return no_memory();
+  if (__builtin_mul_overflow(count, size, &bytes)) return result_of(NULL);
   if (block == NULL) return alloc(bytes);
   if (bytes != 0) return resize(block, bytes);
   release(block);
@@ -509,7 +495,7 @@ BUMP_EXPORT void *PRELOADED(valloc)(size_t size) { return aligned(os_page_size()
 
 BUMP_EXPORT void *PRELOADED(pvalloc)(size_t size) {
   const size_t page = os_page_size();
-  return size < SIZE_LIMIT ? aligned(page, offset_round_up(offset_max(size, 1), page)) : no_memory();
+  return size < SIZE_LIMIT ? aligned(page, offset_round_up(offset_max(size, 1), page)) : result_of(NULL);
 }
 
 BUMP_EXPORT size_t PRELOADED(malloc_usable_size)(void *block) { return block == NULL ? 0 : usable(block); }

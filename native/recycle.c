@@ -199,12 +199,16 @@ static unsigned char *serve(region_t *region, unsigned list) {
 /* Behind its links, a freed large block stores how many of its bytes may have pages. The page of the links stays. */
 static uint64_t *idle_in(unsigned char *block) { return (uint64_t *)(void *)block + 2; }
 
+/* Whole pages of these bytes go, and are zero after that. */
+static void pages_back(unsigned char *start, uint64_t size) {
+  const uint64_t page = os_page_size(), from = offset_padding((uintptr_t)start, page);
+  if (from + page <= size) (void)os_discard(start + from, offset_round_down(size - from, page)); /* a refusal costs only RAM */
+}
+
 static void give_pages_back(unsigned char *block, uint64_t size) {
-  const uint64_t page = os_page_size(), address = (uint64_t)(uintptr_t)block;
-  const uint64_t from = offset_round_up(address + 3 * sizeof(uint64_t), page);
-  const uint64_t to = offset_round_down(address + size, page);
+  const uint64_t kept = 3 * sizeof(uint64_t);
   *idle_in(block) = 0;
-  if (from < to) (void)os_discard(block + (from - address), to - from); /* a refusal costs only RAM */
+  pages_back(block + kept, size - kept);
 }
 
 /* The counter for a large block of this class. */

@@ -149,14 +149,21 @@ static bool run_cut(run_t *run) {
   return true;
 }
 
+/* False: it is a thread's. */
+static bool heap_claim(heap_t *heap) {
+  uint32_t nobody = 0;
+  if (atomic_load_explicit(&heap->taken, memory_order_relaxed) != 0) return false; /* of thousands of threads */
+  return atomic_compare_exchange_strong_explicit(&heap->taken, &nobody, 1, memory_order_acquire, memory_order_relaxed);
+}
+
+static void heap_leave(heap_t *heap) { atomic_store_explicit(&heap->taken, 0, memory_order_release); }
+
 /* What other threads freed of heaps that nobody uses. */
 static void collect_left(void) {
   for (heap_t *heap = atomic_load_explicit(&heaps, memory_order_acquire); heap != NULL; heap = heap->next) {
-    uint32_t nobody = 0;
-    if (atomic_load_explicit(&heap->told, memory_order_relaxed) == NULL) continue;
-    if (!atomic_compare_exchange_strong_explicit(&heap->taken, &nobody, 1, memory_order_acquire, memory_order_relaxed)) continue;
+    if (atomic_load_explicit(&heap->told, memory_order_relaxed) == NULL || !heap_claim(heap)) continue;
     heap_collect(heap);
-    atomic_store_explicit(&heap->taken, 0, memory_order_release);
+    heap_leave(heap);
   }
 }
 
@@ -239,11 +246,7 @@ COLD void run_free_elsewhere(run_t *run, void *block) {
 /* One that nobody uses, or NULL. */
 static heap_t *heap_again(void) {
   heap_t *heap = atomic_load_explicit(&heaps, memory_order_acquire);
-  for (; heap != NULL; heap = heap->next) {
-    uint32_t nobody = 0;
-    if (atomic_load_explicit(&heap->taken, memory_order_relaxed) != 0) continue; /* of thousands of threads */
-    if (atomic_compare_exchange_strong_explicit(&heap->taken, &nobody, 1, memory_order_acquire, memory_order_relaxed)) break;
-  }
+  while (heap != NULL && !heap_claim(heap)) heap = heap->next;
   return heap;
 }
 
@@ -255,5 +258,3 @@ static void heap_add(heap_t *heap) {
   do heap->next = first;
   while (!atomic_compare_exchange_weak_explicit(&heaps, &first, heap, memory_order_release, memory_order_relaxed));
 }
-
-static void heap_leave(heap_t *heap) { atomic_store_explicit(&heap->taken, 0, memory_order_release); }
