@@ -41,6 +41,16 @@ class Region implements ChunkSource {
 
 const rangesOf = ({ list }: Chunks): [number, number][] => list.map(({ start, end }) => [start, end]);
 
+/** Two chunks, with another allocator's bytes between them. */
+function inTwoPieces(): { region: Region; chunks: Chunks } {
+  const region = new Region();
+  const chunks = new Chunks(region);
+  chunks.place(0, 10, 8);
+  region.take(5, 1);
+  chunks.place(10, STEP, 8);
+  return { region, chunks };
+}
+
 // ---- room ----------------------------------------------------------------------------------------
 
 Deno.test("a chunk that continues the last one extends it, by only the missing bytes if the region is nearly full", () => {
@@ -115,11 +125,7 @@ Deno.test("another thread takes memory in between: the block is in one chunk, an
 // ---- used bytes ----------------------------------------------------------------------------------
 
 Deno.test("bytes up to the highest note in a chunk count as used; bytes behind it are zero", () => {
-  const region = new Region();
-  const chunks = new Chunks(region);
-  chunks.place(0, 10, 8);
-  region.take(5, 1);
-  chunks.place(10, STEP, 8);
+  const { chunks } = inTwoPieces();
   chunks.note(100);
   chunks.note(50);
   assertEquals([chunks.used(0, 200), chunks.used(90, 5), chunks.used(90, 200), chunks.used(100, 9)], [100, 5, 10, 0]);
@@ -145,11 +151,7 @@ Deno.test("used bytes in an extension make all bytes before them count as used",
 });
 
 Deno.test("forEach visits the used parts of the chunks within the range", () => {
-  const region = new Region();
-  const chunks = new Chunks(region);
-  chunks.place(0, 10, 8);
-  region.take(5, 1);
-  chunks.place(10, STEP, 8);
+  const { chunks } = inTwoPieces();
   chunks.note(300);
   chunks.note(2 * STEP + 50);
   const told = (from: number, to: number) => {
@@ -234,11 +236,7 @@ Deno.test("giveBack gives back nothing below bytes of others, and handles adjace
 });
 
 Deno.test("keepFirst keeps the chunk at offset 0, and nothing else", () => {
-  const region = new Region();
-  const chunks = new Chunks(region);
-  chunks.place(0, 10, 8);
-  region.take(5, 1);
-  chunks.place(10, STEP, 8);
+  const { region, chunks } = inTwoPieces();
   assertEquals([chunks.firstEnd, chunks.keepFirst(), rangesOf(chunks)], [STEP, STEP, [[0, STEP]]]);
   const behind = new Chunks(region);
   behind.place(0, 10, 8);
