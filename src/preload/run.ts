@@ -155,8 +155,8 @@ async function run({ options, program }: Invocation): Promise<Deno.CommandStatus
         child?.kill(signal);
       } catch { /* it has ended */ }
     });
-  // Listen before there is a file to remove. But the program inherits ignored signals, and listening ends the ignoring:
-  // then listen only after it has started.
+  // Listen before there is a file to remove. But the program inherits ignored signals, and listening to any signal makes
+  // Deno handle SIGHUP, SIGINT and SIGTERM: where one is ignored, listen only after the program has started.
   let stop = isIgnoring() ? undefined : listen();
   try {
     const bump = preload(options);

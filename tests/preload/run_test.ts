@@ -197,7 +197,8 @@ testUnless(noPreload, "run: under nohup a hangup ends neither", () => {
 
 testUnless(noPreload ?? missing("script"), "run: Ctrl-C in a terminal reaches the program once", () => {
   const program = "'trap \"echo got it; read line; exit 4\" INT; echo ready; read line'";
-  const line = `${command("sh", "-c").join(" ")} ${program}`;
+  // Without exec some shells would wait here, and the signal would end them.
+  const line = `exec ${command("sh", "-c").join(" ")} ${program}`;
   return started(["script", "--quiet", "--return", "--command", line, "/dev/null"], async (child, read) => {
     const writer = child.stdin.getWriter();
     const type = (text: string) => writer.write(new TextEncoder().encode(text));
