@@ -41,8 +41,8 @@ export class Arena {
   /** Offset of the window. */
   base = 0;
   /**
-   * Lowest position to which the fast path rewinds: where this arena's own bytes begin in the window. The window's
-   * first page may also show bytes of others. `NO_FLOOR` while every rewind needs the slow path.
+   * Lowest position to which the fast path rewinds: from here on only this window shows the arena's bytes. Below, it may
+   * overlap one that was transferred away. `NO_FLOOR` while every rewind needs the slow path.
    */
   floor = NO_FLOOR;
   /** Highest cursor in this window before it moved back; bytes above were never used. */
@@ -79,6 +79,8 @@ export class Arena {
   /** The latest `bytes` other than `NO_BYTES`, reused while the limit stays the same. */
   #shown: Uint8Array<ArrayBuffer> = NO_BYTES;
   #shownBuffer: ArrayBuffer = NO_WINDOW.buffer;
+  /** Offset where the cursor came into the current window. Other windows may show the bytes below. */
+  #entered = 0;
   /** The arena of the last scope that ended; the next scope reuses it. */
   #spare: Arena | null = null;
 
@@ -160,6 +162,7 @@ export class Arena {
       this.high = 0;
       this.buffer = window.buffer;
       this.base = window.base;
+      this.#entered = start;
     }
     this.#seek(start, end);
   }
@@ -175,7 +178,7 @@ export class Arena {
   /** Sets the limits of the fast path; to none where every request needs the slow path. */
   #unlock(): void {
     const { hold, base, buffer } = this;
-    this.floor = hold.poison || this.beyond > 0 ? NO_FLOOR : this.#lowest;
+    this.floor = hold.poison || this.beyond > 0 ? NO_FLOOR : Math.max(this.#lowest, this.#entered - base);
     const limit = Math.min(hold.chunks.endAt(this.position) - base, lengthOf(buffer), MAX_POSITION);
     if (limit <= 0 || this.beyond > 0 || hold.zero || hold.debug !== null) {
       this.bytes = NO_BYTES;
@@ -358,6 +361,7 @@ export class Arena {
       this.buffer = window.buffer;
       this.base = window.base;
     } else this.high = Math.max(this.high, this.cursor);
+    this.#entered = offset;
     this.#seek(offset, offset);
   }
 

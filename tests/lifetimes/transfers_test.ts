@@ -286,6 +286,48 @@ Deno.test("a rewind from another window to below a transferred one: its receiver
   }
 });
 
+Deno.test("a rewind within a window that overlaps a transferred one: its receiver keeps it, and allocating works", () => {
+  for (const returns of [false, true]) {
+    for (const opens of ["allocator", "scope", "frame"] as const) {
+      using scratch = new BumpAlloc({ window: 4096 });
+      const arena = opens === "allocator" ? scratch : scratch[opens]();
+      const mark = arena.mark();
+      const view = arena.alloc(100);
+      const behind = arena.mark();
+      fillPattern(view, 1);
+      const far = arena.alloc(4090); // begins in the window's first page, and does not fit into the window
+      assert(far.buffer !== view.buffer);
+      if (returns) arena.rewind(behind);
+      const received = transferred(view);
+      arena.rewind(mark);
+      const next = [8, 5000, 60_000].map((byteLength) => arena.alloc(byteLength).fill(9));
+      assertEquals(next.map((view) => view.length), [8, 5000, 60_000]);
+      assert(patternHolds(received, 1), `${opens}, ${returns}`);
+    }
+  }
+});
+
+Deno.test("a rewind within a window from behind to below what a scope's receiver has: it keeps it", () => {
+  using scratch = new BumpAlloc({ window: 4096 });
+  const mark = scratch.mark();
+  scratch.alloc(200_000);
+  scratch.rewind(mark); // the window now shows more than the scope's
+  scratch.alloc(50);
+  const below = scratch.mark();
+  scratch.alloc(50);
+  let received: Uint8Array<ArrayBuffer>;
+  {
+    using scope = scratch.scope();
+    const view = scope.alloc(100);
+    fillPattern(view, 1);
+    received = transferred(view);
+  }
+  assertEquals(scratch.alloc(8).byteOffset, 4096); // behind it, in the same window
+  scratch.rewind(below);
+  for (const byteLength of [8, 200, 8000]) scratch.alloc(byteLength).fill(9);
+  assert(patternHolds(received, 1));
+});
+
 Deno.test("trim does not touch receivers' bytes, below or above the cursor", () => {
   for (const opens of ["scope", "frame", "nothing"] as const) {
     // Debug mode poisons what is rewound, and the receiver would see that.
