@@ -176,7 +176,7 @@ static void rewind_to(region_t *region, uint64_t target) {
   while (target <= seen && !swap(&region->cursor, &seen, target)) {}
 }
 
-int32_t bump_reset(bump_t *bump, double cursor, bump_region_t *to) {
+int32_t bump_reset(bump_t *bump, double cursor, bool may_move, bump_region_t *to) {
   uint64_t target;
   int32_t code = BUMP_OK;
   region_t *region = region_of(bump);
@@ -185,8 +185,8 @@ int32_t bump_reset(bump_t *bump, double cursor, bump_region_t *to) {
   else if (!offset_from_double(cursor, &target) || target > get(&region->cursor)) code = BUMP_INVALID;
   else if (!exclude(region)) code = BUMP_SHARED;
   if (code == BUMP_OK) {
-    if (kept_span(region).to != 0) code = move(region);
-    else rewind_to(region, target);
+    if (kept_span(region).to == 0) rewind_to(region, target);
+    else code = may_move ? move(region) : BUMP_SHARED;
     if (code >= BUMP_OK) {
       recycle_reset(region);
       describe(region, to);

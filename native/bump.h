@@ -17,6 +17,7 @@
 #ifndef BUMP_H
 #define BUMP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -111,8 +112,9 @@ BUMP_API int32_t bump_give(bump_t *bump, double from, double to);
 BUMP_API int32_t bump_resize_last(bump_t *bump, void *block, size_t old_size, size_t new_size);
 
 /* Takes everything above `cursor` back: BUMP_OK. A region with kept bytes moves to new addresses instead, with cursor 0
- * and nothing used: BUMP_MOVED. BUMP_SHARED while there are other holds. `region` gets the region's place. */
-BUMP_API int32_t bump_reset(bump_t *bump, double cursor, bump_region_t *region);
+ * and nothing used: BUMP_MOVED. BUMP_SHARED while there are other holds, or if it would have to move and may not: then
+ * nothing has changed. `region` gets the region's place. */
+BUMP_API int32_t bump_reset(bump_t *bump, double cursor, bool may_move, bump_region_t *region);
 
 /* Reserves everything that bump_reset will need, so that the system cannot refuse it then. BUMP_SHARED while there are
  * other holds. Bytes that are kept later may need more. */

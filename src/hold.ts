@@ -252,16 +252,18 @@ export class Hold implements ChunkSource, WindowMaker {
 
   /**
    * Asks the system for everything that `endAll` will need, before anything changes: new addresses, if receivers see
-   * the present ones.
+   * the present ones. Where windows cannot be detached, the region may not move.
    */
   prepareEnd(): void {
-    let isLossy = this.#isLossy;
+    if (!this.transferable) return;
+    // Other holds may have lost windows too.
+    let mayMove = this.#isLossy || this.isShared;
     for (const level of this.#levels) {
       if (!level.hasLost) continue;
-      isLossy = true;
+      mayMove = true;
       for (const { base, end } of level.lost) this.#keep(base, end);
     }
-    if (!isLossy) return;
+    if (!mayMove) return;
     const code = this.#native.bump_prepare_reset(this.#control);
     if (code !== BumpCode.OK && code !== BumpCode.SHARED) throw new ReserveError(this.capacity, code);
   }
@@ -278,10 +280,9 @@ export class Hold implements ChunkSource, WindowMaker {
     const cursor = this.cursor;
     if (cursor > chunks.peak && this.#isHooked) chunks.peak = cursor;
     if (!this.#isLossy && chunks.list.length === 1 && chunks.firstEnd === cursor) return;
-    const code = this.#native.bump_reset(this.#control, chunks.firstEnd, regionBytes);
-    if (code === BumpCode.SHARED) return chunks.dropEmpty();
+    const code = this.#native.bump_reset(this.#control, chunks.firstEnd, this.transferable, regionBytes);
     if (code === BumpCode.MOVED) return this.#move();
-    if (code !== BumpCode.OK) throw new ReserveError(this.capacity, code);
+    if (code !== BumpCode.OK) return chunks.dropEmpty(); // only the own chunks are taken back
     if (this.poison && this.#isHooked) this.#fill(chunks.firstEnd, cursor, POISON);
     this.#isHigh = true;
     if (chunks.keepFirst() === 0) this.#dropWindows();

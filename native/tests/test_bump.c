@@ -75,7 +75,7 @@ static void takes(void) {
     CHECK(bump_take(bump, 8, bad[i], 8, &chunk) == BUMP_INVALID);
     CHECK(bump_take(bump, 8, 8, bad[i], &chunk) == BUMP_INVALID);
     CHECK(bump_give(bump, bad[i], 8) == BUMP_INVALID && bump_give(bump, 0, bad[i]) == BUMP_INVALID);
-    CHECK(bump_reset(bump, bad[i], &region) == BUMP_INVALID && region.error == BUMP_INVALID && region.address == 0);
+    CHECK(bump_reset(bump, bad[i], 1, &region) == BUMP_INVALID && region.error == BUMP_INVALID && region.address == 0);
     CHECK(bump_discard(bump, bad[i], 8) == BUMP_INVALID && bump_prefault(bump, 0, bad[i]) == BUMP_INVALID);
     CHECK(bump_keep(bump, bad[i], 8) == BUMP_INVALID && bump_keep(bump, 0, bad[i]) == BUMP_INVALID);
   }
@@ -84,8 +84,8 @@ static void takes(void) {
   CHECK(bump_take(bump, 9, 8, 8, &chunk) == BUMP_INVALID && bump_take(bump, 8, 8, 0, &chunk) == BUMP_INVALID);
   CHECK(bump_take(bump, 8, 8, 3, &chunk) == BUMP_INVALID);
   bump_region_t region = {0, 0, 1};
-  CHECK(bump_reset(bump, 0, &region) == BUMP_OK && region.address == (double)(uintptr_t)base);
-  CHECK(region.capacity == MIB && region.error == BUMP_OK && bump_reset(bump, 1, NULL) == BUMP_INVALID);
+  CHECK(bump_reset(bump, 0, 1, &region) == BUMP_OK && region.address == (double)(uintptr_t)base);
+  CHECK(region.capacity == MIB && region.error == BUMP_OK && bump_reset(bump, 1, 1, NULL) == BUMP_INVALID);
   CHECK(bump_take(bump, MIB, MIB, 1, &chunk) == BUMP_OK && chunk.fresh_from == MIB);
   CHECK(bump_close(bump) == BUMP_OK);
 }
@@ -169,13 +169,13 @@ static void shares(void) {
   CHECK(again != NULL && again != bump && region.error == BUMP_OK && region.capacity == 3 * MIB);
   CHECK(region.address == (double)(uintptr_t)bump_base(bump) && bump_base(again) == bump_base(bump));
   CHECK(bump_holders(bump) == 2 && bump_holders(again) == 2 && bump_token(again) == token && bump_share(again) == key);
-  CHECK(bump_reset(bump, 0, &region) == BUMP_SHARED && region.error == BUMP_SHARED && bump_reset(again, 0, NULL) == BUMP_SHARED);
+  CHECK(bump_reset(bump, 0, 1, &region) == BUMP_SHARED && region.error == BUMP_SHARED && bump_reset(again, 0, 1, NULL) == BUMP_SHARED);
   unsigned char *block = bump_alloc(bump, 5000, 8);
   memset(block, 0x31, 5000);
   /* all holds are equal: the region survives its creator's hold */
   CHECK(bump_close(bump) == BUMP_OK && bump_holders(again) == 1 && block[4999] == 0x31);
   CHECK(bump_close(bump) == BUMP_STALE && bump_holders(again) == 1);
-  CHECK(bump_cursor(again) == 5000 && bump_reset(again, 0, &region) == BUMP_OK);
+  CHECK(bump_cursor(again) == 5000 && bump_reset(again, 0, 1, &region) == BUMP_OK);
   bump = bump_attach(token, key, &region);
   CHECK(bump != NULL && bump_close(again) == BUMP_OK && bump_close(bump) == BUMP_OK);
   CHECK(bump_attach(token, key, &region) == NULL && region.error == BUMP_STALE);
@@ -194,7 +194,7 @@ static void refuses(bump_t *bump) {
   CHECK(bump_close(bump) == BUMP_STALE && bump_keep(bump, 0, 0) == BUMP_STALE);
   CHECK(bump_take(bump, 1, 1, 1, &chunk) == BUMP_STALE && bump_alloc(bump, 1, 1) == NULL && bump_alloc_zeroed(bump, 1, 1) == NULL);
   CHECK(bump_give(bump, 0, 0) == BUMP_STALE && bump_resize_last(bump, NULL, 0, 0) == 0);
-  CHECK(bump_reset(bump, 0, &region) == BUMP_STALE && region.error == BUMP_STALE && bump_share(bump) == BUMP_STALE);
+  CHECK(bump_reset(bump, 0, 1, &region) == BUMP_STALE && region.error == BUMP_STALE && bump_share(bump) == BUMP_STALE);
   CHECK(bump_token(bump) == BUMP_STALE && bump_hold(bump, &region) == NULL && region.error == BUMP_STALE);
   CHECK(bump_discard(bump, 0, 0) == BUMP_STALE && bump_prefault(bump, 0, 0) == BUMP_STALE);
   CHECK(bump_resident(bump) == BUMP_STALE && bump_base(bump) == NULL && bump_capacity(bump) == BUMP_STALE);
@@ -274,12 +274,12 @@ static void survives_refusals(void) {
   limit(RLIMIT_AS, 0, &before);
   CHECK(bump_create(128 * MIB, 0, &region) == NULL && region.error == BUMP_SYSTEM - 12);
   region.error = 0;
-  CHECK(bump_reset(bump, 0, &region) == BUMP_SYSTEM - 12 && region.error == BUMP_SYSTEM - 12);
+  CHECK(bump_reset(bump, 0, 1, &region) == BUMP_SYSTEM - 12 && region.error == BUMP_SYSTEM - 12);
   CHECK(bump_base(bump) == base && bump_cursor(bump) == 100 && all_are(block, 100, 0x21) && region.address == 0);
   setrlimit(RLIMIT_AS, &before);
   /* addresses for the region, but none to move up into later */
   limit(RLIMIT_AS, ((rlim_t)status_kib("VmSize:") << 10) + (100 << 20), &before);
-  CHECK(bump_reset(bump, 0, &region) == BUMP_MOVED && bump_base(bump) != base && all_are(block, 100, 0x21));
+  CHECK(bump_reset(bump, 0, 1, &region) == BUMP_MOVED && bump_base(bump) != base && all_are(block, 100, 0x21));
   CHECK(region.address == (double)(uintptr_t)bump_base(bump) && bump_cursor(bump) == 0);
   setrlimit(RLIMIT_AS, &before);
 

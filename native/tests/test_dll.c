@@ -115,9 +115,9 @@ static void keeps_what_is_kept(void) {
   bump_t *bump = in.create(MIB, 0, NULL);
   for (int i = 0; i < TIMES; i++) {
     kept[i] = take(bump, 65536, (unsigned char)i);
-    CHECK(in.keep(bump, 0, 65536) == BUMP_OK && in.reset(bump, 0, &region) == BUMP_MOVED);
+    CHECK(in.keep(bump, 0, 65536) == BUMP_OK && in.reset(bump, 0, 1, &region) == BUMP_MOVED);
     unsigned char *whole = take(bump, MIB, 0xff);
-    CHECK(!committed(whole + MIB) && in.reset(bump, 0, NULL) == BUMP_OK);
+    CHECK(!committed(whole + MIB) && in.reset(bump, 0, 1, NULL) == BUMP_OK);
   }
   CHECK(in.close(bump) == BUMP_OK);
   for (int i = 0; i < 1100; i++) CHECK(in.close(in.create(4096, 0, NULL)) == BUMP_OK);

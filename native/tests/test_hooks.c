@@ -282,7 +282,7 @@ static void each_family(void) {
     bump_t *bump = region(64 * MIB);
     static void (*const checks_of[])(const family_t *, bump_t *) = {one_block, in_reverse, resizes, impossible, strangers};
     for (size_t j = 0; j < sizeof checks_of / sizeof checks_of[0]; j++) {
-      CHECK(bump_reset(bump, 0, NULL) == BUMP_OK);
+      CHECK(bump_reset(bump, 0, 1, NULL) == BUMP_OK);
       bump_alloc(bump, 3, 1); /* so that the cursor is odd */
       f->free(bump, f->alloc(bump, 1), 1); /* from here on the cursor is aligned */
       checks_of[j](f, bump);
@@ -331,19 +331,19 @@ static void newest_first(const family_t *f, bump_t *bump) {
     }
     CHECK(again == COUNT && bump_cursor(bump) == full);
     CHECK(f->alloc(bump, sizes[s]) > last);
-    CHECK(bump_reset(bump, 0, NULL) == BUMP_OK);
+    CHECK(bump_reset(bump, 0, 1, NULL) == BUMP_OK);
   }
   void *freed = f->alloc(bump, 100);
   f->alloc(bump, 100);
   f->free(bump, freed, 100);
-  CHECK(bump_reset(bump, 0, NULL) == BUMP_OK && f->alloc(bump, 3000) != NULL);
+  CHECK(bump_reset(bump, 0, 1, NULL) == BUMP_OK && f->alloc(bump, 3000) != NULL);
   CHECK(f->alloc(bump, 100) > freed);
 }
 
 /* A block from before a reset is dead, although its header is still in memory. */
 static void stale_headers(const family_t *f, bump_t *bump) {
   unsigned char *block = f->alloc(bump, 100), *behind = f->alloc(bump, 100);
-  CHECK(bump_reset(bump, 0, NULL) == BUMP_OK);
+  CHECK(bump_reset(bump, 0, 1, NULL) == BUMP_OK);
   unsigned char *other = bump_alloc(bump, 1000, 16);
   f->free(bump, behind, 100);
   f->free(bump, block, 100);
@@ -402,11 +402,11 @@ static void serving_again(void) {
   for (size_t i = 0; i < FAMILIES; i++) {
     bump_t *bump = region(256 * MIB);
     newest_first(&families[i], bump);
-    CHECK(bump_reset(bump, 0, NULL) == BUMP_OK);
+    CHECK(bump_reset(bump, 0, 1, NULL) == BUMP_OK);
     if (families[i].resize != lua_resize) stale_headers(&families[i], bump);
-    CHECK(bump_reset(bump, 0, NULL) == BUMP_OK);
+    CHECK(bump_reset(bump, 0, 1, NULL) == BUMP_OK);
     levels_off(&families[i], bump);
-    CHECK(bump_reset(bump, 0, NULL) == BUMP_OK);
+    CHECK(bump_reset(bump, 0, 1, NULL) == BUMP_OK);
     growing_levels_off(&families[i], bump);
     CHECK(bump_close(bump) == BUMP_OK);
   }
@@ -441,7 +441,7 @@ static void pages_given_back(void) {
   if (EMULATED) return;
   bump_t *bump = region(64 * MIB);
   for (int i = 0; i < 20; i++) memset(bump_zstd_alloc(bump, 100 * KIB), 1, 100 * KIB);
-  CHECK(bump_reset(bump, 0, NULL) == BUMP_OK && bump_discard(bump, 0, 64.0 * MIB) == BUMP_OK);
+  CHECK(bump_reset(bump, 0, 1, NULL) == BUMP_OK && bump_discard(bump, 0, 64.0 * MIB) == BUMP_OK);
   memset(bump_zstd_alloc(bump, 100 * KIB), 1, 100 * KIB);
   CHECK(bump_resident(bump) <= (double)(100 * KIB) + 2 * bump_page_size());
   CHECK(bump_close(bump) == BUMP_OK);
@@ -514,7 +514,7 @@ static void zeroed_blocks(void) {
   CHECK(status_kib("VmRSS:") - resident < 1024); /* fresh pages are not touched */
   CHECK(bump_alloc_zeroed(bump, 100 * MIB, 16) == NULL && bump_alloc_zeroed(bump, 1, 3) == NULL);
   CHECK(bump_alloc_zeroed(bump, 0, 64) != NULL && bump_alloc_zeroed(NULL, 1, 1) == NULL);
-  CHECK(bump_reset(bump, 0, NULL) == BUMP_OK);
+  CHECK(bump_reset(bump, 0, 1, NULL) == BUMP_OK);
   block = bump_alloc_zeroed(bump, 6000, 1);
   for (int i = 0; i < 6000; i++) CHECK(block[i] == 0);
   CHECK(bump_close(bump) == BUMP_OK);
@@ -654,7 +654,7 @@ static void process_callbacks(void) {
   sqlite->shutdown(sqlite->data);
 
   char *kept = bump_process_strdup("kept");
-  CHECK(bump_reset(bump, 0, NULL) == BUMP_SHARED);
+  CHECK(bump_reset(bump, 0, 1, NULL) == BUMP_SHARED);
   CHECK(bump_close(bump) == BUMP_OK && bump_close(bump) == BUMP_STALE); /* the region stays */
   CHECK(strcmp(kept, "kept") == 0 && bump_process_malloc(100) != NULL);
   CHECK(bump_close(other) == BUMP_OK);

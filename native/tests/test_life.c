@@ -62,7 +62,7 @@ static void lives_as_long_as_it_is_held(void) {
     CHECK(holds[i] != NULL && holds[i] != holds[i - 1] && region.error == BUMP_OK);
     CHECK(region.address == (double)(uintptr_t)block && bump_token(holds[i]) == bump_token(holds[0]));
   }
-  CHECK(bump_holders(holds[0]) == HOLDS && bump_reset(holds[0], 0, NULL) == BUMP_SHARED);
+  CHECK(bump_holders(holds[0]) == HOLDS && bump_reset(holds[0], 0, 1, NULL) == BUMP_SHARED);
   srand(2);
   for (int left = HOLDS; left > 1; left--) { /* in any order */
     const int i = rand() % left;
@@ -70,7 +70,7 @@ static void lives_as_long_as_it_is_held(void) {
     holds[i] = holds[left - 1];
     CHECK(bump_holders(holds[0]) == left - 1 && bump_cursor(holds[0]) == 8);
   }
-  CHECK(bump_reset(holds[0], 0, NULL) == BUMP_OK);
+  CHECK(bump_reset(holds[0], 0, 1, NULL) == BUMP_OK);
   /* closed holds stay stale for long, however many live */
   for (int live = 1; live < 1000; live += 100) {
     for (int i = live; i < live + 100; i++) holds[i] = bump_hold(holds[0], NULL);
@@ -233,14 +233,14 @@ static void moves_above_what_is_kept(void) {
   bump_region_t region = {0, 0, 1};
   bump_t *bump = made(size);
   unsigned char *first = taken(bump, 4 * MIB, 1);
-  CHECK(bump_keep(bump, 100, 100) == BUMP_OK && bump_reset(bump, 0, &region) == BUMP_OK); /* nothing is kept */
+  CHECK(bump_keep(bump, 100, 100) == BUMP_OK && bump_reset(bump, 0, 1, &region) == BUMP_OK); /* nothing is kept */
   CHECK(taken(bump, 4 * MIB, 2) == first);
   CHECK(bump_keep(bump, MIB + 5, MIB + 10) == BUMP_OK && bump_keep(bump, 10, 20) == BUMP_OK);
   CHECK(bump_keep(bump, MIB, MIB + 1) == BUMP_OK);
-  CHECK(bump_reset(bump, 5 * MIB, &region) == BUMP_INVALID && bump_base(bump) == first && bump_cursor(bump) == 4 * MIB);
+  CHECK(bump_reset(bump, 5 * MIB, 1, &region) == BUMP_INVALID && bump_base(bump) == first && bump_cursor(bump) == 4 * MIB);
   bump_t *other = bump_hold(bump, NULL);
-  CHECK(bump_reset(bump, 0, &region) == BUMP_SHARED && bump_base(bump) == first && bump_cursor(bump) == 4 * MIB);
-  CHECK(bump_close(other) == BUMP_OK && bump_reset(bump, 77, &region) == BUMP_MOVED);
+  CHECK(bump_reset(bump, 0, 1, &region) == BUMP_SHARED && bump_base(bump) == first && bump_cursor(bump) == 4 * MIB);
+  CHECK(bump_close(other) == BUMP_OK && bump_reset(bump, 77, 1, &region) == BUMP_MOVED);
   unsigned char *base = bump_base(bump);
   CHECK(base != first && region.address == (double)(uintptr_t)base && region.capacity == size && region.error == BUMP_OK);
   CHECK(bump_cursor(bump) == 0 && bump_resident(bump) == 0);
@@ -277,6 +277,8 @@ static void prepares(void) {
   bump_t *other = bump_hold(bump, NULL);
   CHECK(bump_prepare_reset(bump) == BUMP_SHARED && bump_close(other) == BUMP_OK && bump_prepare_reset(other) == BUMP_STALE);
   CHECK(bump_keep(bump, 0, MIB) == BUMP_OK);
+  bump_region_t region;
+  CHECK(bump_reset(bump, 0, 0, &region) == BUMP_SHARED && region.error == BUMP_SHARED); /* it may not move */
   const long before = status_kib("VmSize:");
   CHECK(bump_prepare_reset(bump) == BUMP_OK && bump_prepare_reset(bump) == BUMP_OK);
   CHECK(bump_base(bump) == first && bump_cursor(bump) == MIB && all_are(first, (size_t)MIB, 1));
@@ -285,12 +287,12 @@ static void prepares(void) {
   if (!ASAN && !EMULATED) {
     struct rlimit limits;
     limit(RLIMIT_AS, 0, &limits);
-    CHECK(bump_reset(bump, 0, NULL) == BUMP_MOVED && all_are(first, (size_t)MIB, 1));
+    CHECK(bump_reset(bump, 0, 1, NULL) == BUMP_MOVED && all_are(first, (size_t)MIB, 1));
     CHECK(bump_base(bump) != first);
     for (int i = 0; i < 8; i++) { /* inside the mapping, without a system call */
       first = bump_alloc(bump, 100, 8);
       CHECK(first != NULL && bump_keep(bump, 0, 100) == BUMP_OK && bump_prepare_reset(bump) == BUMP_OK);
-      CHECK(bump_reset(bump, 0, NULL) == BUMP_MOVED && bump_base(bump) != first);
+      CHECK(bump_reset(bump, 0, 1, NULL) == BUMP_MOVED && bump_base(bump) != first);
     }
     setrlimit(RLIMIT_AS, &limits);
   }
@@ -332,12 +334,12 @@ static void loses_many(double offset, int rounds) {
     unsigned char *base = bump_base(bump);
     CHECK(taken(bump, offset + window, (unsigned char)i) == base && bump_keep(bump, offset, offset + window) == BUMP_OK);
     kept[i] = base + (size_t)offset;
-    CHECK(bump_reset(bump, 0, &region) == BUMP_MOVED && bump_capacity(bump) == size);
+    CHECK(bump_reset(bump, 0, 1, &region) == BUMP_MOVED && bump_capacity(bump) == size);
     if (i % 250 == 1) CHECK(bump_resident(bump) == 0); /* all of it was written in the previous round */
     base = bump_base(bump);
     if (i % 250 != 0) continue;
     CHECK(taken(bump, size, 0xff) == base && !readable(base + (size_t)size));
-    CHECK(bump_reset(bump, 0, &region) == BUMP_OK && region.address == (double)(uintptr_t)base);
+    CHECK(bump_reset(bump, 0, 1, &region) == BUMP_OK && region.address == (double)(uintptr_t)base);
   }
   CHECK(bump_close(bump) == BUMP_OK);
   settle();
@@ -354,11 +356,11 @@ static void loses_the_last(void) {
   bump_region_t region;
   for (int i = 0; i < 3; i++) {
     unsigned char *base = taken(bump, 8 * MIB, (unsigned char)i);
-    CHECK(bump_keep(bump, 7 * MIB, 8 * MIB) == BUMP_OK && bump_reset(bump, 0, &region) == BUMP_MOVED);
+    CHECK(bump_keep(bump, 7 * MIB, 8 * MIB) == BUMP_OK && bump_reset(bump, 0, 1, &region) == BUMP_MOVED);
     CHECK(writable(base, (size_t)(7 * MIB)));
     settle();
     CHECK(!readable(base) && !readable(base + (size_t)(7 * MIB) - 1) && all_are(base + (size_t)(7 * MIB), (size_t)MIB, (unsigned char)i));
-    CHECK(taken(bump, size, 7) == bump_base(bump) && bump_reset(bump, 0, &region) == BUMP_OK);
+    CHECK(taken(bump, size, 7) == bump_base(bump) && bump_reset(bump, 0, 1, &region) == BUMP_OK);
   }
   CHECK(bump_close(bump) == BUMP_OK);
 }
@@ -370,10 +372,10 @@ static void keeps_huge_pages_aligned(void) {
   for (int i = 0; i < 20; i++) {
     unsigned char *base = taken(bump, 5000, (unsigned char)i);
     CHECK((uintptr_t)base % (2 << 20) == 0 && bump_keep(bump, 0, 5000) == BUMP_OK);
-    CHECK(bump_reset(bump, 0, &region) == BUMP_MOVED && all_are(base, 5000, (unsigned char)i));
+    CHECK(bump_reset(bump, 0, 1, &region) == BUMP_MOVED && all_are(base, 5000, (unsigned char)i));
     base = bump_base(bump);
     CHECK(taken(bump, 32 * MIB, 0xff) == base && !readable(base + (size_t)(32 * MIB)));
-    CHECK(bump_reset(bump, 0, &region) == BUMP_OK);
+    CHECK(bump_reset(bump, 0, 1, &region) == BUMP_OK);
   }
   CHECK(bump_close(bump) == BUMP_OK);
 #endif
@@ -399,7 +401,7 @@ static void refuses_before_the_mappings_end(void) {
   CHECK(count < MOST && region.error == BUMP_MAPPINGS);
   CHECK(mappings() > most / 2 && mappings() <= most - most / 20);
   CHECK(bump_create(size, 0, &region) == NULL && region.error == BUMP_MAPPINGS);
-  CHECK(bump_keep(bumps[0], 0, 1) == BUMP_OK && bump_reset(bumps[0], 0, &region) == BUMP_MAPPINGS);
+  CHECK(bump_keep(bumps[0], 0, 1) == BUMP_OK && bump_reset(bumps[0], 0, 1, &region) == BUMP_MAPPINGS);
   CHECK(region.error == BUMP_MAPPINGS && *(char *)bump_base(bumps[0]) == 1 && bump_cursor(bumps[0]) == 1);
   /* only a few closed regions then wait */
   for (int i = count - MOST_WAITING; i < count; i++) {
@@ -410,7 +412,7 @@ static void refuses_before_the_mappings_end(void) {
   for (int i = 0; i < MOST_WAITING; i++) waiting += readable(blocks[i]);
   CHECK(waiting == FEW_WAITING);
   for (int i = count / 2; i < count - MOST_WAITING; i++) CHECK(bump_close(bumps[i]) == BUMP_OK);
-  CHECK(bump_reset(bumps[0], 0, &region) == BUMP_MOVED && (bumps[count / 2] = bump_create(size + PAGE, 0, &region)) != NULL);
+  CHECK(bump_reset(bumps[0], 0, 1, &region) == BUMP_MOVED && (bumps[count / 2] = bump_create(size + PAGE, 0, &region)) != NULL);
   for (int i = 1; i <= count / 2; i++) CHECK(bump_close(bumps[i]) == BUMP_OK);
   /* others have used up all mappings: a refusal names that, and passes */
   bump_t *spare[] = {made(size + 2 * PAGE), made(size + 2 * PAGE)};

@@ -39,7 +39,7 @@ int main(void) {
   CHECK(stress_list((double)(uintptr_t)bump_base(bump), list) == 0);
   for (size_t i = 1; i < 2 * NATIVE * BLOCKS; i += 2) all += list[i];
   CHECK(all == bump_cursor(bump)); /* without alignment there is no padding */
-  CHECK(bump_holders(bump) == 1 && bump_reset(bump, 0, NULL) == BUMP_OK && bump_close(bump) == BUMP_OK);
+  CHECK(bump_holders(bump) == 1 && bump_reset(bump, 0, 1, NULL) == BUMP_OK && bump_close(bump) == BUMP_OK);
   free(list);
   return conclude("stress");
 }

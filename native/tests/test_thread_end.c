@@ -34,7 +34,7 @@ static void drops_what_it_held(void) {
   bump_t *bump = in.create(MIB, 0, NULL);
   token = in.token(bump), key = in.share(bump);
   for (int i = 0; i < 200; i++) CHECK(elsewhere(attach_and_end, NULL) != NULL && in.holders(bump) == 1);
-  CHECK(in.reset(bump, 0, NULL) == BUMP_OK);
+  CHECK(in.reset(bump, 0, 1, NULL) == BUMP_OK);
   unsigned char *block = elsewhere(create_and_end, NULL);
   CHECK(block != NULL && in.attach(token, key, NULL) == NULL);
   CHECK(all_are(block, MIB, 0)); /* who was given it may see it, without contents */

@@ -70,7 +70,7 @@ static void fill_together(void) {
       }
     }
     CHECK(bytes > REGION / 2 && bump_cursor(bump) <= REGION);
-    CHECK(bump_reset(bump, 0, NULL) == BUMP_OK);
+    CHECK(bump_reset(bump, 0, 1, NULL) == BUMP_OK);
   }
   CHECK(bump_close(bump) == BUMP_OK);
 }
@@ -119,7 +119,7 @@ static void attach_while_closing(void) {
     /* Nothing can attach while it moves, so nothing writes to the old addresses afterwards. */
     const double from = (double)(kept - (unsigned char *)bump_base(bump));
     CHECK(bump_keep(bump, from, from + 64) == BUMP_OK);
-    const int32_t code = bump_reset(bump, 0, NULL);
+    const int32_t code = bump_reset(bump, 0, 1, NULL);
     moved += code == BUMP_MOVED;
     CHECK(code == BUMP_MOVED || code == BUMP_SHARED);
     unsigned char *block = bump_alloc(bump, 64, 8);

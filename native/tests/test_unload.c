@@ -14,7 +14,7 @@ static size_t one_life(int how) {
   if (how == 2) CHECK(in.close(bump) == BUMP_OK);
   if (how == 3) {
     take(&in, other, 2 * MIB, 1);
-    CHECK(in.keep(other, 0, 2.0 * MIB) == BUMP_OK && in.reset(other, 0, NULL) == BUMP_MOVED);
+    CHECK(in.keep(other, 0, 2.0 * MIB) == BUMP_OK && in.reset(other, 0, 1, NULL) == BUMP_MOVED);
     left += 2 * MIB;
   }
   unload(&in);

@@ -91,6 +91,7 @@ export const symbols = {
     parameters: [
       "pointer", // bump
       "f64", // cursor
+      "bool", // may_move
       "buffer", // region
     ],
     result: "i32",

@@ -111,6 +111,14 @@ const OPERATIONS: Record<string, Operation> = {
   "reset": { run: ({ arena }) => arena.reset(), resets: true },
   "reset, retain": { run: ({ arena }) => arena.reset({ retain: 0 }), resets: true },
   "reset after a transfer": { setUp: takeAway, run: ({ arena }) => arena.reset(), resets: true },
+  "reset after another allocator's transfer": {
+    setUp: ({ arena }) => {
+      using other = BumpAlloc.attach(arena.share());
+      other.alloc(8).buffer.transfer();
+    },
+    run: ({ arena }) => arena.reset(),
+    resets: true,
+  },
   "trim": {
     setUp: ({ arena }) => {
       const mark = arena.mark();

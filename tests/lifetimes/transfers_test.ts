@@ -347,6 +347,30 @@ Deno.test("trim does not touch receivers' bytes, below or above the cursor", () 
   }
 });
 
+const stays =
+  "transferable: false: a region from which another allocator's window was transferred stays at its addresses";
+testSince(MARKS_SINCE, "there is no such option", stays, () => {
+  using scratch = new BumpAlloc({ transferable: false, window: 4096, debug: false });
+  const old = scratch.alloc(100);
+  const other = BumpAlloc.attach(scratch.share());
+  const view = other.alloc(100);
+  fillPattern(view, 1);
+  const received = transferred(view);
+  other.close();
+  const { address } = scratch;
+  for (let i = 0; i < 3; i++) {
+    scratch.reset();
+    assertEquals(scratch.address, address);
+    const blocks = [100, 5000, 200_000].map((byteLength) => scratch.alloc(byteLength).fill(9));
+    for (const block of blocks) {
+      assertEquals(Deno.UnsafePointer.value(Deno.UnsafePointer.of(block)), scratch.addressOf(block));
+      assert(scratch.owns(block));
+    }
+    assert(old.every((byte) => byte === 9)); // it aliases
+    assert(patternHolds(received, 1));
+  }
+});
+
 const marked = "a buffer that the caller marked untransferable is never handed out again, and outlives the allocator";
 testSince(MARKS_SINCE, "there is no such mark that holds", marked, () => {
   const { markAsUntransferable } = process.getBuiltinModule("node:worker_threads");

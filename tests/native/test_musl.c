@@ -51,16 +51,16 @@ int main(int count, char **arguments) {
   CHECK(p_bump_attach(token, key + 1, &region) == NULL && region.error == BUMP_STALE);
   CHECK(p_bump_attach(4096, key, &region) == NULL && region.error == BUMP_STALE); /* not mapped: no crash */
   bump_t *again = p_bump_attach(token, key, &region);
-  CHECK(again != NULL && p_bump_reset(bump, 0, &region) == BUMP_SHARED);
+  CHECK(again != NULL && p_bump_reset(bump, 0, 1, &region) == BUMP_SHARED);
   CHECK(p_bump_close(again) == BUMP_OK);
 
-  CHECK(p_bump_reset(bump, 0, &region) == BUMP_OK && p_bump_cursor(bump) == 0);
+  CHECK(p_bump_reset(bump, 0, 1, &region) == BUMP_OK && p_bump_cursor(bump) == 0);
   CHECK(p_bump_discard(bump, 0, 3000000) == BUMP_OK);
   unsigned char *zeroed = p_bump_alloc_zeroed(bump, 100000, 8);
   CHECK(zeroed != NULL);
   for (size_t i = 0; i < 100000; i++) CHECK(zeroed[i] == 0);
   memset(zeroed, 8, 100000);
-  CHECK(p_bump_keep(bump, 0, 100000) == BUMP_OK && p_bump_reset(bump, 0, &region) == BUMP_MOVED);
+  CHECK(p_bump_keep(bump, 0, 100000) == BUMP_OK && p_bump_reset(bump, 0, 1, &region) == BUMP_MOVED);
   CHECK(p_bump_base(bump) != zeroed && zeroed[99999] == 8 && p_bump_close(bump) == BUMP_OK);
   zeroed[0] = 9;
   for (int i = 0; i < 100000; i++) { /* a leak would exhaust address space */
