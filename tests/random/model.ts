@@ -58,7 +58,7 @@ interface Level {
   /** Views of blocks that `rewind` or `realloc` took back. They may alias, and must die with the level. */
   aliases: Uint8Array[];
   marks: { mark: Mark; blocks: Block[] }[];
-  /** Whether a mark was ever made; a frame then keeps its place. */
+  /** Whether there ever was a mark or an empty view; a frame then keeps its place. */
   isMarked: boolean;
   /** Whether a window of this level or of one around it was transferred away. */
   stolen: boolean;
@@ -81,7 +81,13 @@ interface Region {
   readonly leased: boolean;
   /** Whether figures are exact: only one allocator ever moved the cursor, and nothing was lost. */
   exact: boolean;
+  /** Whether an allocator without the option `poison` was on it. */
+  wasShared: boolean;
+  /** Whether a window was lost since the region last moved. */
+  lossy: boolean;
 }
+
+const UNTOUCHED = { exact: true, wasShared: false, lossy: false };
 
 const ARRAYS = [
   Int8Array,
@@ -220,13 +226,16 @@ export class Model {
 
   /** Records and checks a new block. */
   #add(region: Region, holder: Holder, level: Level, view: Uint8Array<ArrayBuffer>, kept = 0): void {
-    if (view.length === 0) return;
+    if (view.length === 0) {
+      level.isMarked = true; // it keeps its place, as a mark does
+      return;
+    }
     const start = Number(level.arena.addressOf(view) - holder.base.address);
     this.#checkPlace(region, start, view.length);
     if (kept < view.length && holder.options.zero) {
       const wrong = view.findIndex((byte, i) => i >= kept && byte !== 0);
       assert(wrong < 0, `not zero: ${view[wrong]} at ${start} + ${wrong}`);
-    } else if (kept < view.length && holder.options.poison && region.exact) {
+    } else if (kept < view.length && holder.options.poison && region.exact && !region.wasShared) {
       assert(!view.subarray(kept).some((byte) => byte !== 0 && byte !== 0xdd), "neither fresh nor poisoned");
     }
     const id = ++this.#ids;
@@ -261,7 +270,7 @@ export class Model {
     const leased = this.#random(3) === 0 && this.#regions.filter(({ leased }) => leased).length < 3;
     const base = leased ? this.#pool.lease() : new BumpAlloc(this.options);
     assertEquals(base.used, 0);
-    this.#regions.push({ holders: [holder(base, this.options)], native: [], orphans: [], leased, exact: true });
+    this.#regions.push({ holders: [holder(base, this.options)], native: [], orphans: [], leased, ...UNTOUCHED });
   }
 
   alloc(): void {
@@ -500,6 +509,7 @@ export class Model {
       level.stolen = true;
     }
     region.exact = false;
+    region.lossy = true;
     for (const { start, length, id } of together) {
       this.#received.push({ view: new Uint8Array(received, start, length), start, id });
     }
@@ -540,12 +550,15 @@ export class Model {
     const [region, owner] = this.#pick();
     if (region.leased || region.holders.length > 3) return;
     region.exact = false;
+    region.wasShared = true;
     region.holders.push(holder(BumpAlloc.attach(owner.base.share()), {}));
   }
 
   reset(): void {
     const [region, holder] = this.#pick();
-    const sole = region.holders.length === 1 && region.orphans.length === 0 && this.#drops === 0;
+    // Where windows cannot be detached the region does not move, so what others lost stays taken.
+    const stays = region.lossy && holder.options.transferable === false;
+    const sole = region.holders.length === 1 && region.orphans.length === 0 && this.#drops === 0 && !stays;
     holder.base.reset(this.#random(2) === 0 ? { retain: this.#random(CAPACITY) } : undefined);
     for (const level of holder.levels) this.#die(holder, level);
     holder.levels.splice(0, Infinity, newLevel(holder.base));
@@ -555,6 +568,7 @@ export class Model {
     if (!sole) return;
     assertEquals(holder.base.used, 0);
     region.exact = holder.take === null;
+    region.lossy = false;
   }
 
   /** Checks that all views of a level are dead. */
@@ -614,11 +628,11 @@ export class Model {
   fill(): void {
     const [region, holder, level] = this.#pick();
     if (!region.exact || level.stolen || holder.base.remaining === 0) return;
-    // Bytes of ended frames below a frame with blocks are free, but separate from the rest.
-    const inFrame = holder.levels.some(({ isFrame, blocks, aliases, isMarked }) =>
-      isFrame && (isMarked || blocks.length + aliases.length > 0)
-    );
-    if (inFrame) return;
+    // A frame keeps its place once it, or a level in it, has a mark or blocks. Bytes of ended frames below it are free, but
+    // separate from the rest.
+    const frame = holder.levels.findIndex(({ isFrame }) => isFrame);
+    const keepsPlace = ({ blocks, aliases, isMarked }: Level) => isMarked || blocks.length + aliases.length > 0;
+    if (frame >= 0 && holder.levels.slice(frame).some(keepsPlace)) return;
     const { used, remaining } = holder.base;
     const way = this.#random(3);
     const fill = (arena: BumpAlloc | BumpScope) => {
