@@ -86,6 +86,16 @@ export interface ReadAllOptions extends ReadFileOptions {
 /** First block for a source of unknown size. Most files and bodies fit. */
 const FIRST_BLOCK = 65536;
 
+/** Chunk size of Deno's own streams. */
+const CHUNK = 65536;
+
+/** Buffers for byte streams, which fill them and give them back. */
+const spares: ArrayBuffer[] = [];
+const MOST_SPARES = 16;
+
+/** What a read gives whose stream was closed meanwhile. */
+const CLOSED = { done: true, value: undefined } as const;
+
 /**
  * Spare room for one more read when the block is full. Usually that read finds the end, so that the block need not
  * grow.
@@ -153,23 +163,15 @@ function workOn(source: ReadSource, block: Block, signal: AbortSignal | undefine
   if (source === null) return { reading: () => Promise.resolve(), writesItself: false };
   if (source instanceof Request || source instanceof Response) {
     if (source.bodyUsed) throw new TypeError("Cannot read the source: its body was read before");
-    return workOn(source.body, block, signal);
+    const length = source.headers.get("content-length");
+    const isSmall = length !== null && Number(length) < CHUNK;
+    return source.body === null ? workOn(null, block, signal) : workOnStream(source.body, isSmall, block, signal);
   }
   if (source instanceof Blob) {
     block.expect(source.size);
-    return workOn(source.stream(), block, signal);
+    return workOnStream(source.stream(), false, block, signal);
   }
-  if (source instanceof ReadableStream) {
-    // Not a BYOB reader: it would transfer its buffer, and the scratch memory with it.
-    const reader = source.getReader();
-    const next = async () => {
-      const { done, value } = await reader.read();
-      return done ? null : value;
-    };
-    // Keep the lock: releasing it makes an error object, which costs more than a small body, and nothing else reads the
-    // stream.
-    return { reading: () => collect(block, next, (reason) => reader.cancel(reason), signal), writesItself: false };
-  }
+  if (source instanceof ReadableStream) return workOnStream(source, false, block, signal);
   if (typeof source === "object" && Symbol.asyncIterator in source) {
     const iterator = source[Symbol.asyncIterator]();
     const next = async () => {
@@ -184,6 +186,51 @@ function workOn(source: ReadSource, block: Block, signal: AbortSignal | undefine
   throw new TypeError(
     "Cannot read the source: it must be a stream, Request, Response, Blob, an async iterable of bytes, or have `read`",
   );
+}
+
+/**
+ * Reading a stream. Byte streams fill a buffer of ours: for a default reader Deno makes a new one for each chunk, which
+ * costs five times as much. It cannot be the scratch memory, because such a read transfers the buffer. Small bodies have
+ * often arrived as a whole. Then they are no byte streams, and asking for one throws, which costs more than the body.
+ */
+function workOnStream(
+  stream: ReadableStream<Uint8Array>,
+  isSmall: boolean,
+  block: Block,
+  signal: AbortSignal | undefined,
+): Work {
+  const byteReader = isSmall ? null : byteReaderOf(stream);
+  // Keep the lock: releasing it makes an error object, which costs more than a small body, and nothing else reads the
+  // stream.
+  const reader = byteReader ?? stream.getReader();
+  const next = byteReader !== null ? nextInto(byteReader) : async () => {
+    const { done, value } = await (reader as ReadableStreamDefaultReader<Uint8Array>).read();
+    return done ? null : value;
+  };
+  return { reading: () => collect(block, next, (reason) => reader.cancel(reason), signal), writesItself: false };
+}
+
+/** Returns null if the stream is not a byte stream, or is locked. */
+function byteReaderOf(stream: ReadableStream<Uint8Array>): ReadableStreamBYOBReader | null {
+  try {
+    return stream.getReader({ mode: "byob" });
+  } catch {
+    return null;
+  }
+}
+
+/** Reads chunks into one buffer: each is overwritten by the next. */
+function nextInto(reader: ReadableStreamBYOBReader): () => Promise<Uint8Array | null> {
+  let buffer = spares.pop() ?? new ArrayBuffer(CHUNK);
+  // A source that closes the stream without answering a pending read leaves it pending for ever.
+  const closed = reader.closed.then(() => CLOSED);
+  return async () => {
+    const { done, value } = await Promise.race([reader.read(new Uint8Array(buffer)), closed]);
+    if (value !== undefined) buffer = value.buffer;
+    if (!done) return value;
+    if (value !== undefined && spares.length < MOST_SPARES) spares.push(buffer);
+    return null;
+  };
 }
 
 /** Copies chunks to the block until `next` gives null. Calls `cancel` after an error, and when the signal aborts. */

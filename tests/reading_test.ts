@@ -45,6 +45,25 @@ function streamOf(bytes: Uint8Array, type?: "bytes"): ReadableStream<Uint8Array>
   return type === undefined ? new ReadableStream({ pull }) : new ReadableStream({ type, pull });
 }
 
+/** A byte stream that writes to the buffers of its reader, as Deno's own do. */
+function fillingStreamOf(bytes: Uint8Array): ReadableStream<Uint8Array> {
+  const random = randomOf(bytes.length + 1);
+  let at = 0;
+  return new ReadableStream({
+    type: "bytes",
+    autoAllocateChunkSize: 65_536,
+    pull: (controller) => {
+      const request = controller.byobRequest!;
+      const view = request.view as Uint8Array;
+      const part = bytes.subarray(at, at + Math.min(view.length, 1 + random(90_000)));
+      view.set(part);
+      at += part.length;
+      if (part.length === 0) controller.close();
+      request.respond(part.length);
+    },
+  });
+}
+
 async function* chunksOf(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += 7001) yield await Promise.resolve(bytes.subarray(at, at + 7001));
 }
@@ -67,6 +86,7 @@ function readerOf(bytes: Uint8Array): ByteReader {
 const SOURCES: Record<string, (bytes: Uint8Array<ArrayBuffer>) => ReadSource> = {
   "a stream": (bytes) => streamOf(bytes),
   "a byte stream": (bytes) => streamOf(bytes, "bytes"),
+  "a byte stream that writes to its reader's buffers": (bytes) => fillingStreamOf(bytes),
   "a request": (bytes) => new Request("http://localhost/", { method: "POST", body: bytes }),
   "a response": (bytes) => new Response(bytes),
   "a blob": (bytes) => new Blob([bytes]),
@@ -164,6 +184,24 @@ Deno.test("readAll: Deno's files, connections, and a process's output", async ()
   await child.status;
 });
 
+Deno.test("readAll: a byte stream that fails while it is read, and between reads: its own error, and nothing is taken", async () => {
+  using scratch = new BumpAlloc();
+  for (const waits of [false, true]) {
+    const reason = new Error("broken");
+    let pulls = 0;
+    const stream = new ReadableStream({
+      type: "bytes",
+      pull: async (controller) => {
+        if (pulls++ === 0) return controller.enqueue(pattern(100));
+        if (waits) await new Promise((resolve) => setTimeout(resolve, 1));
+        controller.error(reason);
+      },
+    });
+    assertEquals(await assertRejects(() => scratch.readAll(stream)), reason);
+    assertEquals(scratch.used, 0);
+  }
+});
+
 Deno.test("readAll: a server's request, whose memory goes back with its lease", async () => {
   using pool = new BumpPool({ limit: 2 });
   await using server = Deno.serve(
@@ -175,10 +213,10 @@ Deno.test("readAll: a server's request, whose memory goes back with its lease", 
       }),
   );
   const url = `http://127.0.0.1:${server.addr.port}`;
-  const lengths = [0, 1, 5000, 900_000];
+  await using scratch = new BumpAlloc();
+  const lengths = [...LENGTHS.slice(0, -1), 900_000, 0, 1, 65_536, 900_000];
   const answers = await Promise.all(lengths.map(async (length, id) => {
-    const response = await fetch(url, { method: "POST", body: pattern(length, id) });
-    return await response.bytes();
+    return await scratch.readAll(await fetch(url, { method: "POST", body: pattern(length, id) }));
   }));
   answers.forEach((answer, id) => assertSameBytes(answer, pattern(lengths[id], id)));
   assertEquals(pool.stats().leased, 0);
@@ -477,21 +515,24 @@ Deno.test("an abort before: the promise rejects with the reason, and the source 
 });
 
 Deno.test("an abort during: a waiting stream is cancelled, and its memory is free at once", async () => {
-  for (let kind = 0; kind < 2; kind++) {
+  for (let kind = 0; kind < 3; kind++) {
     using scratch = new BumpAlloc();
     const controller = new AbortController();
     const { signal } = controller;
     let cancelled: unknown;
     let pulls = 0;
     const waiting = gate();
+    const stream = {
+      pull: (controller: ReadableByteStreamController | ReadableStreamDefaultController<Uint8Array>) => {
+        if (pulls++ === 0) controller.enqueue(pattern(100_000));
+        else waiting.open();
+      },
+      cancel: (reason: unknown) => void (cancelled = reason),
+    };
     const source: ReadSource = kind === 0
-      ? new ReadableStream<Uint8Array>({
-        pull: (controller) => {
-          if (pulls++ === 0) controller.enqueue(pattern(100_000));
-          else waiting.open();
-        },
-        cancel: (reason) => void (cancelled = reason),
-      })
+      ? new ReadableStream<Uint8Array>(stream)
+      : kind === 1
+      ? new ReadableStream({ ...stream, type: "bytes" })
       : {
         [Symbol.asyncIterator]: () => ({
           next: () => {
