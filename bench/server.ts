@@ -35,7 +35,7 @@ interface Service {
 function scrub(name: string, limit: number, body: number): Service {
   const note = body < limit ? `${UNTOUCHED}: ${format(100 * (1 - body / limit))} % of each buffer` : undefined;
   return {
-    name: `${name}, four buffers of ${formatBytes(limit)}`,
+    name: `${name}, three buffers of ${formatBytes(limit)}`,
     start: ["server.ts", "--limit", String(limit)],
     body: logOf(body),
     note,
@@ -44,7 +44,7 @@ function scrub(name: string, limit: number, body: number): Service {
 
 const KINDS: readonly [about: string, services: readonly Service[]][] = [
   [
-    "Buffers that are filled and read: four for each request, all as large as the upload. Nothing is reserved in vain, so " +
+    "Buffers that are filled and read: three for each request, all as large as the upload. Nothing is reserved in vain, so " +
     "this shows the gain of reusing warm memory, less the cost of a lease.",
     [SMALL, 64 * KIB, 1024 * KIB].map((size) => scrub("filled and read", size, size)),
   ],

@@ -7,51 +7,53 @@
  * ```
  *
  * Each request has its own lease of a pool. With `--plain` the same work is done in plain typed arrays, for comparison.
- * `--limit` sets the most bytes of a body, and so the size of a request's four buffers.
+ * `--limit` sets the most bytes of a body, and so the size of a request's three working buffers.
  *
  * @module
  */
 import { parseArgs } from "node:util";
-import { BumpPool } from "../mod.ts";
+import { type BumpAlloc, BumpPool } from "../mod.ts";
 import { type Memory, scrub } from "./scrub.ts";
 
-/** The way without a pool: new arrays for each request. */
-const plain: Memory = {
-  alloc: (byteLength) => new Uint8Array(byteLength),
-  allocArray: (type, length) => new type(length),
-};
-
-class TooLarge extends Error {}
-
-/** Reads a body into a buffer of `limit` bytes. Not with a BYOB reader: that would transfer the buffer away. */
-async function readBody(request: Request, memory: Memory, limit: number): Promise<Uint8Array> {
-  const buffer = memory.alloc(limit);
-  let length = 0;
-  for await (const chunk of request.body ?? []) {
-    if (length + chunk.length > limit) throw new TooLarge();
-    buffer.set(chunk, length);
-    length += chunk.length;
-  }
-  return buffer.subarray(0, length);
+/** The source of a request's memory. */
+interface RequestMemory extends Memory {
+  body(request: Request): Promise<Uint8Array>;
 }
 
-async function answer(request: Request, memory: Memory, limit: number): Promise<Response> {
+/** The way without a pool: new arrays for each request. */
+const plain = (limit: number): RequestMemory => ({
+  body: async (request) => {
+    const body = await request.bytes();
+    if (body.length > limit) throw new RangeError("The body is too large");
+    return body;
+  },
+  alloc: (byteLength) => new Uint8Array(byteLength),
+  allocArray: (type, length) => new type(length),
+});
+
+const pooled = (scratch: BumpAlloc, limit: number): RequestMemory => ({
+  body: (request) => scratch.readAll(request, { limit }),
+  alloc: (byteLength) => scratch.alloc(byteLength),
+  allocArray: (type, length) => scratch.allocArray(type, length),
+});
+
+async function answer(request: Request, memory: RequestMemory, limit: number): Promise<Response> {
   try {
-    const body = await readBody(request, memory, limit);
+    const body = await memory.body(request);
     // A Response copies the bytes that it is given, so that they may end with the lease.
     return new Response(scrub(memory, body, limit));
   } catch (error) {
-    if (error instanceof TooLarge) return new Response(`At most ${limit} bytes\n`, { status: 413 });
+    if (error instanceof RangeError) return new Response(`At most ${limit} bytes\n`, { status: 413 });
     throw error;
   }
 }
 
 /** The service. `pool` null: plain arrays. */
 export function makeHandler(pool: BumpPool | null, limit: number): (request: Request) => Promise<Response> {
-  if (pool === null) return (request) => answer(request, plain, limit);
+  if (pool === null) return (request) => answer(request, plain(limit), limit);
   return async (request) => {
     if (request.method === "GET") return Response.json(pool.stats());
-    return await pool.use((scratch) => answer(request, scratch, limit));
+    return await pool.use((scratch) => answer(request, pooled(scratch, limit), limit));
   };
 }
 

@@ -153,9 +153,9 @@ function server(all: readonly Results[]): Record<string, unknown> | null {
   };
 }
 
-/** "filled, 64 KiB" for "filled and read, four buffers of 64 KiB", because labels are narrow. */
+/** "filled, 64 KiB" for "filled and read, three buffers of 64 KiB", because labels are narrow. */
 function shortName(service: string): string {
-  return service.replace(" and read", "").replace("four buffers of ", "").replace(" of ", ", ");
+  return service.replace(" and read", "").replace("three buffers of ", "").replace(" of ", ", ");
 }
 
 /** Memory of each service over time. */

@@ -72,10 +72,10 @@ Other costs:
 - **One huge buffer, used once**, gains nothing. A whole process that fills 256 MiB takes
   ${time(huge.spread)} with this package and ${time(huge.peers![0].spread)} with \`new Uint8Array\`.
 - **A server** gains speed only if it reserves more memory than it touches. Three kinds under load:
-  - four buffers of 64 KiB for each request, all filled and read:
-    ${rates("filled and read, four buffers of 64 KiB")};
+  - three buffers of 64 KiB for each request, all filled and read:
+    ${rates("filled and read, three buffers of 64 KiB")};
   - the same buffers reserved for the worst case, with bodies of 4 KiB (most memory is untouched):
-    ${rates("worst case, four buffers of 64 KiB")};
+    ${rates("worst case, three buffers of 64 KiB")};
   - a service where the work dominates, thumbnails of images of 1 MiB:
     ${rates("images of 1 MiB")}.
 `;
