@@ -87,7 +87,7 @@ static void hands_over(void) {
   unload(&a);
   CHECK(b.holders(other) == 2 && all_are(base, MIB, 7)); /* b goes on, contents and all */
   CHECK(b.alloc(other, 100, 8) == base + MIB);
-  CHECK(b.close(other) == BUMP_OK && b.reset(more, 0, NULL) == BUMP_OK && b.base(more) == base);
+  CHECK(b.close(other) == BUMP_OK && b.reset(more, 0, 1, NULL) == BUMP_OK && b.base(more) == base);
   take(&b, more, 2 * MIB, 8); /* committed after a was unloaded, so b knows who sees it */
   CHECK(b.close(more) == BUMP_OK && b.close(more) == BUMP_STALE);
   CHECK(mapped((void *)(uintptr_t)token) && all_are((unsigned char *)(uintptr_t)token, 256, 0)); /* reads as nothing */
@@ -104,9 +104,9 @@ static void drops_what_it_attached(void) {
   bump_t *bump = a.create(MIB, 0, NULL);
   const double key = a.share(bump), token = a.token(bump);
   for (int i = 0; i < 10000; i++) CHECK(b.attach(token, key, &region) != NULL);
-  CHECK(a.holders(bump) == 10001 && a.reset(bump, 0, &region) == BUMP_SHARED);
+  CHECK(a.holders(bump) == 10001 && a.reset(bump, 0, 1, &region) == BUMP_SHARED);
   unload(&b);
-  CHECK(a.holders(bump) == 1 && a.reset(bump, 0, &region) == BUMP_OK && a.close(bump) == BUMP_OK);
+  CHECK(a.holders(bump) == 1 && a.reset(bump, 0, 1, &region) == BUMP_OK && a.close(bump) == BUMP_OK);
   unload(&a);
   CHECK(mapped((void *)(uintptr_t)token));
 }
