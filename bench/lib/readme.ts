@@ -52,10 +52,15 @@ function renderFilled(all: readonly Results[]): string {
 /** The list below the table: start-up, one huge block, servers. */
 function renderStart(all: readonly Results[]): string {
   const find = (what: string, bench = "startup") => figureOf(all, bench, what);
-  const rates = (service: string) => {
-    const { spread, peers } = find(`${service}: requests per second`, "server");
-    const [own, plain] = [spread, peers![0].spread].map(({ median }) => format(median));
-    return `${own} requests a second with a pool, ${plain} with plain arrays`;
+  const medians = (what: string) => {
+    const { spread, peers } = find(what, "server");
+    return [spread, peers![0].spread].map(({ median }) => format(median));
+  };
+  const load = (service: string) => {
+    const [rate, plainRate] = medians(`${service}: requests per second`);
+    const [peak, plainPeak] = medians(`${service}: peak memory`);
+    return `${rate} requests a second and ${peak} MiB with a pool,
+    ${plainRate} and ${plainPeak} MiB with plain arrays`;
   };
   const time = ({ median }: Spread) => amount(median, "ms");
   const memory = (what: string) =>
@@ -71,13 +76,14 @@ Other costs:
   adds ${time(start.peers![0].spread)} and ${memory("a sketch of an allocator over mmap")}.
 - **One huge buffer, used once**, gains nothing. A whole process that fills 256 MiB takes
   ${time(huge.spread)} with this package and ${time(huge.peers![0].spread)} with \`new Uint8Array\`.
-- **A server** gains speed only if it reserves more memory than it touches. Three kinds under load:
+- **A server** gains speed if it reserves more memory than it touches. If not, it only needs less
+  memory. Three kinds under load, with their peak memory:
   - three buffers of 64 KiB for each request, all filled and read:
-    ${rates("filled and read, three buffers of 64 KiB")};
+    ${load("filled and read, three buffers of 64 KiB")};
   - the same buffers reserved for the worst case, with bodies of 4 KiB (most memory is untouched):
-    ${rates("worst case, three buffers of 64 KiB")};
+    ${load("worst case, three buffers of 64 KiB")};
   - a service where the work dominates, thumbnails of images of 1 MiB:
-    ${rates("images of 1 MiB")}.
+    ${load("images of 1 MiB")}.
 `;
 }
 
@@ -136,6 +142,6 @@ const UNITS = ["ns", "µs", "ms", "s"];
 function amount(value: number, unit: string): string {
   let step = UNITS.indexOf(unit);
   if (step < 0) return `${format(value)} ${unit}`;
-  for (; value >= 1000 && step < UNITS.length - 1; step++) value /= 1000;
+  for (; value >= 999.5 && step < UNITS.length - 1; step++) value /= 1000;
   return `${format(value)} ${UNITS[step]}`;
 }
