@@ -20,7 +20,7 @@ const results = (bench: string, figures: Figure[], series?: Series[]): Results =
   series,
 });
 const memory = (size: string, name: string): Series => ({
-  what: `worst case, four buffers of ${size}: memory over time`,
+  what: `worst case, three buffers of ${size}: memory over time`,
   unit: "MiB",
   name,
   points: [[0, 60], [0.1, 90], [0.2, 85]],
@@ -34,7 +34,7 @@ Deno.test("Plots are drawn from results, in light and dark, with every peer and 
       sizes.map((size) => figure(`${size}: allocated, filled and given back`, "ns", "frame", "new Uint8Array")),
     ),
     results("server", [
-      figure("worst case, four buffers of 64 KiB: requests per second", "/s", "BumpPool", "plain"),
+      figure("worst case, three buffers of 64 KiB: requests per second", "/s", "BumpPool", "plain"),
     ], ["64 KiB", "1024 KiB"].flatMap((size) => ["BumpPool", "plain"].map((name) => memory(size, name)))),
   ]);
   const names = ["filled", "memory", "server"].flatMap((name) => [`${name}-dark`, `${name}-light`]);
