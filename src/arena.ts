@@ -41,8 +41,8 @@ export class Arena {
   /** Offset of the window. */
   base = 0;
   /**
-   * Lowest position to which the fast path rewinds: from here on only this window shows the arena's bytes. Below, it may
-   * overlap one that was transferred away. `NO_FLOOR` while every rewind needs the slow path.
+   * Lowest position to which the fast path rewinds: blocks below may have been shown by another window, which may have
+   * been transferred away. `NO_FLOOR` while every rewind needs the slow path.
    */
   floor = NO_FLOOR;
   /** Highest cursor in this window before it moved back; bytes above were never used. */
@@ -79,7 +79,7 @@ export class Arena {
   /** The latest `bytes` other than `NO_BYTES`, reused while the limit stays the same. */
   #shown: Uint8Array<ArrayBuffer> = NO_BYTES;
   #shownBuffer: ArrayBuffer = NO_WINDOW.buffer;
-  /** Offset where the cursor came into the current window. Other windows may show the bytes below. */
+  /** Offset where the cursor came into the current window, or up to which another one was used for a view. */
   #entered = 0;
   /** The arena of the last scope that ended; the next scope reuses it. */
   #spare: Arena | null = null;
@@ -326,6 +326,7 @@ export class Arena {
     const offset = base + start;
     const end = this.cursor + this.beyond;
     const kept = Math.min(byteLength, end - start);
+    if (this.windows.hasLost) this.windows.reportLost(); // what another window's receiver sees is not reused
     this.note();
     // Place the block again from its own start: it stays there if there is room behind it.
     const moved = this.#place(byteLength, alignOf(start), offset);
@@ -393,6 +394,10 @@ export class Arena {
         if (this.isLost || windows.hasLost) throw new DetachedError(what);
         window = windows.open(first, last, end, 0);
       }
+    }
+    if (window.buffer !== this.buffer) {
+      this.#entered = Math.max(this.#entered, window.end);
+      this.floor = Math.max(this.floor, window.end - this.base);
     }
     return { buffer: window.buffer, start: offset - window.base };
   }

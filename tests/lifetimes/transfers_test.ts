@@ -328,6 +328,52 @@ Deno.test("a rewind within a window from behind to below what a scope's receiver
   assert(patternHolds(received, 1));
 });
 
+Deno.test("a view over two windows is transferred: neither rewind nor realloc leads into the receiver's bytes", () => {
+  for (const opens of ["allocator", "scope", "frame"] as const) {
+    for (const size of [4096, 2 ** 20]) {
+      for (const way of ["rewind", "realloc"]) {
+        using scratch = new BumpAlloc({ window: size });
+        const arena = opens === "allocator" ? scratch : scratch[opens]();
+        const first = arena.alloc(size).fill(1);
+        const mark = arena.mark();
+        const last = arena.alloc(size).fill(1);
+        assert(first.buffer !== last.buffer);
+        const received = transferred(arena.view(arena.offsetOf(first), 2 * size));
+        assert(received.every((byte) => byte === 1));
+        if (way === "rewind") arena.rewind(mark);
+        else arena.realloc(last, 10);
+        arena.alloc(100).fill(9);
+        assert(received.every((byte) => byte === 1), `${opens}, ${way}`);
+      }
+    }
+  }
+});
+
+Deno.test("a block that was transferred by one of its views: realloc of another view does not give its bytes away", () => {
+  using scratch = new BumpAlloc({ window: 4096 });
+  const block = scratch.alloc(100).fill(1);
+  const mark = scratch.mark();
+  scratch.alloc(4090);
+  scratch.rewind(mark);
+  const view = scratch.view(0, 100);
+  assert(view.buffer !== block.buffer);
+  const received = transferred(block);
+  scratch.realloc(view, 10);
+  scratch.alloc(50).fill(9);
+  assert(received.every((byte) => byte === 1));
+});
+
+Deno.test("a reset by the only holder does not hand out what another one's receiver sees, also where it lies in own bytes", () => {
+  using scratch = new BumpAlloc();
+  scratch.alloc(100).fill(1);
+  const other = BumpAlloc.attach(scratch.share());
+  const received = transferred(other.view(0, 100));
+  other.close();
+  scratch.reset();
+  scratch.alloc(100).fill(9);
+  assert(received.every((byte) => byte === 1));
+});
+
 Deno.test("trim does not touch receivers' bytes, below or above the cursor", () => {
   for (const opens of ["scope", "frame", "nothing"] as const) {
     // Debug mode poisons what is rewound, and the receiver would see that.
