@@ -1,6 +1,6 @@
 /** Makes typed arrays from values. */
 import { checkSize, describe } from "./check.ts";
-import { drop, grown } from "./growing.ts";
+import { drop, grow } from "./growing.ts";
 import type { ElementOf, Scratch, TypedArray, TypedArrayConstructor } from "./scratch.ts";
 import { typedArrayName } from "./views.ts";
 
@@ -39,7 +39,7 @@ function fromList<T>(scratch: Scratch, type: TypedArrayConstructor<T>, values: A
     checkThere(array, length);
     return array as T;
   } catch (error) {
-    drop(scratch, array, before);
+    drop(scratch, { block: array, before });
     throw error;
   }
 }
@@ -47,18 +47,22 @@ function fromList<T>(scratch: Scratch, type: TypedArrayConstructor<T>, values: A
 function fromIterable<T>(scratch: Scratch, type: TypedArrayConstructor<T>, values: Iterable<ElementOf<T>>): T {
   const before = scratch.mark();
   let array = scratch.allocArray(type, 0) as AnyArray;
+  const place = { block: array, before };
   let length = 0;
   try {
     for (const value of values) {
       checkThere(array, length);
-      if (length === array.length) array = grown(scratch, array, length + 1, Math.max(2 * length, FIRST_LENGTH));
+      if (length === array.length) {
+        grow(scratch, place, length + 1, Math.max(2 * length, FIRST_LENGTH));
+        array = place.block;
+      }
       array[length++] = value;
     }
     checkThere(array, length);
     const { buffer, byteOffset } = scratch.realloc(array, length);
     return new type(buffer as ArrayBuffer, byteOffset, length);
   } catch (error) {
-    drop(scratch, array, before);
+    drop(scratch, place);
     throw error;
   }
 }

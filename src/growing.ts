@@ -30,8 +30,22 @@ export function cut(scratch: Scratch, block: Uint8Array<ArrayBuffer>, length: nu
   }
 }
 
-/** Gives a block back, with everything taken since `before`, unless something was allocated behind it. */
-export function drop(scratch: Scratch, block: ArrayBufferView, before: Mark): void {
+/** A block, and the cursor before it was taken: `drop` goes back to it. */
+export interface Place<T extends TypedArray = Uint8Array<ArrayBuffer>> {
+  block: T;
+  before: Mark;
+}
+
+/** Grows the block of a place. If it moves, what was allocated meanwhile lies below it and stays. */
+export function grow<T extends TypedArray>(scratch: Scratch, place: Place<T>, least: number, preferred: number): void {
+  const before = scratch.mark();
+  const { block } = place;
+  place.block = grown(scratch, block, least, preferred);
+  if (block.byteLength === 0 || scratch.offsetOf(place.block) !== scratch.offsetOf(block)) place.before = before;
+}
+
+/** Gives a block back, unless something was allocated behind it. */
+export function drop(scratch: Scratch, { block, before }: Place<TypedArray>): void {
   if (block.byteLength === 0) return;
   try {
     if (scratch.offsetOf(block) + block.byteLength === scratch.mark().offset) scratch.rewind(before);

@@ -257,13 +257,13 @@ export class Hold implements ChunkSource, WindowMaker {
   prepareEnd(): void {
     if (!this.transferable) return;
     // Other holds may have lost windows too.
-    let mayMove = this.#isLossy || this.isShared;
+    let mightMove = this.#isLossy || this.isShared;
     for (const level of this.#levels) {
       if (!level.hasLost) continue;
-      mayMove = true;
+      mightMove = true;
       for (const { base, end } of level.lost) this.#keep(base, end);
     }
-    if (!mayMove) return;
+    if (!mightMove) return;
     const code = this.#native.bump_prepare_reset(this.#control);
     if (code !== BumpCode.OK && code !== BumpCode.SHARED) throw new ReserveError(this.capacity, code);
   }
@@ -279,10 +279,11 @@ export class Hold implements ChunkSource, WindowMaker {
     if (!this.isShared && !this.#isLossy && chunks.list.length <= 1 && chunks.firstEnd > 0) return;
     const cursor = this.cursor;
     if (cursor > chunks.peak && this.#isHooked) chunks.peak = cursor;
-    if (!this.#isLossy && chunks.list.length === 1 && chunks.firstEnd === cursor) return;
+    if (!this.isShared && !this.#isLossy && chunks.list.length === 1 && chunks.firstEnd === cursor) return;
     const code = this.#native.bump_reset(this.#control, chunks.firstEnd, this.transferable, regionBytes);
     if (code === BumpCode.MOVED) return this.#move();
-    if (code !== BumpCode.OK) return chunks.dropEmpty(); // only the own chunks are taken back
+    // Others hold the region, or it cannot move after all: then the own chunks serve again, without what was lost.
+    if (code !== BumpCode.OK) return chunks.dropEmpty();
     if (this.poison && this.#isHooked) this.#fill(chunks.firstEnd, cursor, POISON);
     this.#isHigh = true;
     if (chunks.keepFirst() === 0) this.#dropWindows();

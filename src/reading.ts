@@ -1,7 +1,7 @@
 import { checkSize, describe, signalOf } from "./check.ts";
 import { formatBytes } from "./format.ts";
-import { cut, drop, grown } from "./growing.ts";
-import type { Mark, Scratch } from "./scratch.ts";
+import { cut, drop, grow, type Place } from "./growing.ts";
+import type { Scratch } from "./scratch.ts";
 
 /**
  * The sources that {@linkcode Scratch.readAll} accepts. Deno's files and connections have `read`; `null` is a missing
@@ -92,9 +92,6 @@ const CHUNK = 65536;
 /** Buffers for byte streams, which fill them and give them back. */
 const spares: ArrayBuffer[] = [];
 const MOST_SPARES = 16;
-
-/** What a read gives whose stream was closed meanwhile. */
-const CLOSED = { done: true, value: undefined } as const;
 
 /**
  * Spare room for one more read when the block is full. Usually that read finds the end, so that the block need not
@@ -221,14 +218,31 @@ function byteReaderOf(stream: ReadableStream<Uint8Array>): ReadableStreamBYOBRea
 
 /** Reads chunks into one buffer: each is overwritten by the next. */
 function nextInto(reader: ReadableStreamBYOBReader): () => Promise<Uint8Array | null> {
+  type Result = ReadableStreamReadResult<Uint8Array<ArrayBuffer>>;
   let buffer = spares.pop() ?? new ArrayBuffer(CHUNK);
-  // A source that closes the stream without answering a pending read leaves it pending for ever.
-  const closed = reader.closed.then(() => CLOSED);
+  let close = (_: Result) => {};
+  // A source may close the stream without answering a pending read, which then stays pending. A read that gets the last
+  // bytes settles right behind `closed`, and must win.
+  const wait = async () => {
+    try {
+      await reader.closed;
+      for (let i = 0; i < 3; i++) await null;
+      close({ done: true, value: undefined });
+    } catch { /* the read is rejected too */ }
+  };
+  void wait();
   return async () => {
-    const { done, value } = await Promise.race([reader.read(new Uint8Array(buffer)), closed]);
+    // Not Promise.race: `closed` would keep something of each read until the stream ends.
+    const { done, value } = await new Promise<Result>((resolve, reject) => {
+      close = resolve;
+      reader.read(new Uint8Array(buffer)).then(resolve, reject);
+    });
     if (value !== undefined) buffer = value.buffer;
     if (!done) return value;
-    if (value !== undefined && spares.length < MOST_SPARES) spares.push(buffer);
+    if (value !== undefined && spares.length < MOST_SPARES) {
+      new Uint8Array(buffer).fill(0); // a source of the program may look at it
+      spares.push(buffer);
+    }
     return null;
   };
 }
@@ -300,9 +314,7 @@ class Block {
   readonly scratch: Scratch;
   readonly #what: string;
   readonly #limit: number;
-  /** The cursor before anything was taken. */
-  readonly #before: Mark;
-  #bytes: Uint8Array<ArrayBuffer>;
+  readonly #place: Place;
   /** Length of `#bytes`; they have length 0 once their memory is gone. */
   #size = 0;
   #length = 0;
@@ -314,15 +326,21 @@ class Block {
     this.scratch = scratch;
     this.#what = what;
     this.#limit = limit;
-    this.#bytes = scratch.alloc(0); // throws if nothing can be allocated here
-    this.#before = scratch.mark();
+    const block = scratch.alloc(0); // throws if nothing can be allocated here
+    this.#place = { block, before: scratch.mark() };
+  }
+
+  get #bytes(): Uint8Array<ArrayBuffer> {
+    return this.#place.block;
   }
 
   /** The free rest of the block, at least one byte. */
   rest(): Uint8Array<ArrayBuffer> {
     this.#checkThere();
+    if (this.#size === 0) this.#place.before = this.scratch.mark();
     for (let size = Math.min(FIRST_BLOCK, this.#limit); this.#size === 0 && size >= 1; size = Math.floor(size / 2)) {
-      this.#become(this.scratch.tryAlloc(size) ?? this.#bytes);
+      this.#place.block = this.scratch.tryAlloc(size) ?? this.#bytes;
+      this.#size = this.#bytes.length;
     }
     this.#isProbing = this.#length === this.#size;
     if (this.#isProbing) return this.#probe ??= new Uint8Array(PROBE);
@@ -366,12 +384,8 @@ class Block {
   }
 
   #grow(least: number, preferred: number): void {
-    this.#become(grown(this.scratch, this.#bytes, least, Math.min(preferred, this.#limit)));
-  }
-
-  #become(bytes: Uint8Array<ArrayBuffer>): void {
-    this.#bytes = bytes;
-    this.#size = bytes.length;
+    grow(this.scratch, this.#place, least, Math.min(preferred, this.#limit));
+    this.#size = this.#bytes.length;
   }
 
   /** Cuts the block to what was read. */
@@ -382,7 +396,7 @@ class Block {
 
   /** Gives the block back, if nothing was allocated behind it. */
   drop(): void {
-    drop(this.scratch, this.#bytes, this.#before);
+    drop(this.scratch, this.#place);
   }
 
   /** Throws when the block was transferred away, or taken back and possibly reused. */

@@ -118,6 +118,15 @@ Deno.test("arrayFrom: iterables that throw, never end, allocate, open scopes, or
   array.forEach((value, i) => assertEquals(value, i));
   blocks.forEach((block, i) => assert(block.every((byte) => byte === (50 * i & 255))));
   assert(before.every((byte) => byte === 1));
+  // One that allocates and throws later: the array has moved behind a block, and only the array is given back.
+  let kept = before;
+  const allocates = iterable((i) => {
+    if (i === 10) kept = scratch.alloc(100).fill(7);
+    return i < 1000 ? i : thrower(1000);
+  });
+  assertThrows(() => scratch.arrayFrom(Float64Array, allocates), Error, "enough");
+  scratch.alloc(50_000).fill(9);
+  assert(kept !== before && kept.every((byte) => byte === 7));
   // An iterable that leaves a scope open: the array cannot grow.
   let scope: { end(): void } | undefined;
   assertThrows(

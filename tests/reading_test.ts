@@ -13,7 +13,7 @@ import {
 import { type ReadSource, ScopeError, type Scratch } from "../mod.ts";
 import { assertSameBytes, fillPattern, patternHolds, randomOf } from "./support/pattern.ts";
 import { missing, succeeds, testUnless } from "./support/skip.ts";
-import { until } from "./support/until.ts";
+import { gc, noGc, until } from "./support/until.ts";
 
 function pattern(length: number, id = 3): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(length);
@@ -200,6 +200,79 @@ Deno.test("readAll: a byte stream that fails while it is read, and between reads
     assertEquals(await assertRejects(() => scratch.readAll(stream)), reason);
     assertEquals(scratch.used, 0);
   }
+});
+
+Deno.test("readAll: a source that fails after others allocated gives back its block, and only that", async () => {
+  for (const makes of ["a stream", "a byte stream", "two at once"]) {
+    using scratch = new BumpAlloc();
+    const controllers: (ReadableStreamDefaultController<Uint8Array> | ReadableByteStreamController)[] = [];
+    const start = (controller: typeof controllers[0]) => void controllers.push(controller);
+    const make = () => new ReadableStream(makes === "a byte stream" ? { type: "bytes", start } : { start });
+    const chunk = async (controller: typeof controllers[0]) => {
+      controller.enqueue(pattern(60_000));
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    };
+    const reading = scratch.readAll(make());
+    const second = makes === "two at once" ? scratch.readAll(make()) : null;
+    await chunk(controllers[0]);
+    if (second !== null) await chunk(controllers[1]);
+    const between = scratch.alloc(100).fill(1);
+    const { used } = scratch;
+    await chunk(controllers[0]); // the block moves behind it
+    assert(scratch.used > used);
+    controllers[0].error(new Error("broken"));
+    await assertRejects(() => reading, Error, "broken");
+    assertEquals(scratch.used, used);
+    scratch.alloc(200_000).fill(9);
+    assert(between.every((byte) => byte === 1));
+    if (second === null) continue;
+    controllers[1].close();
+    assertSameBytes(await second, pattern(60_000));
+  }
+});
+
+testUnless(noGc, "readAll: a byte stream of many small chunks: no memory is kept of each", async () => {
+  using scratch = new BumpAlloc();
+  const heap = () => {
+    gc!();
+    return Deno.memoryUsage().heapUsed;
+  };
+  let pulls = 0;
+  let before = 0;
+  let after = 0;
+  const bytes = await scratch.readAll(
+    new ReadableStream({
+      type: "bytes",
+      pull: (controller) => {
+        pulls++;
+        if (pulls === 5000) before = heap();
+        if (pulls === 25_000) after = heap();
+        if (pulls < 25_000) return controller.enqueue(new Uint8Array(1));
+        controller.close();
+        controller.byobRequest?.respond(0);
+      },
+    }),
+  );
+  assertEquals(bytes.length, 24_999);
+  assert(after - before < 2 ** 20, `${after - before} bytes`);
+});
+
+Deno.test("readAll: a source never sees the bytes of another one", async () => {
+  using scratch = new BumpAlloc();
+  await scratch.readAll(new Blob([new Uint8Array(65_536).fill(7)]));
+  let seen = -1;
+  await scratch.readAll(
+    new ReadableStream({
+      type: "bytes",
+      pull: (controller) => {
+        const request = controller.byobRequest!;
+        seen = (request.view as Uint8Array).findIndex((byte) => byte !== 0);
+        controller.close();
+        request.respond(0);
+      },
+    }),
+  );
+  assertEquals(seen, -1);
 });
 
 Deno.test("readAll: a server's request, whose memory goes back with its lease", async () => {
