@@ -331,7 +331,8 @@ export class Arena {
     // Place the block again from its own start: it stays there if there is room behind it.
     const moved = this.#place(byteLength, alignOf(start), offset);
     if (moved < 0) throw this.full(byteLength, DEFAULT_ALIGN, what);
-    if (hold.poison) hold.reclaim(offset + kept, base + end);
+    // It may have moved to behind a lost window, within its own bytes.
+    if (hold.poison) hold.reclaim(Math.max(offset + kept, this.position), base + end);
     if (this.base + moved !== offset) {
       new OwnUint8Array(this.buffer, moved, kept).set(new OwnUint8Array(buffer, start, kept));
     }
