@@ -326,6 +326,20 @@ testUnless(sanitizer, "debug: what a receiver of a transfer writes is no late wr
   assertEquals(received[99], 3);
 });
 
+testUnless(
+  sanitizer,
+  "debug: a block that is cut moves behind what a receiver sees, within its own bytes: no late write",
+  () => {
+    using scratch = new BumpAlloc({ window: 4096, debug: true });
+    const first = scratch.alloc(9).fill(1);
+    const second = scratch.alloc(100_000).fill(2);
+    const received = structuredClone(first, { transfer: [first.buffer] });
+    const cut = scratch.realloc(second, 19);
+    assert(cut.length === 19 && cut.every((byte) => byte === 2));
+    assert(received.every((byte) => byte === 1));
+  },
+); // closing looks for late writes
+
 testUnless(sanitizer, "debug: errors name where what is open was opened, the longest-held first", () => {
   const scratch = new BumpAlloc({ debug: true });
   function opens() {
