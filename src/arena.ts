@@ -326,7 +326,7 @@ export class Arena {
     const offset = base + start;
     const end = this.cursor + this.beyond;
     const kept = Math.min(byteLength, end - start);
-    if (this.windows.hasLost) this.windows.reportLost(); // what another window's receiver sees is not reused
+    this.windows.reportLost(); // what another window's receiver sees is not reused
     this.note();
     // Place the block again from its own start: it stays there if there is room behind it.
     const moved = this.#place(byteLength, alignOf(start), offset);

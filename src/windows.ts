@@ -110,7 +110,7 @@ export class Windows {
 
   /** Reports lost windows to the maker. */
   reportLost(): void {
-    for (const { base, end } of this.lost) this.#maker.lose(base, end);
+    for (const { buffer, base, end } of this.#list) if (isDetached(buffer)) this.#maker.lose(base, end);
   }
 
   /**
