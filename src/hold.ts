@@ -279,7 +279,6 @@ export class Hold implements ChunkSource, WindowMaker {
     if (!this.isShared && !this.#isLossy && chunks.list.length <= 1 && chunks.firstEnd > 0) return;
     const cursor = this.cursor;
     if (cursor > chunks.peak && this.#isHooked) chunks.peak = cursor;
-    if (!this.isShared && !this.#isLossy && chunks.list.length === 1 && chunks.firstEnd === cursor) return;
     const code = this.#native.bump_reset(this.#control, chunks.firstEnd, this.transferable, regionBytes);
     if (code === BumpCode.MOVED) return this.#move();
     // Others hold the region, or it cannot move after all: then the own chunks serve again, without what was lost.
