@@ -171,11 +171,7 @@ function workOn(source: ReadSource, block: Block, signal: AbortSignal | undefine
   if (source instanceof ReadableStream) return workOnStream(source, false, block, signal);
   if (typeof source === "object" && Symbol.asyncIterator in source) {
     const iterator = source[Symbol.asyncIterator]();
-    const next = async () => {
-      const { done, value } = await iterator.next();
-      return done ? null : value;
-    };
-    return { reading: () => collect(block, next, () => iterator.return?.(), signal), writesItself: false };
+    return copying(nextOf(() => iterator.next()), () => iterator.return?.(), block, signal);
   }
   if (typeof source === "object" && typeof source.read === "function") {
     return { reading: () => fill(block, source, signal), writesItself: true };
@@ -196,15 +192,32 @@ function workOnStream(
   block: Block,
   signal: AbortSignal | undefined,
 ): Work {
-  const byteReader = isSmall ? null : byteReaderOf(stream);
   // Keep the lock: releasing it makes an error object, which costs more than a small body, and nothing else reads the
   // stream.
-  const reader = byteReader ?? stream.getReader();
-  const next = byteReader !== null ? nextInto(byteReader) : async () => {
-    const { done, value } = await (reader as ReadableStreamDefaultReader<Uint8Array>).read();
+  const byteReader = isSmall ? null : byteReaderOf(stream);
+  if (byteReader !== null) return copying(nextInto(byteReader), (reason) => byteReader.cancel(reason), block, signal);
+  const reader = stream.getReader();
+  return copying(nextOf(() => reader.read()), (reason) => reader.cancel(reason), block, signal);
+}
+
+/** Copying chunks: the source does not write to the block itself. */
+function copying(
+  next: () => Promise<unknown>,
+  cancel: (reason: unknown) => unknown,
+  block: Block,
+  signal: AbortSignal | undefined,
+): Work {
+  return { reading: () => collect(block, next, cancel, signal), writesItself: false };
+}
+
+/** Reads chunks, and gives null at the end. */
+function nextOf(
+  read: () => Promise<IteratorResult<unknown> | ReadableStreamReadResult<unknown>>,
+): () => Promise<unknown> {
+  return async () => {
+    const { done, value } = await read();
     return done ? null : value;
   };
-  return { reading: () => collect(block, next, (reason) => reader.cancel(reason), signal), writesItself: false };
 }
 
 /** Returns null if the stream is not a byte stream, or is locked. */
