@@ -126,6 +126,7 @@ Deno.test("the JavaScript is ASCII: another character would double V8's copy of 
   }
 });
 
+/** Only newer versions of Deno build the package, and it is the same in all of them. */
 const oldTools = isBefore("2.4.0") ? "deno doc and deno test are compared as newer versions have them" : null;
 
 /** Runs a test with the package in a folder. */
@@ -212,8 +213,6 @@ interface Method {
   readonly name: string;
   readonly functionDef?: { readonly hasBody?: boolean };
 }
-
-/** Only newer versions of Deno build the package, and it is the same in all of them. */
 
 testUnless(
   oldTools,
